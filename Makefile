@@ -1,0 +1,66 @@
+# domsec: the commands everybody uses. `make help` lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+T      ?= tests
+ONCE   ?=
+MAIL   ?=
+
+# What the tests use of Debian: real servers and other people's programs. Installed by `make test` as root on Debian.
+PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jdk-headless libbcprov-java \
+            libbcpkix-java libbcutil-java libbcmail-java libmail-java libactivation-java \
+            libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench conformance interop corpora docs packages clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c "import ensurepip" 2>/dev/null || ./.ci/packages python3-venv
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+install: $(VENV)/.installed ## .venv with domsec and everything its development needs
+
+demo: $(VENV)/.installed ## two domains exchange protected mail on loopback (ONCE=1 to stop after it, MAIL=path for your own)
+	@$(BIN)/domsec demo $(if $(ONCE),--once) $(if $(MAIL),--mail $(MAIL))
+
+packages: ## the Debian packages that tests use, where we are root on Debian
+	@./.ci/packages $(PACKAGES) || echo "tests that need what is missing will be skipped, each with its reason"
+
+test: $(VENV)/.installed packages ## all tests in parallel (T=tests/services for part of them)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(T)
+
+check: $(VENV)/.installed ## format, lint, types, import layers, generated documents
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.installed ## format the code
+	$(BIN)/ruff format src tests bench
+	$(BIN)/ruff check --fix-only --quiet src tests bench
+
+bench: $(VENV)/.installed packages ## measure, as ratios to the raw limits of this machine
+	$(BIN)/python -m bench
+
+conformance: $(VENV)/.installed packages ## docs/conformance.md from the tests; fails where RFC 3183 is not shown
+	$(BIN)/python -m pytest -n auto --dist loadgroup --conformance docs/conformance.md tests
+
+corpora: $(VENV)/.installed ## docs/corpora.md from the tests of the corpora beside the project (../shared)
+	$(BIN)/python -m pytest -n auto --corpora docs/corpora.md tests/corpora
+
+interop: $(VENV)/.installed packages ## docs/interop.md from the tests: what others and domsec make of each other's messages
+	$(BIN)/python -m pytest -n auto --dist loadgroup --interop docs/interop.md tests/interop
+
+docs: $(VENV)/.installed ## the generated documents
+	$(BIN)/python -m domsec.policy.reference docs
+	$(BIN)/python -m domsec.gateway.reference docs
+	$(BIN)/python -m domsec.cli.reference docs
+
+clean: ## everything that can be made again
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results.json
