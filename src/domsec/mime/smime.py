@@ -1,0 +1,315 @@
+"""Which entities are S/MIME, and how ours are written (RFC 8551 3, RFC 1847).
+
+`recognise` is `parse_entity` of the specification without the cryptography: it says what an entity holds, and in
+`flags` what was odd about it. On anything ambiguous, where a mail reader might see another structure, the answer is
+`Other` with the flag: such an entity is content and no security layer (threats T-24).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from domsec.errors import LimitExceeded, MalformedMessage, Unsupported
+from domsec.limits import DEFAULT, Limits
+from domsec.mime import lexical, multipart, transfer_encoding
+from domsec.mime.content_type import ContentType, parse_content_type, parse_disposition
+from domsec.mime.fields import Header, Octets, split_message
+
+PKCS7_MIME = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
+PKCS7_SIGNATURE = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
+SUFFIXES = ("p7m", "p7s", "p7c", "p7z")  # RFC 8551 3.10
+
+FILE_NAMES = {"certs-only": "smime.p7c", "compressed-data": "smime.p7z"}  # RFC 8551 3.2.1; else smime.p7m
+
+MICALG = {  # RFC 8551 3.5.3.2
+    "md5": "md5",
+    "sha1": "sha-1",
+    "sha224": "sha-224",
+    "sha256": "sha-256",
+    "sha384": "sha-384",
+    "sha512": "sha-512",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pkcs7:
+    """application/pkcs7-mime: a CMS ContentInfo, with whatever it holds."""
+
+    der: bytes  # the transfer encoding undone; not looked at any further
+    smime_type: str | None  # a hint only: RFC 8551 3.2.2
+    flags: tuple[str, ...] = ()
+    sniffed: bool = False  # recognised by the suffix of a file name: the caller goes on as if it were content
+
+
+@dataclass(frozen=True, slots=True)
+class ClearSigned:
+    """multipart/signed with its two parts."""
+
+    part: memoryview  # what is signed, exactly as received; the digest is over its canonical form
+    signature_der: bytes
+    outside_text: bool  # something stands before or behind the parts; nobody signed it
+    micalg: str | None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Not S/MIME, or not certain enough to be."""
+
+    content_type: ContentType | None  # None if there is none or it cannot be read
+    flags: tuple[str, ...] = ()
+
+
+Entity = Pkcs7 | ClearSigned | Other
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """An S/MIME entity below a multipart or an attached message. It says nothing about the message (decisions A-10)."""
+
+    path: str  # as IMAP counts parts: RFC 9051 6.4.5.1
+    entity: memoryview
+
+
+class _OddError(Exception):
+    """What stands here is no layer, and this is the flag that says why."""
+
+
+def recognise(entity: Octets, limits: Limits = DEFAULT, sniff_suffix: bool = True) -> Entity:
+    """What an entity is. Raises LimitExceeded only; everything malformed is `Other` with a flag."""
+    header, body = split_message(entity, limits)
+    return recognise_split(header, body, limits, sniff_suffix)
+
+
+def recognise_split(header: Header, body: Octets, limits: Limits = DEFAULT, sniff_suffix: bool = True) -> Entity:
+    """The same for a header and a body that are split already; fields that are not of the entity are ignored."""
+    kind: ContentType | None = None
+    try:
+        kind = _content_type(header)
+        if kind is None:
+            return Other(None)
+        if kind.full in PKCS7_MIME:
+            return _pkcs7(header, body, kind, limits)
+        if kind.full == "multipart/signed":
+            return _clear_signed(header, body, kind, limits)
+        if kind.full == "application/octet-stream" and sniff_suffix:
+            return _sniffed(header, body, kind, limits)
+    except _OddError as odd:
+        return Other(kind, tuple(odd.args))
+    return Other(kind)
+
+
+def _content_type(header: Header) -> ContentType | None:
+    found = header.all("content-type")
+    if len(found) > 1 or len(header.all("content-transfer-encoding")) > 1:
+        raise _OddError("mime.duplicate_header")
+    if not found:
+        return None
+    try:
+        return parse_content_type(found[0].value)
+    except MalformedMessage:
+        raise _OddError("mime.content_type") from None
+
+
+def _pkcs7(header: Header, body: Octets, kind: ContentType, limits: Limits) -> Pkcs7:
+    if "smime-type" in kind.ambiguous:
+        flags: tuple[str, ...] = ("mime.duplicate_parameter",)
+    else:
+        flags = ()
+    der, odd = _decoded(header, body, limits)
+    smime_type = kind.parameters.get("smime-type")
+    return Pkcs7(der, smime_type.lower() if smime_type else None, flags + odd)
+
+
+def _decoded(header: Header, body: Octets, limits: Limits) -> tuple[bytes, tuple[str, ...]]:
+    """The body without its transfer encoding; base64 with other characters is read and flagged."""
+    field = header.first("content-transfer-encoding")
+    encoding = _encoding_name(field.value) if field else ""
+    try:
+        return transfer_encoding.decode(body, encoding, limits), ()
+    except LimitExceeded:
+        raise
+    except (MalformedMessage, Unsupported):
+        if encoding != "base64":
+            raise _OddError("mime.transfer_encoding") from None
+    try:
+        return transfer_encoding.decode_base64_leniently(body), ("mime.base64",)
+    except MalformedMessage:
+        raise _OddError("mime.transfer_encoding") from None
+
+
+def _encoding_name(value: str) -> str:
+    try:
+        name, at = lexical.token(value, lexical.skip_comments(value, 0))
+        if lexical.skip_comments(value, at) != len(value):
+            raise _OddError("mime.transfer_encoding")
+    except MalformedMessage:
+        raise _OddError("mime.transfer_encoding") from None
+    return name.lower()
+
+
+def _clear_signed(header: Header, body: Octets, kind: ContentType, limits: Limits) -> Entity:
+    protocol = kind.parameters.get("protocol", "").strip().lower()
+    if protocol not in PKCS7_SIGNATURE:
+        return Other(kind)  # of OpenPGP, or of nobody
+    if kind.ambiguous and not {"boundary", "protocol"}.isdisjoint(kind.ambiguous):
+        raise _OddError("mime.duplicate_parameter")
+    encoding = header.first("content-transfer-encoding")
+    if encoding and _encoding_name(encoding.value) not in transfer_encoding.IDENTITY:
+        raise _OddError("mime.transfer_encoding")  # RFC 2045 6.4: a multipart is never encoded
+    cut = _split(body, kind, limits)
+    if len(cut.parts) != 2 or not cut.closed:
+        raise _OddError("mime.parts")
+    flags: tuple[str, ...] = ()
+    if cut.outside_text:
+        flags += ("mime.outside_text",)
+    if cut.near_misses:
+        flags += ("mime.boundary",)
+    part, signature = cut.parts
+    signature_header, signature_body = split_message(signature, limits)
+    signature_kind = _content_type(signature_header)
+    if signature_kind is None or signature_kind.full not in PKCS7_SIGNATURE:
+        raise _OddError("mime.parts")
+    der, odd = _decoded(signature_header, signature_body, limits)
+    micalg = kind.parameters.get("micalg")
+    return ClearSigned(part, der, cut.outside_text, micalg.lower() if micalg else None, flags + odd)
+
+
+def _split(body: Octets, kind: ContentType, limits: Limits) -> multipart.Multipart:
+    try:
+        return multipart.split(body, kind.parameters.get("boundary", ""), limits)
+    except LimitExceeded:
+        raise
+    except MalformedMessage:
+        raise _OddError("mime.parts") from None
+
+
+def _sniffed(header: Header, body: Octets, kind: ContentType, limits: Limits) -> Entity:
+    """An octet-stream whose file name hints at CMS, and whose octets begin as a SEQUENCE."""
+    if not _file_name(header, kind).lower().endswith(tuple("." + suffix for suffix in SUFFIXES)):
+        return Other(kind)
+    try:
+        der, odd = _decoded(header, body, limits)
+    except _OddError:
+        return Other(kind)
+    if der[:1] != b"\x30":
+        return Other(kind)
+    return Pkcs7(der, None, odd, sniffed=True)
+
+
+def _file_name(header: Header, kind: ContentType) -> str:
+    name = kind.parameters.get("name", "")
+    field = header.first("content-disposition")
+    if name or field is None:
+        return name.strip()
+    try:
+        return parse_disposition(field.value).parameters.get("filename", "").strip()
+    except MalformedMessage:
+        return ""
+
+
+def embedded(entity: Octets, limits: Limits = DEFAULT) -> tuple[Embedded, ...]:
+    """Every S/MIME entity below the root, by walking multiparts and attached messages, outermost first.
+
+    Does not look into a part it has found. Raises LimitExceeded for too many parts or levels.
+    """
+    return embedded_split(*split_message(entity, limits), limits)
+
+
+def embedded_split(header: Header, body: memoryview, limits: Limits = DEFAULT) -> tuple[Embedded, ...]:
+    """The same for a root that is split already."""
+    found: list[Embedded] = []
+    seen = 1
+    waiting = _numbered("", 0, _children(header, body, limits), limits)
+    while waiting:
+        path, part, depth = waiting.pop()
+        seen += 1
+        if seen > limits.mime_parts:
+            raise LimitExceeded("mime_parts")
+        header, body = split_message(part, limits)
+        if isinstance(recognise_split(header, body, limits), Other):
+            waiting += _numbered(path, depth, _children(header, body, limits), limits)
+        else:
+            found.append(Embedded(path, part))
+    return tuple(found)
+
+
+def _numbered(
+    path: str, depth: int, children: Iterator[memoryview], limits: Limits
+) -> list[tuple[str, memoryview, int]]:
+    """Parts with their paths, the first one last."""
+    prefix = f"{path}." if path else ""
+    numbered = [(f"{prefix}{number}", child, depth + 1) for number, child in enumerate(children, 1)]
+    if numbered and depth >= limits.mime_depth:
+        raise LimitExceeded("mime_depth")
+    return numbered[::-1]
+
+
+def _children(header: Header, body: memoryview, limits: Limits) -> Iterator[memoryview]:
+    try:
+        kind = _content_type(header)
+        if kind is None:
+            return
+        if kind.full == "message/rfc822":
+            encoding = header.first("content-transfer-encoding")
+            if encoding is None or _encoding_name(encoding.value) in transfer_encoding.IDENTITY:  # RFC 2046 5.2.1
+                yield body
+        elif kind.type == "multipart":
+            yield from _split(body, kind, limits).parts
+    except _OddError:
+        return
+
+
+def pkcs7_mime(der: Octets, smime_type: str, name: str | None = None, *, binary: bool = False) -> bytes:
+    """An application/pkcs7-mime entity around a CMS ContentInfo, without MIME-Version.
+
+    `smime_type` is one of RFC 8551 3.2.2, or signed-receipt. `binary` leaves out base64, for inner layers towards
+    those known to take it (RFC 8551 3.1.2).
+    """
+    file_name = name or FILE_NAMES.get(smime_type, "smime.p7m")
+    head = (
+        f"Content-Type: application/pkcs7-mime; smime-type={smime_type}; name={file_name}\r\n"
+        f"Content-Transfer-Encoding: {'binary' if binary else 'base64'}\r\n"
+        f"Content-Disposition: attachment; filename={file_name}\r\n"
+        "\r\n"
+    )
+    return b"".join((head.encode("ascii"), der if binary else transfer_encoding.encode_base64(der)))
+
+
+def clear_signed(part: Octets, signature_der: bytes, micalg: str) -> bytes:
+    """A multipart/signed entity around `part`, which goes in unchanged and must be what was signed: canonical, 7bit.
+
+    `micalg` is a value of MICALG, or several with commas between. The boundary follows from the signature, so that
+    the same parts give the same octets.
+    """
+    boundary = _boundary(part, signature_der)
+    head = (
+        'Content-Type: multipart/signed; protocol="application/pkcs7-signature";\r\n'
+        f" micalg={micalg if lexical.is_token(micalg) else lexical.quote(micalg)};"
+        f' boundary="{boundary}"\r\n'
+        "\r\n"
+        f"--{boundary}\r\n"
+    )
+    middle = (
+        f"\r\n--{boundary}\r\n"
+        "Content-Type: application/pkcs7-signature; name=smime.p7s\r\n"
+        "Content-Transfer-Encoding: base64\r\n"
+        "Content-Disposition: attachment; filename=smime.p7s\r\n"
+        "\r\n"
+    )
+    signature = transfer_encoding.encode_base64(signature_der)
+    close = f"\r\n--{boundary}--\r\n"
+    return b"".join((head.encode("ascii"), part, middle.encode("ascii"), signature, close.encode("ascii")))
+
+
+def _boundary(part: Octets, signature_der: bytes) -> str:
+    data = part if isinstance(part, bytes) else bytes(part)
+    digest = hashlib.sha256(signature_der).digest()
+    while True:
+        # "=_" cannot stand in quoted-printable nor in base64: RFC 2045 6.7, note 5
+        boundary = f"=_domsec_{digest[:12].hex()}"
+        if boundary.encode("ascii") not in data:
+            return boundary
+        digest = hashlib.sha256(digest).digest()
