@@ -1,0 +1,84 @@
+"""Where certificates come from: what may be asked of a directory, a database or a folder, and the answer from memory.
+
+A source finds, it does not judge: what it gives may be expired, revoked, or invented with another's address.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from domsec import oids
+from domsec.cms.certificates import Certificate, Identifier, IssuerAndSerialNumber
+from domsec.errors import MalformedMessage
+from domsec.trust import addresses, names
+
+
+class CertificateSource(Protocol):
+    """Certificates by what a message tells of them. Every method raises StoreUnavailable if asking again may help."""
+
+    def by_address(self, address: str) -> Sequence[Certificate]:
+        """Certificates that carry this mail address, in any form."""
+        ...
+
+    def authority(self, role_name: str, domain: str) -> Sequence[Certificate]:
+        """Certificates that may belong to the authority `role_name` of exactly `domain` (RFC 3183 4.1).
+
+        `domain` is in lower case and A-labels. Whether they keep the naming rules is not checked.
+        """
+        ...
+
+    def by_sid(self, identifier: Identifier) -> Sequence[Certificate]:
+        """Certificates that fit the identifier of a SignerInfo or RecipientInfo."""
+        ...
+
+
+class MemorySource:
+    """A source over certificates at hand, indexed once. Where names cannot be read, only identifiers find them."""
+
+    def __init__(self, certificates: Iterable[Certificate] = ()) -> None:
+        self.certificates: tuple[Certificate, ...] = tuple(dict.fromkeys(certificates))
+        self._by_address: dict[str, list[Certificate]] = {}
+        self._by_domain_name: dict[tuple[str, str], list[Certificate]] = {}
+        self._by_ski: dict[bytes, list[Certificate]] = {}
+        self._by_serial: dict[int, list[Certificate]] = {}
+        for certificate in self.certificates:
+            self._add(certificate)
+
+    def by_address(self, address: str) -> Sequence[Certificate]:
+        return tuple(self._by_address.get(_folded(address), ()))
+
+    def authority(self, role_name: str, domain: str) -> Sequence[Certificate]:
+        by_address = self._by_address.get(_folded(f"{role_name}@{domain}"), [])
+        by_name = self._by_domain_name.get((_folded(role_name), _folded(domain)), [])
+        return tuple(dict.fromkeys((*by_address, *by_name)))
+
+    def by_sid(self, identifier: Identifier) -> Sequence[Certificate]:
+        if isinstance(identifier, IssuerAndSerialNumber):
+            candidates = self._by_serial.get(identifier.serial, [])
+        else:
+            candidates = self._by_ski.get(identifier.key_identifier, [])
+        return tuple(candidate for candidate in candidates if identifier.matches(candidate))
+
+    def _add(self, certificate: Certificate) -> None:
+        self._by_serial.setdefault(certificate.serial, []).append(certificate)
+        if certificate.ski is not None:
+            self._by_ski.setdefault(certificate.ski, []).append(certificate)
+        try:
+            found = addresses.addresses(certificate)
+            roles = names.common_names(certificate)
+            domain = ".".join(reversed(names.attribute_values(certificate.subject, oids.DOMAIN_COMPONENT)))
+        except MalformedMessage:
+            return
+        for address in {_folded(address) for address in found}:
+            self._by_address.setdefault(address, []).append(certificate)
+        if not found and domain:  # RFC 2247: an authority may be named by domain components alone
+            for role in {_folded(role) for role in roles}:
+                self._by_domain_name.setdefault((role, _folded(domain)), []).append(certificate)
+
+
+@functools.lru_cache(maxsize=8192)
+def _folded(text: str) -> str:
+    """Without case where it is ASCII (decisions A-20)."""
+    return "".join(character.lower() if character.isascii() else character for character in text)
