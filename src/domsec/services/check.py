@@ -1,0 +1,402 @@
+"""What each layer says (RFC 3183 3.1 to 3.5 and 4.1, spec/algorithms.md (b)).
+
+    first look   each SignerInfo: mathematics, certificate, path, what it says it is
+    second pass  roles, encapsulation, coverage: these need what lies below
+    conclude     level, originator, flags: in domsec.services.conclude
+
+Checking never fetches and never raises for what a stranger sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from domsec import oids
+from domsec.cms import attributes, signed_data
+from domsec.cms.certificates import Certificate
+from domsec.cms.signed_data import ContentDigests, SignerInfo
+from domsec.errors import MalformedMessage, SignatureInvalid, Unsupported
+from domsec.mime.addresses import Mailbox, parse_originators
+from domsec.services import describe, ess_attributes, names, signature_type
+from domsec.services.conclude import conclude, domain_layer
+from domsec.services.context import Context
+from domsec.services.finding import Finding, Signer, inner_from, mailboxes_of, originator_layer
+from domsec.services.layers import Layer, Message
+from domsec.services.names import Entity, Mapping
+from domsec.services.peer import Peer
+from domsec.services.signature_type import DOMSEC, SignatureType
+from domsec.services.verdict import (
+    Address,
+    Coverage,
+    Crypto,
+    Flag,
+    Severity,
+    SignerVerdict,
+    State,
+    Verdict,
+    flag,
+)
+from domsec.trust.addresses import addresses
+from domsec.trust.names import common_names, name_text
+from domsec.trust.usage import signing_problems
+
+ROLE_ORDER: Final = ("originator", "domain", "review", "attributes")
+_WORST_FIRST: Final[tuple[State, ...]] = ("invalid", "weak", "untrusted", "no_certificate", "unsupported")
+_FUTURE: Final = timedelta(days=1)  # clocks differ, but not by more (decisions A-49)
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A message with the findings of its layers, and the verdict drawn from them."""
+
+    message: Message
+    findings: tuple[Finding, ...]
+    verdict: Verdict
+
+    def domain_layer(self) -> Finding | None:
+        """The layer the domain level rests on."""
+        return domain_layer(self.findings)
+
+
+def verify(message: Message, context: Context) -> Verdict:
+    """Judge a message. What a person or a program may believe of it is in the Verdict, and nothing else is."""
+    return examine(message, context).verdict
+
+
+def examine(message: Message, context: Context) -> Examination:
+    """As `verify`, with the working form of each layer for those who go on with the message."""
+    spine = message.spine()
+    originators = message.originators
+    peer = context.peers.common(m.domain for m in originators.mailboxes) if originators.mailboxes else None
+    findings = [_first_look(layer, context, peer) for layer in spine]
+    findings = _second_pass(findings, message, context, peer)
+    return Examination(message, tuple(findings), conclude(message, tuple(findings), context, peer))
+
+
+# --- one layer ------------------------------------------------------------------------------------------------------
+
+
+def _first_look(layer: Layer, context: Context, peer: Peer | None) -> Finding:
+    flags = [flag(code, text, layer.id) for code, text in layer.flags]
+    if layer.kind == "null":
+        return Finding(layer, state="null", flags=tuple(flags))
+    if layer.kind != "signed" or layer.signed is None:
+        return Finding(layer, flags=tuple(flags))
+    if layer.content is None:
+        return Finding(layer, state="invalid", flags=tuple(flags))
+    digests = ContentDigests(layer.content)
+    signers = tuple(_signer(info, layer, digests, context, peer) for info in layer.signed.signers)
+    for signer in signers:
+        flags += [flag(code, text, layer.id) for code, text in (*signer.reading.flags, *signer.flags)]
+    stated = {info.digest_algorithm.oid for info in layer.signed.signers}
+    if not stated <= {algorithm.oid for algorithm in layer.signed.digest_algorithms}:
+        flags.append(flag("cms.digest_algorithms", "", layer.id))
+    readings = [signer.reading for signer in signers]
+    types: tuple[SignatureType, ...] | None = readings[0].types if readings[0].state == "valid" else None
+    if len({(r.state, frozenset(r.oids)) for r in readings}) > 1:
+        flags.append(flag("sigtype.inconsistent", "", layer.id))
+        types = None
+    state, siblings = _layer_state(signers)
+    if siblings:
+        flags.append(flag("alg.unsupported_sibling", "", layer.id))
+    return Finding(layer, signers, state, types, flags=tuple(dict.fromkeys(flags)))
+
+
+def _layer_state(signers: Sequence[Signer]) -> tuple[State, bool]:
+    """Valid if every signer has a valid SignerInfo, else the worst that is left (RFC 4853, decisions A-52)."""
+    groups: dict[object, list[State]] = {}
+    for signer in signers:
+        certificate = signer.certificate
+        who = (certificate.subject, certificate.issuer) if certificate else signer.info.sid
+        groups.setdefault(who, []).append(signer.verdict.state)
+    left: list[State] = [min(states, key=_WORST_FIRST.index) for states in groups.values() if "valid" not in states]
+    siblings = any("valid" in states and "unsupported" in states for states in groups.values())
+    return (min(left, key=_WORST_FIRST.index) if left else "valid"), siblings
+
+
+def _signer(info: SignerInfo, layer: Layer, digests: ContentDigests, context: Context, peer: Peer | None) -> Signer:
+    assert layer.signed is not None
+    reading = signature_type.read(info)
+    role = any(t in DOMSEC for t in reading.types)
+    candidates = _candidates(info, layer.signed.certificates, context)
+    allow_bare = context.allow_no_attributes and not role
+    certificate, crypto, reason, flags = _mathematics(info, layer, digests, candidates, context, allow_bare, not role)
+    path = None
+    usage: tuple[str, ...] = ()
+    state: State = crypto
+    if certificate is not None and crypto == "valid":
+        usage = signing_problems(certificate)
+        path = context.path(certificate, layer.signed.certificates, role=role, peer=peer)
+        if usage:
+            state, reason = "invalid", "; ".join(usage)
+        elif path.state != "valid":
+            state, reason = ("untrusted" if path.state == "untrusted" else "invalid"), path.reason
+    signing_time = _signing_time(info)
+    if signing_time is not None and signing_time > context.now + _FUTURE:
+        flags = (*flags, ("signing_time.future", f"signed at {signing_time.isoformat()}"))
+    verdict = SignerVerdict(
+        subject=name_text(certificate.subject) if certificate else None,
+        issuer=name_text(certificate.issuer) if certificate else None,
+        serial=f"{certificate.serial:x}" if certificate else None,
+        sha256=certificate.sha256 if certificate else None,
+        addresses=describe.addresses_of(certificate),
+        crypto=crypto,
+        path=path.state if path else None,
+        path_reason=path.reason if path else "",
+        revocation=path.revocation if path else None,
+        usage=usage,
+        types=None if reading.state == "absent" else tuple(str(t) for t in reading.types),
+        digest=oids.name(info.digest_algorithm.oid),
+        algorithm=oids.name(info.signature_algorithm.oid),
+        signing_time=signing_time.isoformat() if signing_time else None,
+        attributes={a.oid: oids.name(a.oid) for a in info.signed_attributes.items} if info.signed_attributes else {},
+        ess=ess_attributes.decoded(info),
+        state=state,
+        reason=reason,
+    )
+    return Signer(info, certificate, reading, verdict, flags)
+
+
+def _candidates(info: SignerInfo, offered: Iterable[Certificate], context: Context) -> list[Certificate]:
+    found = [c for c in offered if info.matches(c)]
+    found += [c for c in context.source.by_sid(info.sid) if c not in found]
+    return [c for c in found if signed_data.names_certificate(info, c) is not False]
+
+
+def _mathematics(
+    info: SignerInfo,
+    layer: Layer,
+    digests: ContentDigests,
+    candidates: Sequence[Certificate],
+    context: Context,
+    allow_bare: bool,
+    allow_unsorted: bool,
+) -> tuple[Certificate | None, Crypto, str, tuple[tuple[str, str], ...]]:
+    """The certificate whose key made the signature, whether it holds, why not, and codes to flag."""
+    if not candidates:
+        return None, "no_certificate", "the signer's certificate is not at hand", ()
+    outcome: tuple[Certificate | None, Crypto, str, tuple[tuple[str, str], ...]] | None = None
+    for certificate in candidates[: context.limits.certificate_candidates]:
+        try:
+            done = signed_data.verify(info, digests, layer.content_type, certificate, allow_no_attributes=allow_bare)
+        except SignatureInvalid as error:
+            flags = () if error.code == "crypto.invalid" else ((error.code, str(error)),)
+            outcome = outcome or (certificate, "invalid", str(error), flags)
+        except (Unsupported, MalformedMessage) as error:
+            outcome = outcome or (certificate, "unsupported", str(error), ())
+        else:
+            if done.weak:
+                text = "; ".join(done.weak)
+                return certificate, "weak", text, (("alg.weak", text),)
+            if done.is_der:
+                return certificate, "valid", "", ()
+            # decisions A-11 wants DER; ordinary senders that sort wrongly are read, authorities have no excuse
+            return certificate, "valid", "", (("attrs.not_der" if not allow_unsorted else "attrs.order", ""),)
+    assert outcome is not None
+    return outcome
+
+
+def _signing_time(info: SignerInfo) -> datetime | None:
+    """When the signer says that it signed; a claim, and no more (decisions A-49)."""
+    found = info.signed_attributes.get(oids.ID_SIGNING_TIME) if info.signed_attributes else ()
+    try:
+        return attributes.read_signing_time(found[0].values[0])
+    except (IndexError, MalformedMessage):
+        return None
+
+
+# --- what needs the layers below ------------------------------------------------------------------------------------
+
+
+def _second_pass(findings: list[Finding], message: Message, context: Context, peer: Peer | None) -> list[Finding]:
+    done: list[Finding] = list(findings)
+    spine = [f.layer for f in findings]
+    originators = _originators(message, spine)
+    for i in reversed(range(len(done))):
+        finding, below = _enhanced(done[i], spine[:i], spine[i + 1 :]), done[i + 1 :]
+        if finding.layer.kind == "signed":
+            done[i] = _roles(finding, below, originators, context, peer)
+        elif finding.layer.kind == "null":
+            done[i] = _null(finding, done[:i], below)
+        elif finding.layer.encrypted:
+            done[i] = _encryption(finding, originators, _recipients(message), context, peer)
+    return done
+
+
+def _enhanced(finding: Finding, above: Sequence[Layer], below: Sequence[Layer]) -> Finding:
+    """With what there is to say of its ESS attributes (RFC 2634 1.3.4, 3, 4)."""
+    layer = finding.layer
+    verified = [s.info for s in finding.signers if s.verdict.crypto == "valid"]
+    found = ess_attributes.found_in(layer, verified, above, below)
+    if not found:
+        return finding
+    raised = (flag(code, text, layer.id) for code, text in found)
+    return replace(finding, flags=tuple(dict.fromkeys((*finding.flags, *raised))))
+
+
+def _originators(message: Message, layers: Iterable[Layer]) -> tuple[Mailbox, ...]:
+    """The mailboxes of the outer From, and those of a protected inner one (decisions A-21)."""
+    found = list(message.originators.mailboxes)
+    for inner in inner_from(layers):
+        found += [m for m in inner.mailboxes if m not in found]
+    return tuple(found)
+
+
+def _recipients(message: Message) -> tuple[Mailbox, ...]:
+    """Whom the header names as recipients."""
+    return tuple(m for name in ("to", "cc") for m in parse_originators(message.header, name).mailboxes)
+
+
+def _is_for(certificate: Certificate, recipients: Iterable[Mailbox]) -> bool:
+    """Whether a certificate is that of a person the message is addressed to."""
+    found = mailboxes_of(describe.addresses_of(certificate))
+    return any(m.same_as(r) for m in found for r in recipients)
+
+
+def _closed(below: Iterable[Finding]) -> bool:
+    return any(f.layer.encrypted and f.layer.opened is None for f in below)
+
+
+def _roles(
+    finding: Finding, below: Sequence[Finding], originators: tuple[Mailbox, ...], context: Context, peer: Peer | None
+) -> Finding:
+    layer, certificates = finding.layer, finding.certificates
+    signatures = [f for f in below if f.layer.kind in ("signed", "null")]
+    closed = _closed(below)
+    flags = list(finding.flags)
+    roles: list[str] = []
+    naming: dict[str, tuple[str, ...]] = {}
+    mapping: Mapping | None = None
+    if finding.types is None:
+        absent = bool(finding.signers) and all(s.reading.state == "absent" for s in finding.signers)
+        alone = not closed and not any(f.layer.kind == "signed" for f in below)
+        roles.append(("originator" if alone else "unspecified") if absent else "none")
+    types = finding.types or ()
+    if SignatureType.ORIGINATOR in types:
+        roles.append("originator")
+    for signed_as in (t for t in DOMSEC if t in types):
+        if not signatures:
+            flags.append(_nothing_inside(layer, signed_as, peer, closed=closed))
+        if not certificates:
+            continue
+        role = names.ROLE_NAMES[signed_as]  # which every signer of the layer has to bear
+        found = dict.fromkeys(f for c in certificates for f in names.check_naming(c, role, peer))
+        raised = [flag(code, text, layer.id) for code, text in found]
+        flags += raised
+        naming[signed_as] = tuple(code for code, _ in found)
+        if not any(f.severity is Severity.VIOLATION for f in raised):
+            roles.append(str(signed_as))
+        if signed_as is SignatureType.DOMAIN:
+            entities = _entities(originators, originator_layer(below), peer)
+            mappings = [names.check_mapping(c, entities, peer, context.is_public_suffix) for c in certificates]
+            mapping = next((m for m in mappings if not m.passed), mappings[0])
+            flags += [flag(code, text, layer.id) for code, text in mapping.findings]
+    if types and not roles:
+        roles.append("none")
+    address = _address(finding.signers, originators) if "originator" in roles else None
+    return replace(
+        finding,
+        roles=tuple(sorted(roles, key=lambda r: ROLE_ORDER.index(r) if r in ROLE_ORDER else 9)),
+        coverage=_coverage(below),
+        naming=naming,
+        mapping=mapping,
+        address=address,
+        flags=tuple(dict.fromkeys(flags)),
+    )
+
+
+def _nothing_inside(layer: Layer, signed_as: SignatureType, peer: Peer | None, *, closed: bool) -> Flag:
+    """A DOMSEC signature with no signature below: seen, not to be seen, or agreed (RFC 3183 3.1.2, A-09, A-12)."""
+    if closed:
+        return flag("encapsulation.unknown", "", layer.id)
+    if peer is not None and peer.clear_unsigned and layer.form == "clear" and signed_as is SignatureType.DOMAIN:
+        return flag("naming.convention", "a domain signature in the clear, as agreed with the domain", layer.id)
+    return flag("encapsulation.missing", "", layer.id)
+
+
+def _entities(originators: Iterable[Mailbox], signed_by: Finding | None, peer: Peer | None) -> tuple[Entity, ...]:
+    """Whom a domain authority has to cover: every From mailbox, with the directory name it is known under."""
+    subject, trusted = (peer.distinguished_name, True) if peer and peer.distinguished_name else (None, False)
+    if subject is None and signed_by is not None and signed_by.crypto_valid and signed_by.certificate is not None:
+        subject = signed_by.certificate.subject
+        trusted = signed_by.state == "valid" and signed_by.address == "match"
+    return tuple(Entity(m.domain, subject, trusted) for m in originators)
+
+
+def _address(signers: Iterable[Signer], originators: Sequence[Mailbox]) -> Address:
+    """Whether the signers' certificates name every From mailbox."""
+    stated = [address for signer in signers for address in signer.verdict.addresses]
+    if not stated:
+        return "not_present"
+    found = mailboxes_of(stated)
+    return "match" if originators and all(any(m.same_as(f) for f in found) for m in originators) else "mismatch"
+
+
+def _coverage(below: Sequence[Finding]) -> Coverage:
+    """Whether the signer can be tied to the text, past the encryption that lies between (decisions A-41)."""
+    encrypted = [i for i, f in enumerate(below) if f.layer.encrypted]
+    if not encrypted:
+        return "plaintext"
+    if _closed(below):
+        return "unknown"
+    inside = originator_layer(below[encrypted[-1] + 1 :])
+    tied = inside is not None and inside.crypto_valid and inside.address == "match"
+    return "through_encryption" if tied else "ciphertext"
+
+
+def _null(finding: Finding, above: Sequence[Finding], below: Sequence[Finding]) -> Finding:
+    flags = list(finding.flags)
+    enclosing = next((f for f in reversed(above) if f.layer.kind not in ("rfc822", "null")), None)
+    covered = (
+        enclosing is not None and enclosing.layer.kind == "signed" and any(t in DOMSEC for t in enclosing.types or ())
+    )
+    if not covered:
+        flags.append(flag("null.uncovered", "", finding.layer.id))
+    if below and below[0].layer.kind in ("signed", "null"):
+        flags.append(flag("null.redundant", "", finding.layer.id))
+    return replace(finding, flags=tuple(flags))
+
+
+def _encryption(
+    finding: Finding,
+    originators: tuple[Mailbox, ...],
+    recipients: tuple[Mailbox, ...],
+    context: Context,
+    peer: Peer | None,
+) -> Finding:
+    """Check the names of who encrypted, and of the authority that this was encrypted to (RFC 3183 4.1)."""
+    layer = finding.layer
+    assert layer.enveloped is not None
+    flags = list(finding.flags)
+    role = names.CONFIDENTIALITY_AUTHORITY
+    agents = [c for c in layer.enveloped.originator_certificates if _claims(c, role)]
+    if not agents:
+        flags.append(flag("enc_agent.unknown", "", layer.id))
+    for agent in agents:
+        entities = tuple(Entity(m.domain) for m in originators)
+        found = names.check_naming(agent, role, peer)
+        mapping = names.check_mapping(agent, entities, peer, context.is_public_suffix)
+        problems = [text for code, text in found if code != "naming.convention"]
+        problems += [text for code, text in mapping.findings]
+        if problems:
+            flags.append(flag("enc_agent.mapping", "; ".join(problems), layer.id))
+    if layer.opened is not None:
+        own = layer.opened.credential.certificate
+        stated = _claims(own, role)
+        if stated or not _is_for(own, recipients):
+            severity = None if stated else Severity.WARNING  # perhaps a person who got a blind copy
+            found = names.check_naming(own, role, None)
+            flags += [flag(code, f"the authority that opened it: {text}", layer.id, severity) for code, text in found]
+    return replace(finding, flags=tuple(flags))
+
+
+def _claims(certificate: Certificate, role: str) -> bool:
+    """Whether a certificate has the role's name anywhere: then it has to follow the whole convention."""
+    try:
+        stated = [*common_names(certificate), *(a.rpartition("@")[0] for a in addresses(certificate))]
+    except MalformedMessage:
+        return False
+    return any(names.same_name(name, role) for name in stated)

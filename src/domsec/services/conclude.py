@@ -1,0 +1,254 @@
+"""What may be concluded from the layers of a message (RFC 3183 3.2, decisions A-23, A-41, A-59).
+
+The level rests on layers that cover the plaintext and on nothing else; every flag says in which layer and by which
+clause. What is not concluded here is not to be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from domsec.cms.certificates import Certificate
+from domsec.errors import MalformedMessage
+from domsec.mime.addresses import Mailbox, parse_originators
+from domsec.services import describe, ess_attributes, names
+from domsec.services.context import Context
+from domsec.services.finding import Finding, expansion_history, inner_from, mailboxes_of, originator_layer
+from domsec.services.layers import ENCRYPTED, SYMBOLS, Message, nested, signature_symbol
+from domsec.services.names import Entity
+from domsec.services.peer import Peer
+from domsec.services.signature_type import DOMSEC
+from domsec.services.verdict import (
+    Embedded,
+    Flag,
+    From,
+    LayerVerdict,
+    Level,
+    Originator,
+    Severity,
+    Verdict,
+    flag,
+)
+from domsec.trust.names import common_names, name_text
+
+
+def domain_layer(findings: Iterable[Finding]) -> Finding | None:
+    """The innermost domain signature that everything is right with (decisions A-59)."""
+    return next((f for f in reversed(tuple(findings)) if _domain_holds(f) and f.coverage != "ciphertext"), None)
+
+
+def _domain_holds(finding: Finding) -> bool:
+    return (
+        finding.state == "valid"
+        and "domain" in finding.roles
+        and finding.mapping is not None
+        and finding.mapping.passed
+        and not finding.violated
+    )
+
+
+def conclude(message: Message, findings: tuple[Finding, ...], context: Context, peer: Peer | None) -> Verdict:
+    flags = [f for finding in findings for f in finding.flags]
+    domain = domain_layer(findings)
+    if domain is None:
+        over_ciphertext = [f for f in findings if _domain_holds(f) and f.coverage == "ciphertext"]
+        flags += [flag("coverage.ciphertext_only", "", f.layer.id) for f in over_ciphertext]
+        if over_ciphertext and (context.accept_outer_domain or (peer and peer.accept_outer_domain)):
+            domain = over_ciphertext[-1]
+    originator = originator_layer(findings)
+    level = _level(domain, originator, context, peer)
+    flags += _state_flags(findings, domain)
+    flags += _encryption_flags(findings, peer)
+    flags += _header_flags(message, findings)
+    if domain is None and peer is not None and peer.expect_signed:
+        flags.append(flag("domain.missing", ""))
+    if domain is not None and domain.coverage == "unknown":
+        flags.append(flag("coverage.unknown", "", domain.layer.id))
+    if _outside(message, domain):
+        flags.append(flag("sender.mismatch", "Sender is outside the domain of the authority"))
+    embedded = [path for finding in findings for path in finding.layer.embedded]
+    if embedded:
+        flags.append(flag("mime.embedded", f"protected parts inside the content: {', '.join(embedded)}"))
+    flags = list(dict.fromkeys(flags))
+    violated = any(f.severity is Severity.VIOLATION for f in flags)
+    return Verdict(
+        accepted=level != "none" and not violated,
+        level=level,
+        domain=authority_domain(domain.certificate, message.originators.mailboxes)
+        if domain and level != "none"
+        else None,
+        originator=_originator(level, originator),
+        from_=From(
+            tuple(m.address for m in message.originators.mailboxes),
+            message.originators.valid,
+            tuple(m.address for inner in inner_from(f.layer for f in findings) for m in inner.mailboxes),
+        ),
+        headers=_protected(findings, domain, originator, level),
+        structure=notation(findings),
+        layers=tuple(_layer_verdict(f) for f in findings),
+        reviewed_by=_subjects(findings, "review"),
+        additional_attributes=_subjects(findings, "attributes"),
+        labels=ess_attributes.labels(findings),
+        mlh=ess_attributes.history(findings),
+        embedded=tuple(Embedded(path) for path in embedded),
+        flags=tuple(flags),
+        decrypted=any(f.layer.opened is not None for f in findings),
+        ended_at=None,
+    )
+
+
+def _level(domain: Finding | None, originator: Finding | None, context: Context, peer: Peer | None) -> Level:
+    if originator is not None and originator.address == "match" and not originator.violated:
+        if originator.state == "valid" and originator.coverage == "plaintext":
+            return "originator_direct"
+        if domain is not None and originator.crypto_valid and _vouched(domain, originator, context, peer):
+            return "originator_vouched"
+    return "domain" if domain is not None else "none"
+
+
+def _vouched(domain: Finding, originator: Finding, context: Context, peer: Peer | None) -> bool:
+    """Whether the domain's authority also covers the name in the originator's certificate (decisions A-23)."""
+    if domain.certificate is None or originator.certificate is None:
+        return False
+    subject = originator.certificate.subject
+    entities = [Entity(m.domain, subject) for m in mailboxes_of(describe.addresses_of(originator.certificate))]
+    return names.check_mapping(domain.certificate, entities, peer, context.is_public_suffix).passed
+
+
+def _state_flags(findings: Sequence[Finding], domain: Finding | None) -> list[Flag]:
+    """A signature that does not hold is a violation; below a domain signature that does, only a warning (3.2)."""
+    flags = []
+    for i, finding in enumerate(findings):
+        if finding.state in (None, "null", "valid"):
+            continue
+        reasons = "; ".join(dict.fromkeys(s.verdict.reason for s in finding.signers if s.verdict.reason))
+        text = f"{finding.state}: {reasons}" if reasons else str(finding.state)
+        typed = any(t in DOMSEC for s in finding.signers for t in s.reading.types)
+        if domain is not None and domain in findings[:i] and not typed:
+            if finding.state in ("invalid", "weak"):
+                flags.append(flag("inner.invalid", text, finding.layer.id))
+        elif typed or finding.state in ("invalid", "weak"):
+            flags.append(flag("signature.invalid", text, finding.layer.id))
+    return flags
+
+
+def _encryption_flags(findings: Sequence[Finding], peer: Peer | None) -> list[Flag]:
+    flags = []
+    signed = [i for i, f in enumerate(findings) if f.state == "valid"]
+    for i, finding in enumerate(findings):
+        layer = finding.layer
+        if layer.kind not in ENCRYPTED:
+            continue
+        if not signed:
+            severity = Severity.VIOLATION if peer and peer.expect_signed else None
+            flags.append(flag("enc.unsigned", "", layer.id, severity))
+        if layer.opened is not None and not layer.opened.authenticated and not any(j > i for j in signed):
+            flags.append(flag("enc.unauthenticated", f"{layer.opened.cipher} without a signature inside", layer.id))
+    return flags
+
+
+def _header_flags(message: Message, findings: Sequence[Finding]) -> list[Flag]:
+    flags = []
+    outer = message.originators
+    if not outer.valid:
+        flags.append(flag("from.invalid", outer.reason))
+    for inner in inner_from(f.layer for f in findings):
+        same = len(inner.mailboxes) == len(outer.mailboxes) and all(
+            any(m.same_as(o) for o in outer.mailboxes) for m in inner.mailboxes
+        )
+        if not inner.valid or not same:
+            flags.append(flag("from.outer_inner_differ", ""))
+    return flags
+
+
+def _outside(message: Message, domain: Finding | None) -> bool:
+    if domain is None or not message.header.all("sender"):
+        return False
+    sender = parse_originators(message.header, "sender")
+    covered = {m.domain for m in message.originators.mailboxes}
+    return not sender.valid or any(m.domain not in covered for m in sender.mailboxes)
+
+
+def _protected(
+    findings: Sequence[Finding], domain: Finding | None, originator: Finding | None, level: Level
+) -> tuple[str, ...] | None:
+    """The protected header fields below a layer that the conclusion rests on."""
+    if level == "none":
+        return None
+    resting = originator if level == "originator_direct" else domain
+    for i, finding in enumerate(findings):
+        if finding is resting:
+            for below in findings[i + 1 :]:
+                if below.layer.protected is not None:
+                    return tuple(dict.fromkeys(f.name for f in below.layer.protected.fields))
+    return None
+
+
+def _originator(level: Level, layer: Finding | None) -> Originator | None:
+    if layer is None or layer.certificate is None or level == "none" or not layer.crypto_valid:
+        return None
+    certificate = layer.certificate
+    try:
+        name = names.printable((*common_names(certificate), name_text(certificate.subject))[0])
+    except MalformedMessage:
+        name = name_text(certificate.subject)
+    return Originator(
+        name, describe.addresses_of(certificate), "stated_by_domain" if level == "domain" else "certificate"
+    )
+
+
+def authority_domain(certificate: Certificate | None, originators: Sequence[Mailbox] = ()) -> str | None:
+    """The domain an authority speaks for, as people write it: of several the one that covers the originator."""
+    if certificate is None:
+        return None
+    parts = names.domain_parts(certificate)
+    known = [*parts.rfc822, *([parts.dc] if parts.dc else [])]
+    for mailbox in originators:
+        for domain in known:
+            if names.relation(domain, names.labels(mailbox.domain)) != "mismatch":
+                return ".".join(reversed(domain))
+    return ".".join(reversed(known[0])) if known else name_text(certificate.subject)
+
+
+def _subjects(findings: Iterable[Finding], role: str) -> tuple[str, ...]:
+    return tuple(
+        s.verdict.subject
+        for f in findings
+        if role in f.roles and f.state == "valid"
+        for s in f.signers
+        if s.verdict.subject is not None
+    )
+
+
+def notation(findings: Iterable[Finding]) -> str:
+    """The layers in RFC notation, outermost first: E(S[domain](S0(OC)))."""
+    return nested(_symbol(finding) for finding in findings)
+
+
+def _symbol(finding: Finding) -> str:
+    if finding.layer.kind != "signed":
+        return SYMBOLS[finding.layer.kind]
+    stated = [str(t) for t in finding.types] if finding.types else [r for r in finding.roles if r != "none"]
+    return signature_symbol((t for t in stated if t != "unspecified"), history=expansion_history(finding))
+
+
+def _layer_verdict(finding: Finding) -> LayerVerdict:
+    layer = finding.layer
+    mapping = finding.mapping
+    return LayerVerdict(
+        id=layer.id,
+        kind=layer.kind,
+        form=layer.form,
+        roles=tuple(r for r in finding.roles if r != "none"),
+        state=finding.state,
+        coverage=finding.coverage,
+        signers=tuple(s.verdict for s in finding.signers),
+        naming=finding.naming,
+        mapping=None
+        if mapping is None
+        else {"passed": mapping.passed, "compared": [list(line) for line in mapping.detail]},
+        address=finding.address,
+        encryption=describe.encryption(layer),
+        expansion_history=expansion_history(finding),
+        flags=finding.flags,
+    )

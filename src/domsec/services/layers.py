@@ -1,0 +1,364 @@
+"""Taking a message apart, and putting layers on (RFC 3183 section 3).
+
+A message is an onion. `peel` follows one spine: the root entity, then the content of each security layer, until
+something that is no layer (decisions A-10). What is signed somewhere else inside a multipart is not on the spine and
+says nothing about the message. A layer keeps the octets it arrived in; wrapping copies what is kept and encodes only
+what is new.
+
+Nothing here judges: mathematics and names are the business of `check`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from domsec import der, oids
+from domsec.cms import compressed_data, content_info, enveloped_data, signed_data
+from domsec.cms.credential import Credential
+from domsec.cms.enveloped_data import Enveloped, Opened
+from domsec.cms.signed_data import SignedData
+from domsec.der import Octets
+from domsec.errors import DecryptionFailed, DomsecError, LimitExceeded, MalformedMessage, Unsupported
+from domsec.limits import DEFAULT, Limits
+from domsec.mime import addresses, canonical, fields, header_protection, smime
+from domsec.mime.addresses import FromInfo
+from domsec.mime.fields import Header
+
+Kind = Literal[
+    "signed",
+    "null",
+    "certs_only",
+    "enveloped",
+    "auth_enveloped",
+    "compressed",
+    "rfc822",
+    "content",
+    "unsupported",
+]
+Form = Literal["opaque", "clear", "direct"]
+Closed = Literal["not_for_us", "failed"]
+Flags = tuple[tuple[str, str], ...]  # codes with texts
+
+ENCRYPTED: Final = ("enveloped", "auth_enveloped")
+DIRECT: Final = {
+    oids.ID_SIGNED_DATA,
+    oids.ID_ENVELOPED_DATA,
+    oids.ID_CT_AUTH_ENVELOPED_DATA,
+    oids.ID_CT_COMPRESSED_DATA,
+}
+
+# what RFC 8551 3.2.2 calls each structure, and the file name that goes with it
+SMIME_TYPES: Final = {
+    "signed": ("signed-data", "smime.p7m"),
+    "null": ("signed-data", "smime.p7m"),
+    "certs_only": ("certs-only", "smime.p7c"),
+    "enveloped": ("enveloped-data", "smime.p7m"),
+    "auth_enveloped": ("authEnveloped-data", "smime.p7m"),
+    "compressed": ("compressed-data", "smime.p7z"),
+}
+CONTENT_TYPES: Final = {
+    "signed": oids.ID_SIGNED_DATA,
+    "null": oids.ID_SIGNED_DATA,
+    "certs_only": oids.ID_SIGNED_DATA,
+    "enveloped": oids.ID_ENVELOPED_DATA,
+    "auth_enveloped": oids.ID_CT_AUTH_ENVELOPED_DATA,
+    "compressed": oids.ID_CT_COMPRESSED_DATA,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One wrapper, or at the end of the spine what is wrapped."""
+
+    id: str  # "1" is the outermost, "1.1" what it encloses
+    kind: Kind
+    form: Form
+    entity: Octets  # the MIME entity exactly as received; for a direct one the CMS value without ContentInfo
+    content: Octets | None = None  # the value octets that are signed, encrypted, compressed
+    content_type: str = oids.ID_DATA  # of the content
+    signed: SignedData | None = None
+    enveloped: Enveloped | None = None
+    opened: Opened | None = None
+    closed: Closed | None = None
+    child: Layer | None = None
+    protected: Header | None = None  # header fields protected by the layers outside (RFC 9788, RFC 8551 3.1)
+    embedded: tuple[str, ...] = ()  # MIME part paths of protected parts inside the content
+    flags: Flags = ()
+
+    @property
+    def encrypted(self) -> bool:
+        return self.kind in ENCRYPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Header fields and the root layer; `octets` is all of it as received."""
+
+    octets: bytes
+    header: Header
+    originators: FromInfo
+    root: Layer
+
+    def spine(self) -> tuple[Layer, ...]:
+        """The layers from outside in."""
+        return tuple(spine(self.root))
+
+
+def spine(layer: Layer | None) -> Iterator[Layer]:
+    """A layer and what it encloses, from outside in."""
+    while layer is not None:
+        yield layer
+        layer = layer.child
+
+
+def peel(
+    octets: bytes,
+    keyring: Sequence[Credential] = (),
+    limits: Limits = DEFAULT,
+    *,
+    sniff_suffix: bool = True,
+) -> Message:
+    """Take a message apart as far as the credentials open it.
+
+    Raises MalformedMessage or LimitExceeded where there is no header to speak of; whatever is wrong further inside
+    becomes a flag of an `unsupported` layer. Decryption happens here; that a layer opened says nothing about who made
+    it.
+    """
+    if len(octets) > limits.size:
+        raise LimitExceeded("size", f"a message of {len(octets)} octets, allowed are {limits.size}")
+    header, body = fields.split_message(octets, limits)
+    peeler = _Peeler(tuple(keyring), limits, sniff_suffix)
+    root = peeler.split(fields.entity_from(header, body), fields.entity_header(header), body, "1", protected=False)
+    return Message(octets, header, addresses.parse_from(header), root)
+
+
+def peel_entity(entity: Octets, keyring: Sequence[Credential] = (), limits: Limits = DEFAULT) -> Layer:
+    """Take apart a MIME entity that stands by itself, such as what was decrypted."""
+    return _Peeler(tuple(keyring), limits, True).entity(entity, "1", protected=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Peeler:
+    keyring: tuple[Credential, ...]
+    limits: Limits
+    sniff_suffix: bool
+
+    def entity(self, entity: Octets, layer_id: str, *, protected: bool) -> Layer:
+        """The layer that a MIME entity is."""
+        if layer_id.count(".") >= self.limits.depth:
+            return Layer(layer_id, "unsupported", "opaque", entity, flags=(("limit.depth", "layers nested too deep"),))
+        try:
+            header, body = fields.split_message(entity, self.limits)
+        except LimitExceeded as error:
+            return Layer(layer_id, "unsupported", "opaque", entity, flags=((f"limit.{error.limit}", str(error)),))
+        return self.split(entity, header, body, layer_id, protected=protected)
+
+    def split(self, entity: Octets, header: Header, body: memoryview, layer_id: str, *, protected: bool) -> Layer:
+        """The same for an entity whose header and body are known."""
+        try:
+            found = smime.recognise_split(header, body, self.limits, self.sniff_suffix)
+        except LimitExceeded as error:
+            return Layer(layer_id, "unsupported", "opaque", entity, flags=((f"limit.{error.limit}", str(error)),))
+        except MalformedMessage as error:
+            return Layer(layer_id, "unsupported", "opaque", entity, flags=(("mime.malformed", str(error)),))
+        flags: Flags = tuple((code, "") for code in found.flags)
+        match found:
+            case smime.Pkcs7(der=octets):
+                layer = self.content_info(octets, entity, layer_id, detached=None)
+                if found.sniffed and layer.kind == "unsupported":  # only its file name said that it was CMS
+                    return self.plain(entity, header, body, layer_id, flags, protected=protected)
+                expected = SMIME_TYPES.get(layer.kind, ("", ""))[0]
+                if found.smime_type and expected and found.smime_type.lower() != expected.lower():
+                    said = found.smime_type[:40]
+                    flags += (("mime.smime_type", f"smime-type says {said!a}, the structure is {expected}"),)
+            case smime.ClearSigned(part=part, signature_der=octets):
+                # lone LF is what files have: the digest is over CRLF (RFC 8551 3.1.1)
+                signed = part if canonical.is_canonical(part) else canonical.canonical(part)
+                layer = self.content_info(octets, entity, layer_id, detached=signed)
+            case _:
+                return self.plain(entity, header, body, layer_id, flags, protected=protected)
+        return dataclasses.replace(layer, flags=flags + layer.flags) if flags else layer
+
+    def plain(
+        self, entity: Octets, header: Header, body: memoryview, layer_id: str, flags: Flags, *, protected: bool
+    ) -> Layer:
+        """What is no security layer: content, or right below a layer the wrapper that protects a header."""
+        inner, wrapped, child = None, None, None
+        embedded: tuple[str, ...] = ()
+        try:
+            if protected:
+                inner, wrapped = header_protection.protected(header, body, self.limits)
+            if wrapped is not None:
+                child = self.entity(fields.entity_of(wrapped, self.limits), f"{layer_id}.1", protected=True)
+            else:
+                embedded = tuple(part.path for part in smime.embedded_split(header, body, self.limits))
+        except LimitExceeded as error:
+            flags = (*flags, (f"limit.{error.limit}", str(error)))
+        except MalformedMessage as error:
+            flags = (*flags, ("mime.malformed", str(error)))
+        kind: Kind = "content" if child is None else "rfc822"
+        content = entity if wrapped is None else wrapped
+        return Layer(
+            layer_id, kind, "opaque", entity, content, child=child, protected=inner, embedded=embedded, flags=flags
+        )
+
+    def content_info(self, octets: Octets, entity: Octets, layer_id: str, detached: Octets | None) -> Layer:
+        """The layer in a ContentInfo; `detached` is what a signature stands beside."""
+        form: Form = "opaque" if detached is None else "clear"
+        try:
+            info = content_info.parse(octets, self.limits)
+        except LimitExceeded as error:
+            return Layer(layer_id, "unsupported", form, entity, flags=((f"limit.{error.limit}", str(error)),))
+        except MalformedMessage as error:
+            return Layer(layer_id, "unsupported", form, entity, flags=(("cms.malformed", str(error)),))
+        layer = self.cms(info.content_type, info.content, entity, form, layer_id, detached)
+        if info.trailing:
+            text = f"{info.trailing} octets follow the structure"
+            layer = dataclasses.replace(layer, flags=(*layer.flags, ("cms.trailing", text)))
+        return layer
+
+    def cms(
+        self, content_type: str, value: Octets, entity: Octets, form: Form, layer_id: str, detached: Octets | None
+    ) -> Layer:
+        """The layer that a CMS content type is."""
+        try:
+            match content_type:
+                case oids.ID_SIGNED_DATA:
+                    return self.signed(
+                        signed_data.parse_signed_data(value, self.limits), entity, form, layer_id, detached
+                    )
+                case oids.ID_ENVELOPED_DATA | oids.ID_CT_AUTH_ENVELOPED_DATA if detached is None:
+                    parsed = enveloped_data.parse_enveloped(content_type, value, self.limits)
+                    return self.enveloped(parsed, entity, form, layer_id)
+                case oids.ID_CT_COMPRESSED_DATA if detached is None:
+                    compressed = compressed_data.parse_compressed(value, self.limits)
+                    content = compressed_data.inflate(compressed, self.limits)
+                    child = self.content(compressed.content_type, content, f"{layer_id}.1")
+                    return Layer(layer_id, "compressed", form, entity, content, compressed.content_type, child=child)
+        except LimitExceeded as error:
+            return Layer(layer_id, "unsupported", form, entity, flags=((f"limit.{error.limit}", str(error)),))
+        except MalformedMessage as error:
+            return Layer(layer_id, "unsupported", form, entity, flags=(("cms.malformed", str(error)),))
+        except Unsupported as error:
+            return Layer(layer_id, "unsupported", form, entity, flags=(("cms.unsupported", str(error)),))
+        text = f"content type {oids.name(content_type)} is not handled"
+        return Layer(layer_id, "unsupported", form, entity, flags=(("cms.unsupported", text),))
+
+    def signed(self, parsed: SignedData, entity: Octets, form: Form, layer_id: str, detached: Octets | None) -> Layer:
+        content = parsed.content
+        flags: list[tuple[str, str]] = []
+        if detached is not None:
+            if content is not None:
+                text = "the signature part has a content of its own"
+                return Layer(layer_id, "unsupported", form, entity, flags=(("mime.signature_has_content", text),))
+            content = detached
+        kind: Kind = "signed"
+        if not parsed.signers:
+            kind = "null" if content is not None else "certs_only"
+            if kind == "null" and parsed.content_type != oids.ID_DATA:
+                flags.append(("null.econtenttype", f"the content is {oids.name(parsed.content_type)}"))
+            if detached is not None:
+                flags.append(("null.detached", ""))
+        elif content is None:
+            flags.append(("cms.no_content", ""))
+        child = None if content is None else self.content(parsed.content_type, content, f"{layer_id}.1")
+        return Layer(
+            layer_id, kind, form, entity, content, parsed.content_type, signed=parsed, child=child, flags=tuple(flags)
+        )
+
+    def enveloped(self, parsed: Enveloped, entity: Octets, form: Form, layer_id: str) -> Layer:
+        kind: Kind = "enveloped" if parsed.kind == "enveloped" else "auth_enveloped"
+        layer = Layer(layer_id, kind, form, entity, parsed.ciphertext, parsed.content_type, enveloped=parsed)
+        if not enveloped_data.addressed_to(parsed, self.keyring):
+            return dataclasses.replace(layer, closed="not_for_us")
+        try:
+            opened = enveloped_data.decrypt(parsed, self.keyring, self.limits)
+        except DecryptionFailed:
+            return dataclasses.replace(layer, closed="failed")
+        child = self.content(parsed.content_type, opened.plaintext, f"{layer_id}.1")
+        return dataclasses.replace(layer, opened=opened, child=child)
+
+    def content(self, content_type: str, content: Octets, layer_id: str) -> Layer:
+        """What a layer encloses."""
+        if content_type == oids.ID_DATA:
+            return self.entity(content, layer_id, protected=True)
+        if layer_id.count(".") >= self.limits.depth:
+            return Layer(layer_id, "unsupported", "direct", content, flags=(("limit.depth", "layers nested too deep"),))
+        if content_type == oids.ID_CT_CONTENT_INFO or (content_type in DIRECT and _is_content_info(content)):
+            return dataclasses.replace(self.content_info(content, content, layer_id, None), form="direct")
+        if content_type in DIRECT:  # RFC 3854: the type itself, no ContentInfo and no MIME between
+            return self.cms(content_type, content, content, "direct", layer_id, None)
+        return Layer(layer_id, "content", "direct", content, content, content_type)
+
+
+def _is_content_info(content: Octets) -> bool:
+    """Whether direct content is wrapped in a ContentInfo, as Bouncy Castle does: that begins with its type."""
+    reader = der.Reader(content)
+    try:
+        reader.enter(der.SEQUENCE)
+        return reader.peek() == der.OID
+    except MalformedMessage:
+        return False
+
+
+def in_mime(layer: Layer) -> bool:
+    """Whether a layer can stand as a MIME entity: what is nested directly (RFC 3854) only if it is one of ours."""
+    return layer.form != "direct" or layer.kind in CONTENT_TYPES
+
+
+def mime_entity(layer: Layer) -> bytes:
+    """The MIME entity of a layer, as received; a direct one gets the MIME header it never had.
+
+    Raises Unsupported where `in_mime` says no.
+    """
+    if layer.form != "direct":
+        return bytes(layer.entity)
+    if not in_mime(layer):
+        raise Unsupported(f"content of type {oids.name(layer.content_type)} has no form in MIME")
+    smime_type, name = SMIME_TYPES[layer.kind]
+    wrapped = (
+        layer.entity if _is_content_info(layer.entity) else content_info.wrap(CONTENT_TYPES[layer.kind], layer.entity)
+    )
+    return smime.pkcs7_mime(wrapped, smime_type, name)
+
+
+def null_layer(entity: Octets) -> bytes:
+    """The entity inside the empty signature of RFC 3183 section 3: SignedData without signers, its content in it."""
+    return smime.pkcs7_mime(signed_data.null_layer(entity), "signed-data")
+
+
+def reason_of(error: DomsecError) -> str:
+    """The text of an error as one line."""
+    return " ".join(str(error).split())
+
+
+# the letter of each kind but "signed" in RFC notation (CONTRACT.md section 3)
+SYMBOLS: Final[dict[str, str]] = {
+    "null": "S0",
+    "enveloped": "E",
+    "auth_enveloped": "E",
+    "compressed": "C",
+    "rfc822": "M",
+    "content": "OC",
+    "certs_only": "CERTS",
+    "unsupported": "X",
+}
+_TYPES_IN_ORDER: Final = ("originator", "domain", "review", "attributes")
+
+
+def signature_symbol(types: Iterable[str], *, history: bool = False) -> str:
+    """A signed layer in RFC notation: S[domain], S[unspecified]+mlh."""
+    order = {name: position for position, name in enumerate(_TYPES_IN_ORDER)}
+    shown = "+".join(sorted(types, key=lambda name: order.get(name, len(order))))
+    return f"S[{shown or 'unspecified'}]" + ("+mlh" if history else "")
+
+
+def nested(symbols: Iterable[str]) -> str:
+    """Symbols, outermost first, in RFC notation: E(S[domain](S0(OC)))."""
+    text = ""
+    for symbol in reversed(tuple(symbols)):
+        text = f"{symbol}({text})" if text else symbol
+    return text

@@ -1,0 +1,533 @@
+"""Domain signatures: when one may be made (RFC 3183 3.2), and where it goes (section 5).
+
+    gate    who sent this, and is every signature in it valid: a Grant, or SigningRefused with the reasons
+    plan    which layer to keep from and what goes around it: pure data, printable in RFC notation
+    apply   the plan as octets; encryption, being different for each group of recipients, happens between its two halves
+
+Never is anything signed that the gate has not seen: gate, plan and signature work on the same immutable octets.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Literal
+
+from domsec import oids
+from domsec.cms import attributes, signed_data
+from domsec.cms.algorithms import SignatureAlgorithm, algorithm_identifier, default_signature_algorithm
+from domsec.cms.attributes import Attribute
+from domsec.cms.certificates import Certificate
+from domsec.cms.credential import Credential
+from domsec.cms.signed_data import Signing
+from domsec.der import Octets
+from domsec.errors import MalformedMessage, SigningRefused
+from domsec.mime import canonical, header_protection, seven_bit, smime
+from domsec.mime.addresses import Mailbox, parse_address
+from domsec.mime.fields import Header
+from domsec.services import layers, names, signature_type
+from domsec.services.check import Examination
+from domsec.services.context import Context
+from domsec.services.finding import Finding
+from domsec.services.layers import Layer
+from domsec.services.names import Entity
+from domsec.services.peer import Peer
+from domsec.services.signature_type import DOMSEC, SignatureType
+from domsec.services.verdict import Severity
+
+# --- the gate -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """That somebody is who From says, by other means than S/MIME (RFC 3183 3.2, decisions A-27).
+
+    Set by whoever saw the session; never taken from what the message says of itself.
+    """
+
+    kind: str  # "network", "login", "local", ...
+    detail: str  # for the audit trail: the client's address, the login
+    addresses: frozenset[str] = frozenset()
+    domains: frozenset[str] = frozenset()  # these and those below
+
+    def allows(self, mailbox: Mailbox) -> bool:
+        """Whether this speaks for a From mailbox."""
+        below = any(mailbox.domain == d or mailbox.domain.endswith(f".{d}") for d in self.domains)
+        return below or any(mailbox.same_as(a) for a in self._mailboxes())
+
+    def _mailboxes(self) -> list[Mailbox]:
+        return [_mailbox(address) for address in self.addresses]
+
+
+@functools.lru_cache(maxsize=4096)
+def _mailbox(address: str) -> Mailbox:
+    return parse_address(address)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave to sign: on what evidence, after which layers were checked. Audited before the signature is made."""
+
+    originators: tuple[str, ...]
+    evidence: tuple[str, ...]
+    layers: tuple[str, ...]
+    structure: str
+    at: datetime
+
+
+Reason = tuple[str, str]
+
+
+def gate(
+    examination: Examination,
+    authority: Certificate,
+    evidence: Iterable[Evidence],
+    context: Context,
+    *,
+    trust_domain_signature: frozenset[str] = frozenset(),
+    naming: Literal["strict", "mailbox"] = "strict",
+) -> Grant:
+    """Decide whether the domain may put its name on a message (spec/algorithms.md (c)).
+
+    `trust_domain_signature` lists domains below whose accepted signature validation may end (decisions A-28). `naming`
+    is the convention that our own certificate keeps. Its path is not validated, only its names and its dates.
+    Raises SigningRefused with every reason.
+    """
+    message = examination.message
+    originators = message.originators
+    if not originators.valid:
+        raise SigningRefused([("gate.from", originators.reason)])
+    reasons: list[Reason] = []
+    for code in ("from.invalid", "from.outer_inner_differ"):
+        reasons += [("gate.from", f.text) for f in examination.verdict.flags if f.code == code]
+    entities = [Entity(m.domain) for m in originators.mailboxes]
+    reasons += _authority(authority, naming, context.now)
+    own = names.check_mapping(authority, entities, None, context.is_public_suffix)
+    if not own.passed:
+        reasons.append(("gate.not_our_domain", "; ".join(text for _, text in own.findings)))
+    reasons += _unreadable(examination.findings)
+    checked, found = _signatures(examination.findings, trust_domain_signature)
+    reasons += found
+    used, found = _originators(examination, tuple(evidence))
+    reasons += found
+    if reasons:
+        raise SigningRefused(tuple(dict.fromkeys(reasons)))
+    return Grant(
+        tuple(m.address for m in originators.mailboxes), used, checked, examination.verdict.structure, context.now
+    )
+
+
+def _authority(certificate: Certificate, naming: Literal["strict", "mailbox"], now: datetime) -> list[Reason]:
+    """What is wrong with our own certificate: then nobody would believe the signature (RFC 3183 3.2)."""
+    found = names.check_naming(certificate, names.SIGNING_AUTHORITY, Peer("", naming=naming))
+    reasons = [("gate.authority", text) for code, text in found if code != "naming.convention"]
+    if not certificate.not_before <= now <= certificate.not_after:
+        reasons.append(("gate.authority", "our own certificate is not valid at this time"))
+    return reasons
+
+
+def _unreadable(findings: Iterable[Finding]) -> list[Reason]:
+    reasons = []
+    for finding in findings:
+        layer = finding.layer
+        if layer.encrypted and layer.opened is None:
+            reasons.append(("gate.undecryptable", f"layer {layer.id} is closed to us"))
+        elif layer.kind == "unsupported":
+            text = "; ".join(f"{code} {text}".strip() for code, text in layer.flags) or "not handled"
+            reasons.append(("gate.malformed", f"layer {layer.id}: {text}"))
+        elif layer.kind not in ("signed", "null"):  # MIME that others may read in another way (threats T-24)
+            reasons += [
+                ("gate.malformed", f"layer {layer.id}: {f.code} {f.text}")
+                for f in finding.flags
+                if f.severity is Severity.VIOLATION and f.code.partition(".")[0] in ("mime", "cms", "limit")
+            ]
+    return reasons
+
+
+def _signatures(findings: Iterable[Finding], trusted: frozenset[str]) -> tuple[tuple[str, ...], list[Reason]]:
+    """All signatures present are valid, including those that were encrypted (RFC 3183 3.2)."""
+    checked: list[str] = []
+    reasons: list[Reason] = []
+    for finding in findings:
+        layer_id = finding.layer.id
+        violations = [f for f in finding.flags if f.severity is Severity.VIOLATION]
+        if finding.layer.kind == "null":
+            reasons += [
+                ("gate.malformed", f"layer {layer_id}: {f.text}") for f in violations if f.code != "null.uncovered"
+            ]
+        if finding.layer.kind != "signed":
+            continue
+        checked.append(layer_id)
+        if finding.state != "valid":
+            why = "; ".join(s.verdict.reason for s in finding.signers if s.verdict.reason)
+            reasons.append(("gate.invalid_signature", f"layer {layer_id} is {finding.state}: {why}"))
+        for found in violations:
+            family = found.code.partition(".")[0]
+            code = f"gate.{family}" if family in ("naming", "mapping") else "gate.malformed"
+            reasons.append((code, f"layer {layer_id}: {found.text}"))
+        if _vouches(finding, trusted) and not reasons:
+            break
+    return tuple(checked), reasons
+
+
+def _vouches(finding: Finding, trusted: frozenset[str]) -> bool:
+    if not trusted or "domain" not in finding.roles or finding.mapping is None or not finding.mapping.passed:
+        return False
+    parts = names.domain_parts(finding.certificate) if finding.certificate else names.DomainParts()
+    return any(".".join(reversed(domain)) in trusted for domain in parts.rfc822)
+
+
+def _originators(examination: Examination, evidence: tuple[Evidence, ...]) -> tuple[tuple[str, ...], list[Reason]]:
+    """Every From mailbox is authentic, by the innermost originator signature or by evidence from the session."""
+    mailboxes = examination.message.originators.mailboxes
+    signed = next((f for f in reversed(examination.findings) if "originator" in f.roles), None)
+    addresses = [_mailbox(a) for s in signed.signers for a in _usable(s.verdict.addresses)] if signed else []
+    used: list[str] = []
+    reasons: list[Reason] = []
+    for mailbox in mailboxes:
+        if signed is not None and signed.state == "valid" and any(mailbox.same_as(a) for a in addresses):
+            used.append(f"signature of layer {signed.layer.id}")
+            continue
+        spoken = next((e for e in evidence if e.allows(mailbox)), None)
+        if spoken is None:
+            reasons.append(("gate.originator", f"nothing shows that {names.printable(mailbox.address)} sent this"))
+        else:
+            used.append(f"{spoken.kind} {spoken.detail}")
+    if signed is not None and not any(m.same_as(a) for m in mailboxes for a in addresses):
+        reasons.append(("gate.originator_conflict", "the originator's signature is by somebody else than From"))
+    return tuple(used), reasons
+
+
+def _usable(addresses: Iterable[str]) -> list[str]:
+    found = []
+    for address in addresses:
+        try:
+            _mailbox(address)
+        except MalformedMessage:
+            continue
+        found.append(address)
+    return found
+
+
+# --- section 5 ------------------------------------------------------------------------------------------------------
+
+Branch = Literal["list", "encrypted", "neither"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What section 5 makes of a message: from which layer to keep, and what to put around it."""
+
+    branch: Branch
+    body: Layer  # kept as received
+    stripped: tuple[Layer, ...]
+    lower: bool  # an encryption lies lower in the body: encryption of the result is not a matter of policy
+    encrypt: bool
+    outer: tuple[Attribute, ...] | None  # signed attributes for a layer around it all (step 4)
+
+    @property
+    def null(self) -> bool:
+        """Whether the body is unsigned, so that the empty signature comes first."""
+        return self.body.kind not in ("signed", "null")
+
+    @property
+    def notation(self) -> str:
+        """The result in RFC notation; the body's own layers as letters."""
+        text = "S[domain](" + ("S0(" if self.null else "") + _letters(self.body) + (")" if self.null else "") + ")"
+        if self.encrypt:
+            text = f"E({text})"
+        return f"S[unspecified]+mlh({text})" if self.outer is not None else text
+
+
+def _letters(layer: Layer) -> str:
+    return layers.nested(layers.SYMBOLS.get(part.kind, "S") for part in layers.spine(layer))
+
+
+def has_history(layer: Layer) -> bool:
+    """Whether a layer carries mlExpansionHistory in a SignerInfo. `gate` has verified it by then."""
+    return layer.signed is not None and any(
+        s.signed_attributes is not None and s.signed_attributes.get(oids.ID_AA_ML_EXPAND_HISTORY)
+        for s in layer.signed.signers
+    )
+
+
+def search_outer(spine: Sequence[Layer]) -> tuple[Branch, int]:
+    """The outer SignedData of section 5: searched from outside, never inside encryption."""
+    for i, layer in enumerate(spine):
+        if layer.encrypted:
+            return "encrypted", i
+        if layer.kind == "signed" and has_history(layer):
+            return "list", i
+        if layer.kind not in ("signed", "null"):
+            break
+    return "neither", 0
+
+
+def plan(spine: Sequence[Layer], *, encrypt: bool, copy_unknown: bool = True) -> Plan:
+    """Section 5 for a message whose layers are these; `encrypt` is whether policy wants S/MIME encryption outside.
+
+    Where section 5 has no encryption step, wanted encryption is that of section 4: right around the domain signature.
+    `copy_unknown` is whether attributes nobody here knows go from a list layer to its successor (decisions A-32).
+    Raises SigningRefused where an encryption that has to come off is closed, or what lies inside has no form in MIME.
+    """
+    made = _plan(spine, encrypt)
+    if made.outer is not None and not copy_unknown:
+        made = replace(made, outer=tuple(a for a in made.outer if a.oid in _KEPT))
+    if not layers.in_mime(made.body):
+        raise SigningRefused([("gate.malformed", f"layer {made.body.id} has no form in MIME")])
+    return made
+
+
+def _plan(spine: Sequence[Layer], encrypt: bool) -> Plan:
+    branch, at = search_outer(spine)
+    if branch == "neither":
+        body = spine[0]
+        return Plan(branch, body, (), lower := _lower(body), encrypt or lower, None)
+    if branch == "encrypted":
+        body = _inside(spine[at])
+        lower = _lower(body)
+        if not encrypt and not lower and search_outer(tuple(layers.spine(body)))[0] == "list":
+            # decisions A-61: as printed, the next list agent would strip the domain signature
+            again = _plan(tuple(layers.spine(body)), encrypt=False)
+            return Plan(
+                again.branch, again.body, (*spine[: at + 1], *again.stripped), again.lower, again.encrypt, again.outer
+            )
+        return Plan(branch, body, tuple(spine[: at + 1]), lower, encrypt or lower, None)
+    outer = _readded(spine[at])
+    inside = spine[at + 1 :]
+    closed, found = search_outer_encryption(inside)
+    if closed:
+        body = _inside(inside[found])
+        lower = _lower(body)
+        return Plan(branch, body, tuple(spine[: at + found + 2]), lower, encrypt or lower, outer)
+    body = inside[0]
+    return Plan(branch, body, tuple(spine[: at + 1]), lower := _lower(body), encrypt or lower, outer)
+
+
+def search_outer_encryption(spine: Sequence[Layer]) -> tuple[bool, int]:
+    """The first encryption below a list layer, with nothing but signed and empty layers before it."""
+    for i, layer in enumerate(spine):
+        if layer.encrypted:
+            return True, i
+        if layer.kind not in ("signed", "null"):
+            break
+    return False, 0
+
+
+def _inside(layer: Layer) -> Layer:
+    if layer.child is None:
+        raise SigningRefused([("gate.undecryptable", f"layer {layer.id} is closed to us")])
+    return layer.child
+
+
+def _lower(body: Layer) -> bool:
+    return any(layer.encrypted for layer in layers.spine(body))
+
+
+# what a re-signed list layer keeps of the attributes it had (decisions A-32)
+_RECOMPUTED: Final = frozenset(
+    {
+        oids.ID_CONTENT_TYPE,
+        oids.ID_MESSAGE_DIGEST,
+        oids.ID_SIGNING_TIME,
+        oids.ID_AA_CMS_ALGORITHM_PROTECT,
+        oids.ID_AA_SIGNING_CERTIFICATE,
+        oids.ID_AA_SIGNING_CERTIFICATE_V2,
+    }
+)
+_DROPPED: Final = frozenset(
+    {
+        *signature_type.ATTRIBUTE_OIDS,
+        oids.SMIME_CAPABILITIES,
+        oids.ID_AA_ENCRYP_KEY_PREF,
+        oids.ID_AA_RECEIPT_REQUEST,
+        oids.ID_AA_MSG_SIG_DIGEST,
+        oids.ID_COUNTERSIGNATURE,
+        oids.ID_AA_MULTIPLE_SIGNATURES,
+    }
+)
+
+
+_KEPT: Final = frozenset(
+    {
+        oids.ID_AA_ML_EXPAND_HISTORY,
+        oids.ID_AA_SECURITY_LABEL,
+        oids.ID_AA_EQUIVALENT_LABELS,
+        oids.ID_AA_CONTENT_HINT,
+        oids.ID_AA_CONTENT_IDENTIFIER,
+        oids.ID_AA_CONTENT_REFERENCE,
+    }
+)
+
+
+def has_label(layer: Layer) -> bool:
+    """Whether a layer bears a security label in a SignerInfo. `gate` has verified it by then."""
+    return layer.signed is not None and any(
+        s.signed_attributes is not None and s.signed_attributes.get(oids.ID_AA_SECURITY_LABEL)
+        for s in layer.signed.signers
+    )
+
+
+def carries_label(plan: Plan) -> bool:
+    """Whether a label goes on with the attributes of a list layer."""
+    return any(a.oid == oids.ID_AA_SECURITY_LABEL for a in plan.outer or ())
+
+
+def _readded(layer: Layer) -> tuple[Attribute, ...]:
+    """The signed attributes of a list layer that step 4 of section 5 puts on the new outer layer."""
+    assert layer.signed is not None
+    histories = set()
+    kept: tuple[Attribute, ...] = ()
+    for signer in layer.signed.signers:
+        if signer.signed_attributes is None:
+            continue
+        histories.add(tuple(a.raw for a in signer.signed_attributes.get(oids.ID_AA_ML_EXPAND_HISTORY)))
+        if not kept and signer.signed_attributes.get(oids.ID_AA_ML_EXPAND_HISTORY):
+            kept = tuple(a for a in signer.signed_attributes.items if a.oid not in _RECOMPUTED | _DROPPED)
+    if len(histories) > 1:
+        raise SigningRefused([("gate.malformed", f"layer {layer.id}: the signers state different expansion histories")])
+    return kept
+
+
+# --- octets ---------------------------------------------------------------------------------------------------------
+
+
+# what our authority can decrypt, best first
+_CAPABILITIES: Final = attributes.smime_capabilities(
+    [algorithm_identifier(oid) for oid in (oids.AES256_GCM, oids.AES128_GCM, oids.AES256_CBC, oids.AES128_CBC)]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A credential of ours ready to sign: what does not change from message to message is prepared once."""
+
+    credential: Credential
+    algorithm: SignatureAlgorithm | None = None  # None: what fits the key
+    confidentiality: Certificate | None = None  # announced as the key to encrypt to (decisions A-54)
+    sigtype_oid: str = oids.ID_AA_SIGNATURE_TYPE
+    beside: tuple[Credential, ...] = ()  # these sign the same with the same attributes (RFC 3183 3.1.2)
+
+    def signings(self, signed_as: SignatureType | None, extra: Sequence[Attribute] = ()) -> tuple[Signing, ...]:
+        """The preparations for one kind of signature, one for each credential."""
+        return tuple(signer.signing(signed_as, extra) for signer in (self, *self._others()))
+
+    def _others(self) -> tuple[Signer, ...]:
+        return tuple(
+            replace(self, credential=other, algorithm=self._algorithm_for(other.certificate), beside=())
+            for other in self.beside
+        )
+
+    def _algorithm_for(self, certificate: Certificate) -> SignatureAlgorithm | None:
+        """The algorithm asked for where it goes with that key as well, say RSASSA-PSS with a second RSA key."""
+        wanted = self.algorithm
+        return wanted if wanted and wanted.curve is None and certificate.key_algorithm in wanted.keys else None
+
+    def signing(self, signed_as: SignatureType | None, extra: Sequence[Attribute] = ()) -> Signing:
+        """The preparation for one kind of signature, by the first credential alone."""
+        if extra:
+            return self._prepare(signed_as, tuple(extra))
+        return _prepared(self, signed_as)
+
+    def _prepare(self, signed_as: SignatureType | None, extra: tuple[Attribute, ...]) -> Signing:
+        own = list(extra)
+        if signed_as is not None:
+            own.append(signature_type.attribute(signed_as, oid=self.sigtype_oid))
+        if signed_as is SignatureType.DOMAIN and self.confidentiality is not None:
+            own.append(_CAPABILITIES)
+            own.append(attributes.encryption_key_preference(self.confidentiality))
+        return Signing(self.credential, self.algorithm, tuple(own))
+
+
+@functools.lru_cache(maxsize=64)
+def _prepared(signer: Signer, signed_as: SignatureType | None) -> Signing:
+    return signer._prepare(signed_as, ())
+
+
+def apply(
+    plan: Plan,
+    header: Header,
+    signer: Signer,
+    now: datetime,
+    *,
+    encrypt: Callable[[bytes], bytes] | None = None,
+    protect_headers: bool = True,
+) -> bytes:
+    """The entity a plan makes: `encrypt` turns the domain signed entity into the encrypted one for some recipients.
+
+    Raises ValueError where the plan wants encryption and no `encrypt` is given, or the reverse.
+    """
+    if plan.encrypt != (encrypt is not None):
+        raise ValueError("whether to encrypt has to be what the plan says")
+    return finish(plan, domain_signed(plan, header, signer, now, protect_headers=protect_headers), signer, now, encrypt)
+
+
+def domain_signed(
+    plan: Plan,
+    header: Header,
+    signer: Signer,
+    now: datetime,
+    *,
+    protect_headers: bool = True,
+    in_clear: bool = False,
+) -> bytes:
+    """The kept body with the domain signature around it, before encryption: the same for all recipients.
+
+    `in_clear` leaves out the empty signature and signs in the clear: readable everywhere, no longer what RFC 3183 3.1.2
+    says, and so only for who has agreed to it (decisions A-12).
+    """
+    entity: bytes = layers.mime_entity(plan.body)
+    if plan.null:
+        if protect_headers and plan.body.kind == "content" and plan.body.protected is None:
+            entity = header_protection.protect(header, entity)
+        if in_clear:
+            return clear(entity, signer.signings(SignatureType.DOMAIN), now)
+        entity = layers.null_layer(canonical.canonical(entity))
+    announced = (signer.confidentiality,) if signer.confidentiality is not None else ()
+    return opaque(entity, signer.signings(SignatureType.DOMAIN), now, announced)
+
+
+def finish(
+    plan: Plan, entity: bytes, signer: Signer, now: datetime, encrypt: Callable[[bytes], bytes] | None = None
+) -> bytes:
+    """Encryption for one group of recipients, and the list's attributes around it."""
+    if encrypt is not None:
+        entity = encrypt(entity)
+    if plan.outer is not None:
+        entity = opaque(entity, signer.signings(None, plan.outer), now)
+    return entity
+
+
+def opaque(
+    entity: Octets, signing: Signing | Sequence[Signing], now: datetime, certificates: Iterable[Certificate] = ()
+) -> bytes:
+    """An entity inside application/pkcs7-mime signed-data; `certificates` go with those of the signers."""
+    der = signed_data.sign(entity, oids.ID_DATA, _several(signing), certificates=certificates, signing_time=now)
+    return smime.pkcs7_mime(der, "signed-data")
+
+
+def _several(signing: Signing | Sequence[Signing]) -> Sequence[Signing]:
+    return (signing,) if isinstance(signing, Signing) else signing
+
+
+def clear(entity: bytes, signing: Signing | Sequence[Signing], now: datetime) -> bytes:
+    """An entity inside multipart/signed, made 7 bit first: what hops on the way change breaks the signature."""
+    part = canonical.canonical(seven_bit.make_seven_bit(entity))
+    signers = _several(signing)
+    der = signed_data.sign(part, oids.ID_DATA, signers, detached=True, signing_time=now)
+    return smime.clear_signed(part, der, ",".join(dict.fromkeys(_micalg(each) for each in signers)))
+
+
+def _micalg(signing: Signing) -> str:
+    algorithm = signing.algorithm or default_signature_algorithm(signing.credential.certificate.public_key)
+    return algorithm.digest.micalg
+
+
+def encapsulate(entity: bytes, root: Layer, signed_as: SignatureType, signer: Signer, now: datetime) -> bytes:
+    """A review or additional attributes signature around a message; unsigned content gets the empty signature first."""
+    if signed_as not in DOMSEC:
+        raise ValueError(f"{signed_as} does not encapsulate")
+    inner = entity if root.kind in ("signed", "null") else layers.null_layer(canonical.canonical(entity))
+    return opaque(inner, signer.signings(signed_as), now)

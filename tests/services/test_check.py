@@ -1,0 +1,196 @@
+"""Verdicts: states of signers and layers, and what the verdict has in it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+import names
+import pki
+import world
+from domsec import der, oids
+from domsec.cms import content_info, signed_data
+from domsec.cms.signed_data import Signing
+from domsec.mime import smime
+from domsec.services.peer import Peer
+from domsec.services.signature_type import SignatureType
+from domsec.services.verdict import CODES, Severity, flag
+from domsec.trust import issue
+from world import acme, build, judge
+
+ALICE = "alice@acme.example"
+
+
+def state(octets: bytes, at: object = None) -> str | None:
+    return judge(octets, at).layers[0].state  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("R8550-4.2-01", "R8550-6-01", "R8550-4.4.2-01", "R8550-4.4.4-01")
+def test_states_of_a_signature() -> None:
+    alice = acme().users["alice"]
+    octets = build("S~(OC)")
+    crl = issue.issue_crl(acme().ca.certificate, acme().ca.signing_key, [alice.certificate.serial],
+                          now=world.NOW, days=9)  # fmt: skip
+    good = issue.issue_crl(acme().ca.certificate, acme().ca.signing_key, [9], now=world.NOW, days=9)
+    for changed, at, expected in (
+        (octets, None, "valid"),
+        (octets.replace(b"dawn", b"dusk"), None, "invalid"),
+        (octets, world.context(users=[]), "untrusted"),
+        (octets, world.context(now=world.NOW + timedelta(days=400)), "invalid"),
+        (octets, world.context(now=world.NOW - timedelta(days=400)), "invalid"),
+        (octets, world.context(crls=[crl]), "invalid"),
+        (octets, world.context(crls=[crl], revocation="off"), "valid"),
+        (octets, world.context(crls=[good], revocation="hard"), "valid"),
+        (octets, world.context(revocation="hard"), "invalid"),
+        (build("S[evil](OC)"), None, "untrusted"),
+        (world.message(world.signed(world.TEXT, acme().confidentiality)), None, "invalid"),
+    ):
+        assert state(changed, at) == expected
+
+
+@pytest.mark.requirement("R8550-2.3-01", "R5652-5.3-03")
+def test_a_signer_whose_certificate_is_not_at_hand() -> None:
+    """The certificate need not be in the message, but somewhere."""
+    alice = acme().users["alice"].certificate
+    whole = smime.recognise(world.entity("S(OC)"))
+    assert isinstance(whole, smime.Pkcs7)
+    parsed = signed_data.parse_signed_data(content_info.parse(whole.der).content)
+    bare = content_info.wrap(
+        oids.ID_SIGNED_DATA,
+        der.sequence(
+            der.integer(1),
+            der.set_of([parsed.digest_algorithms[0].raw]),
+            der.sequence(der.oid(oids.ID_DATA), der.explicit(0, der.octet_string(world.TEXT))),
+            bytes(whole.der)[bytes(whole.der).index(alice.der) + len(alice.der) :],  # the set of signers
+        ),
+    )
+    octets = world.message(smime.pkcs7_mime(bare, "signed-data"))
+    assert state(octets) == "no_certificate"
+    assert judge(octets).level == "none"
+    assert state(octets, world.context(known=[alice])) == "valid"
+
+
+@pytest.mark.requirement("R4853-3-01", "R5652-5-01")
+def test_each_signer_needs_one_valid_signature() -> None:
+    alice, bob = acme().users["alice"], acme().users["bob"]
+
+    def made(*who: pki.Identity) -> bytes:
+        signings = tuple(Signing(world.credential(i), signing_time=world.NOW) for i in who)
+        return world.message(
+            smime.pkcs7_mime(signed_data.sign(world.TEXT, oids.ID_DATA, signings), "signed-data"),
+            sender="alice@acme.example, bob@acme.example",
+        )
+
+    assert judge(made(alice, bob)).level == "originator_direct"
+    assert judge(made(alice)).layers[0].address == "mismatch"  # bob did not sign
+    assert state(made(alice, world.stranger_user())) == "untrusted"
+
+
+def test_an_attribute_from_the_future_is_a_warning() -> None:
+    early = world.context(now=world.NOW - timedelta(days=2))
+    assert "signing_time.future" in world.codes(judge(build("S(OC)"), early), "warning")
+    assert judge(build("S(OC)"), early).accepted
+
+
+def test_a_signature_without_signed_attributes_is_an_option_for_originators() -> None:
+    """For domain authorities it never is: it cannot state its type."""
+    assert "S[domain]" in judge(build("S[domain](S0(OC))"), world.context(allow_no_attributes=True)).structure
+
+
+@pytest.mark.requirement("R3183-3.2-12")
+def test_the_verdict_has_all_its_keys() -> None:
+    for notation in ("OC", "E(S[domain](S~(OC)))", "X(OC)", "S0(OC)", "S[domain](S0(M(OC)))"):
+        document = judge(build(notation)).to_json()
+        assert json.loads(json.dumps(document)) == document
+        assert set(document) == {
+            "accepted", "level", "domain", "originator", "from", "headers", "structure", "layers", "reviewed_by",
+            "additional_attributes", "labels", "mlh", "embedded", "flags", "decrypted", "ended_at",
+        }  # fmt: skip
+        for layer in document["layers"]:  # type: ignore[union-attr]
+            assert set(layer) == {  # type: ignore[arg-type]
+                "id", "kind", "form", "roles", "state", "coverage", "signers", "naming", "mapping", "address",
+                "encryption", "expansion_history", "flags",
+            }  # fmt: skip
+
+
+def test_every_code_is_explained() -> None:
+    for code, entry in CODES.items():
+        assert entry.meaning, code
+        assert entry.clause, code
+        assert (entry.severity is Severity.INFO) or entry.would_pass, code
+        assert flag(code).text == entry.meaning
+    assert flag("limit.depth").severity is Severity.VIOLATION
+    with pytest.raises(KeyError):
+        flag("no.such.code")
+
+
+@pytest.mark.parametrize("notation", ["S[domain](S(OC))", "S[domain](S[domain](S(OC)))"])
+def test_which_domain_the_verdict_names(notation: str) -> None:
+    assert judge(build(notation)).domain == "acme.example"
+    below = build(notation, sender="alice@mail.acme.example")
+    assert judge(below).domain == "acme.example"
+
+
+def test_of_several_addresses_the_one_that_covers_is_named() -> None:
+    ca = names.certificate(
+        "cn=domain-signing-authority",
+        "domain-signing-authority@other.example",
+        "domain-signing-authority@acme.example",
+    )
+    identity = pki.Identity(ca, names.key())
+    entity = world.signed(world.entity("S0(OC)"), identity, extra=[world.typed(SignatureType.DOMAIN)])
+    verdict = judge(world.message(entity), world.context(roles=[ca]))
+    assert (verdict.level, verdict.domain) == ("domain", "acme.example")
+
+
+@pytest.mark.requirement("R3183-3.1.1-21")
+def test_names_of_strangers_are_shown_harmlessly() -> None:
+    certificate = names.certificate("cn=\x1b[31mred\x07", f"{ALICE}")
+    identity = pki.Identity(certificate, names.key())
+    entity = world.signed(world.entity("S(OC)"), identity, extra=[world.typed(SignatureType.DOMAIN)])
+    shown = json.dumps(judge(world.message(entity)).to_json(), ensure_ascii=False)
+    assert "\x1b" not in shown
+    assert "\\u001b" not in shown
+
+
+@pytest.mark.requirement("R3183-3.1.2-12", "R3183-3.1.1-16")
+@pytest.mark.parametrize(
+    ("signers", "expected"),
+    [
+        ((acme().signing,), set()),
+        ((acme().signing, world.beta().signing), {"mapping.mismatch"}),
+        ((world.beta().signing, acme().signing), {"mapping.mismatch"}),
+        ((acme().signing, acme().review), {"naming.cn", "naming.rfc822_local"}),
+    ],
+)
+def test_every_signer_of_a_domain_layer_has_to_be_its_authority(
+    signers: tuple[pki.Identity, ...], expected: set[str]
+) -> None:
+    layer = world.signed(world.entity("S(OC)"), *signers, extra=[world.typed(SignatureType.DOMAIN)])
+    verdict = judge(world.message(layer))
+    assert world.codes(verdict, "violation") == expected
+    assert verdict.accepted is not bool(expected)
+
+
+@pytest.mark.requirement("R3183-3-09")
+def test_several_empty_signatures_in_a_row_are_only_odd() -> None:
+    verdict = judge(build("S[domain](S0(S0(OC)))"))
+    assert verdict.accepted
+    assert world.codes(verdict, "warning") == {"null.redundant"}
+
+
+def test_a_peer_that_signs_all_its_mail_is_held_to_it() -> None:
+    expecting = world.context(peers=[Peer("acme.example", expect_signed=True)])
+    assert world.codes(judge(build("S(OC)"), expecting), "violation") == {"domain.missing"}
+    assert judge(build("S[domain](S(OC))"), expecting).accepted
+
+
+@pytest.mark.requirement("R3183-3.1.1-20")
+def test_a_domain_signature_in_the_clear_is_read_from_who_agreed_to_it() -> None:
+    octets = build("S[domain]~(OC)")
+    agreed = world.context(peers=[Peer("acme.example", clear_unsigned=True)])
+    assert world.codes(judge(octets), "violation") == {"encapsulation.missing"}
+    assert judge(octets, agreed).accepted
+    assert "naming.convention" in world.codes(judge(octets, agreed), "info")

@@ -1,0 +1,308 @@
+"""RFC 3183 4: domain encryption and decryption, its four cases, its names, and finding certificates."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+import pytest
+
+import names as made
+import pki
+import world
+from domsec.errors import CertificateNotFound
+from domsec.mime.addresses import parse_address
+from domsec.services import encrypt, layers
+from domsec.services.context import Context
+from domsec.services.encrypt import Cipher, Located, Target
+from domsec.services.peer import Peer
+from domsec.trust import issue
+from domsec.trust.issue import KeyKind
+from world import acme, beta, build, judge, only
+
+BOB = parse_address("bob@beta.example")
+
+
+def located(*known: pki.Identity, target: Target = "auto", whom: str = "bob@beta.example", **more: object) -> Located:
+    at = world.context(known=[i.certificate for i in known], **more)  # type: ignore[arg-type]
+    return encrypt.locate(parse_address(whom), target, at)
+
+
+def reasons(*known: pki.Identity, target: Target = "dca", whom: str = "bob@beta.example", **more: object) -> str:
+    """The trace of a search without success."""
+    with pytest.raises(CertificateNotFound) as caught:
+        located(*known, target=target, whom=whom, **more)
+    return "\n".join(caught.value.trace)
+
+
+# --- the four cases -------------------------------------------------------------------------------------------------
+
+CASES = {
+    "a": ("S(OC)", "bob", "R3183-4-05"),
+    "b": ("S(OC)", "beta", "R3183-4-03"),
+    "c": ("S[domain](S(OC))", "bob", "R3183-4-04"),
+    "d": ("S[domain](S(OC))", "beta", "R3183-4-07"),
+}
+
+
+@pytest.mark.parametrize(
+    ("inside", "reader"),
+    [pytest.param(*case[:2], id=name, marks=pytest.mark.requirement(case[2])) for name, case in CASES.items()],
+)
+@pytest.mark.requirement("R3183-4-01", "R3183-4.3-01", "R3183-4.3-02", "R3183-4-09", "R3183-1-01")
+def test_cases(inside: str, reader: str) -> None:
+    """Originator or domain encrypts, recipient or domain decrypts: opened by whom it is for, and by nobody else."""
+    octets = build(f"E[{reader}]({inside})")
+    key = beta().users["bob"] if reader == "bob" else beta().confidentiality
+    verdict = judge(octets, world.context(key))
+    assert verdict.accepted
+    assert verdict.decrypted
+    assert verdict.structure == f"E({inside.replace('S(OC', 'S[originator](OC')})"
+    for other in (acme().confidentiality, beta().users["alice"], acme().users["bob"]):
+        closed = judge(octets, world.context(other))
+        assert (closed.structure, closed.decrypted, closed.accepted) == ("E", False, False)
+
+
+@pytest.mark.requirement("R3183-4-06", "R3183-4-08", "R3183-4.2-02", "R3183-6-05", "R3183-2.4-01")
+@pytest.mark.parametrize("target", ["dca", "recipient", "both"])
+def test_our_authority_encrypts_for_the_recipient_and_for_the_domain(target: str) -> None:
+    """Cases (c) and (d): the domain signature lies inside."""
+    known = (beta().confidentiality.certificate, beta().users["bob"].certificate)
+    at = world.acme_site(known=known, outbound={"encrypt": target})
+    out = only(world.send(build("S(OC)"), at=at))
+    readers = {"dca": [beta().confidentiality], "recipient": [beta().users["bob"]]}
+    able = readers.get(target, [*readers["dca"], *readers["recipient"]])
+    for key in (beta().confidentiality, beta().users["bob"], acme().confidentiality):
+        structure = judge(out, world.context(key)).structure
+        assert structure == ("E(S[domain](S[originator](OC)))" if key in able else "E")
+    assert world.SECRET not in out
+
+
+@pytest.mark.requirement("R3183-4-07", "R3183-4-09", "R3183-4.3-02")
+@pytest.mark.parametrize("inside", ["S(OC)", "S[domain](S(OC))", "S[domain](S0(OC))"])
+def test_our_authority_decrypts_for_our_users(inside: str) -> None:
+    """Cases (b) and (d) on reception."""
+    decision = world.receive(build(f"E[beta]({inside})"))
+    assert decision.log["accepted"] is True
+    assert world.look(only(decision), world.context()).message.root.kind != "auth_enveloped"
+
+
+@pytest.mark.requirement("R3183-4-02")
+def test_a_copy_for_our_own_authority_is_by_configuration_only() -> None:
+    for audit, opened in (("none", False), ("own", True)):
+        out = only(world.send(build("S(OC)"), at=world.acme_site(outbound={"audit_dca": audit})))
+        assert judge(out, world.context(acme().confidentiality)).decrypted is opened
+        assert judge(out, world.context(beta().confidentiality)).decrypted
+
+
+KINDS: tuple[KeyKind, ...] = ("rsa2048", "p256", "p384", "x25519")
+
+
+@pytest.mark.requirement("R3183-4-10", "R3183-2.4-01", "R8551-2.3-01")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("content", ["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"])
+def test_key_transport_and_key_agreement(
+    kind: KeyKind, content: Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
+) -> None:
+    authority = pki.identity("confidentiality", "beta.example", beta().ca, kind)
+    chosen = located(authority, target="dca").certificates
+    for padding in ("oaep", "pkcs1v15"):
+        entity = encrypt.encrypt(world.entity("S(OC)"), chosen, Cipher(content, padding))  # type: ignore[arg-type]
+        verdict = judge(world.message(entity), world.context(authority))
+        assert verdict.structure == "E(S[originator](OC))"
+        assert verdict.layers[0].encryption is not None
+        assert verdict.layers[0].encryption.authenticated is content.endswith("gcm")
+        assert b"authEnveloped-data" in entity or content.endswith("cbc")
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+DCA = "domain-confidentiality-authority"
+
+
+@pytest.mark.requirement(
+    "R3183-4.1-01", "R3183-4.1-02", "R3183-4.1-03", "R3183-4.1-07", "R3183-4.1-08", "R3183-4.2-03", "R3183-4.2-07"
+)
+@pytest.mark.parametrize(
+    ("role", "domain", "expected"),
+    [
+        pytest.param("confidentiality", "beta.example", None, id="the authority of the domain"),
+        pytest.param("confidentiality", "example", "may not speak", id="of the top level domain"),
+        pytest.param("confidentiality", "gamma.example", "does not cover", id="of another domain"),
+        pytest.param("confidentiality", "mail.beta.example", "does not cover", id="of a part of the domain"),
+        pytest.param("signing", "beta.example", "key usage", id="the signing authority"),
+    ],
+)
+def test_whom_the_domain_may_be_encrypted_to(role: pki.Role, domain: str, expected: str | None) -> None:
+    certificate = pki.identity(role, domain, beta().ca).certificate
+    problem = encrypt.authority_problem(certificate, "beta.example", world.context(), None)
+    assert problem is None if expected is None else expected in (problem or "")
+
+
+@pytest.mark.requirement("R3183-4.1-01", "R3183-4.1-02", "R3183-4.1-07")
+@pytest.mark.parametrize(
+    ("subject", "address"),
+    [
+        ("cn=Beta gateway", f"{DCA}@beta.example"),
+        (f"cn={DCA}", "bob@beta.example"),
+        (f"cn={DCA},cn=x", f"{DCA}@beta.example"),
+        ("o=beta", f"{DCA}@beta.example"),
+        (f"cn={DCA}", f"domain-signing-authority@beta.example"),  # noqa: F541
+    ],
+)
+def test_a_certificate_of_another_name_is_not_encrypted_to(subject: str, address: str) -> None:
+    certificate = made.certificate(subject, address)
+    anchored = world.context(roles=[certificate], known=[certificate])
+    with pytest.raises(CertificateNotFound):
+        encrypt.locate(BOB, "dca", anchored)
+    good = made.certificate(f"cn={DCA}", f"{DCA}@beta.example")
+    assert encrypt.locate(BOB, "dca", world.context(roles=[good], known=[good])).authority
+
+
+@pytest.mark.requirement("R3183-4.1-06", "R3183-4.1-03")
+def test_an_encrypting_authority_that_does_not_cover_the_originator_is_flagged() -> None:
+    inside = world.entity("S[domain](S(OC))")
+    for agent, code in ((acme(), None), (beta(), "enc_agent.mapping")):
+        sealed = encrypt.encrypt(
+            inside, [beta().confidentiality.certificate], originator=(agent.confidentiality.certificate,)
+        )
+        verdict = judge(world.message(sealed), world.context(beta().confidentiality))
+        assert ({"enc_agent.mapping", "enc_agent.unknown"} & world.codes(verdict) or {None}) == {code}
+        assert verdict.accepted is (code is None)
+    none = judge(build("E[beta](S[domain](S(OC)))"), world.context(beta().confidentiality))
+    assert "enc_agent.unknown" in world.codes(none, "info")
+
+
+def test_every_authority_that_says_it_encrypted_is_looked_at() -> None:
+    agents = (acme().confidentiality.certificate, beta().confidentiality.certificate)
+    sealed = encrypt.encrypt(world.entity("S(OC)"), [beta().confidentiality.certificate], originator=agents)
+    assert "enc_agent.mapping" in world.codes(judge(world.message(sealed), world.context(beta().confidentiality)))
+
+
+def test_who_encrypted_never_raises_the_level() -> None:
+    sealed = encrypt.encrypt(
+        world.TEXT, [beta().confidentiality.certificate], originator=(acme().confidentiality.certificate,)
+    )
+    verdict = judge(world.message(sealed), world.context(beta().confidentiality))
+    assert (verdict.accepted, verdict.level, verdict.domain) == (False, "none", None)
+    assert "enc.unsigned" in world.codes(verdict)
+
+
+# --- finding certificates -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R3183-4.2-01", "R3183-4.2-04", "R3183-4.2-06", "R3183-4-02")
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("auto", ["bob"]), ("recipient", ["bob"]), ("dca", ["dca"]), ("both", ["bob", "dca"])],
+)
+def test_target(target: Target, expected: list[str]) -> None:
+    by_name = {"bob": beta().users["bob"], "dca": beta().confidentiality}
+    found = located(*by_name.values(), target=target)
+    assert found.certificates == tuple(by_name[n].certificate for n in expected)
+    assert found.authority is ("dca" in expected)
+
+
+def test_auto_takes_the_authority_where_the_recipient_has_nothing_usable() -> None:
+    assert located(beta().confidentiality).certificates == (beta().confidentiality.certificate,)
+    assert located(beta().users["alice"], beta().confidentiality).authority
+
+
+@pytest.mark.parametrize("missing", ["bob", "dca"])
+def test_both_wants_both(missing: str) -> None:
+    known = {"bob": beta().users["bob"], "dca": beta().confidentiality}
+    del known[missing]
+    reasons(*known.values(), target="both")
+
+
+@pytest.mark.requirement("R3183-4.1-03", "R3183-4.2-06")
+def test_the_nearest_authority_is_taken() -> None:
+    ca = beta().ca
+    near = pki.identity("confidentiality", "sales.beta.example", ca)
+    for known, whom, expected in (
+        ([near, beta().confidentiality], "bob@sales.beta.example", near),
+        ([near, beta().confidentiality], "bob@beta.example", beta().confidentiality),
+        ([near, beta().confidentiality], "bob@x.sales.beta.example", near),
+        ([beta().confidentiality], "bob@sales.beta.example", beta().confidentiality),
+    ):
+        assert located(*known, target="dca", whom=whom).certificates == (expected.certificate,)
+
+
+@pytest.mark.requirement("R3183-4.1-07")
+def test_the_search_ends_at_public_suffixes() -> None:
+    hoster = pki.identity("confidentiality", "co.example", beta().ca)
+    trace = reasons(hoster, whom="bob@beta.co.example", is_public_suffix=lambda d: d == "co.example")
+    assert "co.example:" not in trace
+    assert located(hoster, target="dca", whom="bob@beta.co.example").authority  # where it is a domain like any other
+
+
+@pytest.mark.requirement("R3183-4.2-05", "R3183-4.2-07")
+def test_an_authority_filed_under_a_persons_name_is_held_to_the_mapping_rule() -> None:
+    """A directory that returns an authority's certificate for bob: good if it maps, and never as bob's own."""
+
+    class Directory(world.MemorySource):
+        def by_address(self, address: str) -> tuple[world.Certificate, ...]:
+            return self.certificates
+
+    def find(identity: pki.Identity, target: Target) -> Located:
+        at = world.context()
+        at = Context(now=at.now, validator=at.validator, source=Directory([identity.certificate]))
+        return encrypt.locate(BOB, target, at)
+
+    assert find(beta().confidentiality, "dca").authority
+    assert find(beta().confidentiality, "auto").authority
+    for identity, target in ((acme().confidentiality, "auto"), (beta().confidentiality, "recipient"),
+                             (beta().users["alice"], "recipient")):  # fmt: skip
+        with pytest.raises(CertificateNotFound):
+            find(identity, target)  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("R3183-4.2-07", "R8550-4.2-01")
+def test_why_certificates_are_passed_over() -> None:
+    ca = beta().ca
+    expired = pki.identity("confidentiality", "beta.example", ca, days=10)
+    revoked = pki.identity("confidentiality", "beta.example", ca, serial=77)
+    foreign = pki.identity("confidentiality", "beta.example", pki.ca("nobody's CA"))
+    crl = issue.issue_crl(ca.certificate, ca.signing_key, [77], now=world.NOW, days=9)
+    trace = reasons(expired, revoked, foreign, crls=[crl])
+    assert all(i.certificate.sha256[:16] in trace for i in (expired, revoked, foreign))
+    assert "revoked" in trace
+    assert "untrusted" in trace
+    found = located(expired, foreign, beta().confidentiality, target="dca")
+    assert found.certificates == (beta().confidentiality.certificate,)
+    assert len(found.trace) == 3
+
+
+def test_a_search_tells_whether_there_was_something() -> None:
+    for known, rejected in (([], False), ([pki.identity("confidentiality", "beta.example", beta().ca, days=9)], True)):
+        with pytest.raises(CertificateNotFound) as caught:
+            located(*known)
+        assert caught.value.rejected is rejected
+    only_signs = pki.identity("user", "bob@beta.example", beta().ca, "ed25519")
+    with pytest.raises(CertificateNotFound) as caught:
+        located(only_signs)
+    assert not caught.value.rejected
+
+
+def test_of_several_the_newest_is_taken() -> None:
+    newer = pki.identity("confidentiality", "beta.example", beta().ca, now=pki.START + timedelta(days=1))
+    for known in ([newer, beta().confidentiality], [beta().confidentiality, newer]):
+        assert located(*known, target="dca").certificates == (newer.certificate,)
+
+
+@pytest.mark.requirement("R3183-4.1-09")
+def test_an_agreed_convention_finds_its_authority() -> None:
+    """The address is what it is found by; the common name may then be missing, if that was agreed."""
+    mailbox = made.certificate("o=beta", f"{DCA}@beta.example")
+    for peers, usable in (((), False), ((Peer("beta.example", naming="mailbox"),), True)):
+        at = world.context(roles=[mailbox], known=[mailbox], peers=peers)
+        problem = encrypt.authority_problem(mailbox, "beta.example", at, at.peers.of("beta.example"))
+        assert (problem is None) is usable
+
+
+@pytest.mark.requirement("R3183-4-11")
+def test_a_roving_user_writes_home() -> None:
+    entity = encrypt.encrypt(
+        world.entity("S(OC)"), located(acme().confidentiality, whom="office@acme.example").certificates
+    )
+    assert layers.peel_entity(entity, [world.credential(acme().confidentiality)]).child is not None

@@ -1,0 +1,309 @@
+"""RFC 3183 5: a domain signature that no mail list agent strips off, with the seven examples of 5.1.
+
+Each example stands here as the RFC prints it, once on the plan alone and once on a real message, each with and without
+a policy of encryption. At the end a list agent of a few lines does its worst to thousands of messages.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+import pytest
+
+import world
+from domsec import der, oids
+from domsec.cms import attributes
+from domsec.cms.algorithms import algorithm_identifier
+from domsec.cms.attributes import Attributes
+from domsec.cms.certificates import SubjectKeyIdentifier
+from domsec.cms.signed_data import SignedData, SignerInfo
+from domsec.errors import SigningRefused
+from domsec.services import layers, sign
+from domsec.services.layers import Layer
+from domsec.services.sign import Plan
+from world import acme, beta, build, judge, only
+
+# example -> message, result without a policy of encryption, result with one
+EXAMPLES = {
+    1: ("S(OC)", "S[domain](S(OC))", "E(S[domain](S(OC)))"),
+    2: ("S(S(S(OC)))", "S[domain](S(S(S(OC))))", "E(S[domain](S(S(S(OC)))))"),
+    3: ("E(S(OC))", "S[domain](S(OC))", "E(S[domain](S(OC)))"),
+    4: ("S+mlh(E(S(OC)))", "S+mlh(S[domain](S(OC)))", "S+mlh(E(S[domain](S(OC))))"),
+    5: ("S(S(E(S(OC))))", "S[domain](S(OC))", "E(S[domain](S(OC)))"),
+    6: ("S+mlh(S(E(S(OC))))", "S+mlh(S[domain](S(OC)))", "S+mlh(E(S[domain](S(OC))))"),
+    7: ("S(E(S(E(S(OC)))))", "E(S[domain](S(E(S(OC)))))", "E(S[domain](S(E(S(OC)))))"),
+}
+IDS = {
+    1: "R3183-5.1-03",
+    2: "R3183-5.1-04",
+    3: "R3183-5.1-05",
+    4: "R3183-5.1-06",
+    5: "R3183-5.1-07",
+    6: "R3183-5.1-08",
+    7: "R3183-5.1-09",
+}
+# spec/algorithms.md (d), "more cases to test"
+MORE = {
+    "unsigned": ("OC", "S[domain](S0(OC))", "E(S[domain](S0(OC)))"),
+    "encrypted only": ("E(OC)", "S[domain](S0(OC))", "E(S[domain](S0(OC)))"),
+    "outside a list layer": ("S(S+mlh(E(S(OC))))", "S+mlh(S[domain](S(OC)))", "S+mlh(E(S[domain](S(OC))))"),
+    "list layer, nothing encrypted": ("S+mlh(S(OC))", "S+mlh(S[domain](S(OC)))", "S+mlh(E(S[domain](S(OC))))"),
+    "list layer over unsigned": ("S+mlh(OC)", "S+mlh(S[domain](S0(OC)))", "S+mlh(E(S[domain](S0(OC))))"),
+    "empty signature": ("S0(OC)", "S[domain](S0(OC))", "E(S[domain](S0(OC)))"),
+    "compressed": ("C(S(OC))", "S[domain](S0(C(S(OC))))", "E(S[domain](S0(C(S(OC)))))"),
+    "two list layers": ("S+mlh(S+mlh(E(S(OC))))", "S+mlh(S[domain](S(OC)))", "S+mlh(E(S[domain](S(OC))))"),
+    "two list layers, clear": ("S+mlh(S+mlh(S(OC)))", "S+mlh(S[domain](S+mlh(S(OC))))",
+                               "S+mlh(E(S[domain](S+mlh(S(OC)))))"),
+    "list layer inside encryption (A-61)": ("E(S+mlh(S(OC)))", "S+mlh(S[domain](S(OC)))", "E(S[domain](S+mlh(S(OC))))"),
+    "twice encrypted": ("E(E(S(OC)))", "E(S[domain](S0(E(S(OC)))))", "E(S[domain](S0(E(S(OC)))))"),
+    "encrypted under a list layer, twice": ("S+mlh(E(S(E(S(OC)))))", "S+mlh(E(S[domain](S(E(S(OC))))))",
+                                            "S+mlh(E(S[domain](S(E(S(OC))))))"),
+    "compressed encryption": ("C(E(S(OC)))", "E(S[domain](S0(C(E(S(OC))))))", "E(S[domain](S0(C(E(S(OC))))))"),
+    "empty signature around encryption": ("S0(E(S(OC)))", "S[domain](S(OC))", "E(S[domain](S(OC)))"),
+    "clear signed": ("S~(S~(OC))", "S[domain](S(S(OC)))", "E(S[domain](S(S(OC))))"),
+    "domain signed already": ("S[domain](S(OC))", "S[domain](S(S(OC)))", "E(S[domain](S(S(OC))))"),
+    "list layer in the clear": ("S+mlh~(E(S(OC)))", "S+mlh(S[domain](S(OC)))", "S+mlh(E(S[domain](S(OC))))"),
+}  # fmt: skip
+
+TABLE = [
+    pytest.param(*case, id=f"example {n}", marks=pytest.mark.requirement(IDS[n])) for n, case in EXAMPLES.items()
+] + [pytest.param(*case, id=name) for name, case in MORE.items()]
+
+
+def letters(plan: Plan) -> str:
+    return plan.notation.replace("S[unspecified]", "S")
+
+
+def planned(notation: str, *, encrypt: bool) -> Plan:
+    return sign.plan(tuple(layers.spine(abstract(notation))), encrypt=encrypt)
+
+
+@pytest.mark.requirement(
+    "R3183-5-01", "R3183-5-02", "R3183-5-03", "R3183-5-04", "R3183-5-05", "R3183-5-06", "R3183-5-07", "R3183-5-08",
+    "R3183-5-09", "R3183-5-10", "R3183-5-11", "R3183-5-12", "R3183-5-13", "R3183-5-14", "R3183-3.2-07",
+)  # fmt: skip
+@pytest.mark.parametrize(("notation", "clear", "encrypted"), TABLE)
+def test_plan(notation: str, clear: str, encrypted: str) -> None:
+    """On the plan alone: layers of nothing but their kind. The body's own layers are letters, without their types."""
+    for wanted, expected in ((False, clear), (True, encrypted)):
+        kept = _plain(expected)
+        assert letters(planned(notation, encrypt=wanted)) == kept
+
+
+def _plain(notation: str) -> str:
+    """The result without what a plan does not say of the layers it keeps."""
+    head, tail = notation.split("S[domain](", 1)
+    return head + "S[domain](" + tail.replace("+mlh", "").replace("~", "")
+
+
+@pytest.mark.requirement(
+    "R3183-5-01", "R3183-5-03", "R3183-5-06", "R3183-5-07", "R3183-5-08", "R3183-5-09", "R3183-5-10", "R3183-5-11",
+    "R3183-5-12", "R3183-5-13", "R3183-5-14", "R3183-3.2-07",
+)  # fmt: skip
+@pytest.mark.parametrize("policy", ["clear", "encrypted"])
+@pytest.mark.parametrize(("notation", "clear", "encrypted"), TABLE)
+def test_message(notation: str, clear: str, encrypted: str, policy: str) -> None:
+    """On real messages: through acme's gateway, judged by somebody who can open everything."""
+    octets = build(notation.replace("E(", "E[acme+beta]("))
+    outbound = {"encrypt": "no" if policy == "clear" else "dca"}
+    out = only(world.send(octets, at=world.acme_site(outbound=outbound)))
+    examined = world.look(out, world.context(beta().confidentiality))
+    shapes = [_shape(layer) for layer in examined.message.spine()]
+    expected = clear if policy == "clear" else encrypted
+    assert "(".join(shapes) + ")" * (len(shapes) - 1) == expected.replace("~", "")
+    if "S[domain](S0(E" not in expected:  # there the signer of the text is the only one to be known
+        assert examined.verdict.accepted, examined.verdict.flags
+    assert {layer.state for layer in examined.verdict.layers} <= {"valid", "null", None}
+
+
+def _shape(layer: Layer) -> str:
+    """In the notation of the tables: a domain signature made by the gateway announces our confidentiality key."""
+    if layer.signed is not None and layer.kind == "signed":
+        made = any(s.signed_attributes and s.signed_attributes.get(_ANNOUNCED) for s in layer.signed.signers)
+        return ("S[domain]" if made else "S") + ("+mlh" if sign.has_history(layer) else "")
+    return {"null": "S0", "compressed": "C", "content": "OC"}.get(layer.kind, "E" if layer.encrypted else "?")
+
+
+_ANNOUNCED = oids.ID_AA_ENCRYP_KEY_PREF
+
+
+@pytest.mark.requirement("R3183-5-06", "R3183-5-11")
+@pytest.mark.parametrize("notation", [case[0] for case in EXAMPLES.values()])
+def test_the_kept_body_is_what_was_encrypted_octet_by_octet(notation: str) -> None:
+    octets = build(notation)
+    examination = world.look(octets, world.context(acme().confidentiality))
+    plan = sign.plan(examination.message.spine(), encrypt=False)
+    signer = sign.Signer(world.credential(acme().signing))
+    made = layers.peel_entity(sign.domain_signed(plan, examination.message.header, signer, world.NOW))
+    assert bytes(made.content or b"") == bytes(plan.body.entity)
+
+
+@pytest.mark.requirement("R3183-5-10", "R3183-5-03")
+def test_attributes_of_the_list_layer_are_kept_and_those_of_its_signer_are_not() -> None:
+    hint = attributes.attribute(oids.ID_AA_CONTENT_HINT, der.sequence(der.utf8("plans"), der.oid(oids.ID_DATA)))
+    unknown = attributes.attribute("1.2.3.4", der.utf8("kept"))
+    receipt = attributes.attribute(oids.ID_AA_RECEIPT_REQUEST, der.sequence(der.octet_string(b"x")))
+    extra = (world.history(2), hint, unknown, receipt, world.typed(world.SignatureType.ORIGINATOR))
+    entity = world.signed(world.entity("E(S(OC))"), acme().users["bob"], extra=extra)
+    out = only(world.send(world.message(entity)))
+    outer = world.look(out).message.root
+    assert outer.signed is not None
+    (info,) = outer.signed.signers
+    assert info.matches(acme().signing.certificate)
+    assert info.signed_attributes is not None
+    by_oid = {a.oid: a for a in info.signed_attributes.items}
+    for attribute in (world.history(2), hint, unknown):
+        assert by_oid[attribute.oid].raw == attribute.raw
+    assert not {oids.ID_AA_RECEIPT_REQUEST, oids.ID_AA_SIGNATURE_TYPE, oids.ID_STI} & set(by_oid)
+    assert len(by_oid) == len(info.signed_attributes.items)
+    verdict = judge(out)
+    assert verdict.layers[0].roles == ("unspecified",)
+    assert verdict.layers[0].state == "valid"
+    assert verdict.accepted
+
+
+@pytest.mark.requirement("R3183-5-03", "R3183-5.1-01")
+def test_signers_with_different_histories_are_not_resigned() -> None:
+    spine = tuple(layers.spine(abstract("S+mlh(E(S(OC)))")))
+    signed = spine[0].signed
+    assert signed is not None
+    other = _signer(world.history(3))
+    double = Layer("1", "signed", "opaque", b"", b"", signed=_signed_data((*signed.signers, other)), child=spine[1])
+    with pytest.raises(SigningRefused, match="different expansion histories"):
+        sign.plan(tuple(layers.spine(double)), encrypt=False)
+
+
+@pytest.mark.requirement("R3183-5-06", "R3183-5-11")
+@pytest.mark.parametrize("notation", ["X(S(OC))", "S+mlh(X(S(OC)))", "S(X(S(OC)))"])
+def test_what_is_closed_to_us_is_not_signed(notation: str) -> None:
+    closed = layers.peel(build(notation), ()).spine()
+    with pytest.raises(SigningRefused, match=r"gate\.undecryptable"):
+        sign.plan(closed, encrypt=True)
+    decision = world.send(build(notation))
+    assert not decision.outgoing
+    assert "gate.undecryptable" in decision.held[0].reasons
+
+
+@pytest.mark.requirement("R3183-5-07", "R3183-5-12", "R3183-5-08", "R3183-5.1-09")
+def test_a_lower_encryption_that_nobody_there_opens_is_held() -> None:
+    """Decisions A-37: example 7 where the inner encryption is for our own authority alone."""
+    decision = world.send(build("S(E(S(E(S(OC)))))"))
+    assert not decision.outgoing
+    assert decision.held[0].reasons == ("inner_env.unreadable",)
+
+
+@pytest.mark.requirement("R3183-5-08", "R3183-5-12")
+@pytest.mark.parametrize("policy", ["hold", "clear", "reject"])
+@pytest.mark.parametrize("encrypt", ["no", "dca"])
+def test_over_a_lower_encryption_nothing_goes_unencrypted(policy: str, encrypt: str) -> None:
+    octets = build("E(S(E[acme+beta](S(OC))))")
+    at = world.acme_site(known=(), outbound={"on_no_certificate": policy, "encrypt": encrypt})
+    assert not world.send(octets, at=at).outgoing
+    at = world.acme_site(outbound={"on_no_certificate": policy, "encrypt": encrypt})
+    verdict = judge(only(world.send(octets, at=at)))
+    assert verdict.structure.startswith("E(S[domain](")
+
+
+def test_apply_wants_encryption_exactly_where_the_plan_does() -> None:
+    examination = world.look(build("S(OC)"))
+    signer = sign.Signer(world.credential(acme().signing))
+    header = examination.message.header
+    clear = sign.plan(examination.message.spine(), encrypt=False)
+    sealed = sign.plan(examination.message.spine(), encrypt=True)
+    with pytest.raises(ValueError, match="plan"):
+        sign.apply(sealed, header, signer, world.NOW)
+    with pytest.raises(ValueError, match="plan"):
+        sign.apply(clear, header, signer, world.NOW, encrypt=lambda entity: entity)
+    assert sign.apply(clear, header, signer, world.NOW).startswith(b"Content-Type: application/pkcs7-mime")
+
+
+# --- layers of nothing but their kind -------------------------------------------------------------------------------
+
+
+def _signer(*extra: attributes.Attribute) -> SignerInfo:
+    raw = b"".join(a.raw for a in extra)
+    algorithm = algorithm_identifier(oids.SHA256)
+    return SignerInfo(1, SubjectKeyIdentifier(b"k"), algorithm, Attributes(extra, raw), algorithm, b"", None)
+
+
+def _signed_data(signers: Iterable[SignerInfo]) -> SignedData:
+    return SignedData(1, (), oids.ID_DATA, b"", (), 0, (), tuple(signers))
+
+
+_HISTORY = world.history()
+_KINDS = {"E": "auth_enveloped", "C": "compressed", "S0": "null", "M": "rfc822"}
+
+
+def abstract(notation: str) -> Layer:
+    names = notation.replace("~", "").rstrip(")").split("(")
+    return stack(names[:-1])
+
+
+def stack(names: list[str]) -> Layer:
+    """Layers by their letters, outermost first, around content."""
+    layer = Layer("OC", "content", "opaque", b"", b"")
+    for i, name in reversed(list(enumerate(names))):
+        kind = _KINDS.get(name, "signed")
+        extra = (_HISTORY,) if name.endswith("+mlh") else ()
+        signed = _signed_data([_signer(*extra)]) if kind == "signed" else None
+        layer = Layer(str(i), kind, "opaque", b"", b"", signed=signed, child=layer)  # type: ignore[arg-type]
+    return layer
+
+
+# --- mail list agents -----------------------------------------------------------------------------------------------
+
+
+def result(names: list[str], *, encrypt: bool) -> list[str]:
+    """The letters of what a plan makes."""
+    layer = stack(names)
+    plan = sign.plan(tuple(layers.spine(layer)), encrypt=encrypt)
+    kept = [] if plan.body.kind == "content" else names[int(plan.body.id) :]
+    made = ["S[domain]", *(["S0"] if plan.null else []), *kept]
+    made = ["E", *made] if plan.encrypt else made
+    return ["S+mlh", *made] if plan.outer is not None else made
+
+
+def expand(names: list[str]) -> list[str]:
+    """A mail list agent (RFC 2634 4.2): everything down to the outer SignedData goes, encryption is for the members."""
+
+    def signature(name: str) -> bool:
+        return name.startswith("S")
+
+    outer = None
+    for i, name in enumerate(names):
+        following = names[i + 1] if i + 1 < len(names) else ""
+        if name.endswith("+mlh") or (signature(name) and following == "E"):
+            outer = i
+            break
+        if not signature(name):
+            break
+    rest = names if outer is None else names[outer + 1 :]
+    if outer is not None:
+        for i, name in enumerate(rest):
+            if name == "E":
+                rest = rest[i:]
+                break
+            if not signature(name):
+                break
+    return ["S+mlh", *rest]
+
+
+@pytest.mark.requirement("R3183-5-01", "R3183-5-14", "R3183-3.2-07")
+def test_no_list_agent_removes_the_domain_signature() -> None:
+    random_ = random.Random(3183)
+    for _ in range(20_000):
+        names = random_.choices(["S", "S+mlh", "S[review]", "E", "S0", "C"], k=random_.randint(0, 6))
+        for encrypt in (False, True):
+            made = result(names, encrypt=encrypt)
+            for _ in range(3):
+                assert "S[domain]" in made, (names, encrypt)
+                made = expand(made)
+            assert "S[domain]" in made, (names, encrypt)
+
+
+@pytest.mark.requirement("R3183-5-01")
+def test_a_domain_signature_just_put_around_would_be_lost() -> None:
+    """That the agent of these tests is one that strips: the procedure is not for nothing."""
+    lost = [n for n, case in EXAMPLES.items() if "S[domain]" not in expand(["S[domain]", *case[0].split("(")[:-1]])]
+    assert lost == [3, 4, 5, 6, 7]
