@@ -1,0 +1,230 @@
+"""What a configuration that loads may still have wrong: keys that do not open, certificates that do not fit their role.
+
+Run before a port opens and by `domsec config check`. How keys and certificates are opened is passed in, since the
+stores are a room of their own.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal, Protocol
+
+from domsec.cms.certificates import Certificate
+from domsec.cms.credential import Credential
+from domsec.errors import ConfigurationError, DomsecError
+from domsec.policy.configuration import Configuration, Problem
+from domsec.policy.lines import KeyPath
+from domsec.policy.logins import load_logins
+from domsec.policy.options import ConfidentialityKey, Key
+from domsec.services import names
+from domsec.services.names import Entity
+from domsec.services.peer import Peer
+from domsec.trust import usage
+
+EXPIRY_WARNING = timedelta(days=30)
+
+Role = Literal["signing", "confidentiality", "review", "attributes"]
+RoleProblems = Callable[[Role, Key, Certificate, Sequence[str]], Sequence[str]]
+OpenCredential = Callable[[str, Path | None, Path | None], Credential]  # credential, password file, certificates
+
+
+class LoadedFiles(Protocol):
+    """What loading certificate files gives, as `domsec.stores.certificates.Loaded`."""
+
+    @property
+    def certificates(self) -> Sequence[Certificate]: ...
+
+    @property
+    def problems(self) -> Sequence[object]: ...
+
+
+LoadCertificates = Callable[[Sequence[Path]], LoadedFiles]
+
+ROLE_NAMES: dict[Role, str] = {
+    "signing": names.SIGNING_AUTHORITY,
+    "confidentiality": names.CONFIDENTIALITY_AUTHORITY,
+    "review": names.REVIEW_AUTHORITY,
+    "attributes": names.ATTRIBUTE_AUTHORITY,
+}
+
+
+def role_problems(
+    role: Role,
+    key: Key,
+    certificate: Certificate,
+    domains: Sequence[str],
+    is_public_suffix: Callable[[str], bool] = lambda _: False,
+) -> tuple[str, ...]:
+    """What in a certificate's names keeps it from the role.
+
+    A signing or confidentiality authority has to speak for every one of `domains`.
+    """
+    agreed = Peer(domains[0], naming=key.naming) if domains else None
+    findings = [f for f in names.check_naming(certificate, ROLE_NAMES[role], agreed) if f[0] != "naming.convention"]
+    if role in ("signing", "confidentiality"):
+        for domain in domains:
+            findings += names.check_mapping(certificate, [Entity(domain)], None, is_public_suffix).findings
+    return tuple(dict.fromkeys(text for _, text in findings))
+
+
+def check(
+    configuration: Configuration,
+    *,
+    open_credential: OpenCredential,
+    load_certificates: LoadCertificates,
+    now: datetime,
+    role_problems: RoleProblems = role_problems,
+) -> tuple[Problem, ...]:
+    """Open what the configuration names and say what is wrong with it. Raises nothing for what can be reported.
+
+    Whether others will find a valid path to our certificates is not checked: their anchors are not known here.
+    """
+    checker = _Checker(configuration, open_credential, load_certificates, now, role_problems)
+    return tuple(
+        problem for step in (checker.keys, checker.shared_keys, checker.trust, checker.evidence) for problem in step()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    role: Role
+    path: KeyPath
+    certificate: Certificate
+
+
+class _Checker:
+    def __init__(
+        self,
+        configuration: Configuration,
+        open_credential: OpenCredential,
+        load_certificates: LoadCertificates,
+        now: datetime,
+        role_problems: RoleProblems,
+    ) -> None:
+        self.configuration = configuration
+        self.open_credential = open_credential
+        self.load_certificates = load_certificates
+        self.now = now
+        self.role_problems = role_problems
+        self.opened: list[_Opened] = []
+
+    def keys(self) -> Iterator[Problem]:
+        for role in ROLE_NAMES:
+            key: Key | None = getattr(self.configuration.keys, role)
+            if key is None:
+                continue
+            path: KeyPath = ("keys", role, "credential")
+            yield from self.permissions(key.credential, path)
+            certificate, problems = self.open(role, key, key.credential, key.certificates, path)
+            yield from problems
+            if certificate is not None:
+                yield from self.role(role, key, certificate, path)
+            if isinstance(key, ConfidentialityKey):
+                for index, previous in enumerate(key.previous):
+                    yield from self.open(role, key, str(previous), None, ("keys", role, "previous", index))[1]
+
+    def open(
+        self, role: Role, key: Key, credential: str, certificates: Path | None, path: KeyPath
+    ) -> tuple[Certificate | None, list[Problem]]:
+        try:
+            certificate = self.open_credential(credential, key.password_file, certificates).certificate
+        except ConfigurationError as error:
+            return None, [self.configuration.problem(text, *path) for text in error.problems]
+        except DomsecError as error:
+            return None, [self.configuration.problem(str(error), *path)]
+        self.opened.append(_Opened(role, path, certificate))
+        return certificate, []
+
+    def role(self, role: Role, key: Key, certificate: Certificate, path: KeyPath) -> Iterator[Problem]:
+        """Whether a certificate can serve its role now."""
+        of = f"the certificate of keys.{role}"
+        try:
+            find = usage.encryption_problems if role == "confidentiality" else usage.signing_problems
+            texts = (*find(certificate), *self.role_problems(role, key, certificate, self.configuration.domains))
+            begin, end = certificate.not_before, certificate.not_after
+        except DomsecError as error:
+            yield self.configuration.problem(f"{of} cannot be read: {error}", *path)
+            return
+        for text in texts:
+            yield self.configuration.problem(f"{of} cannot serve as {ROLE_NAMES[role]}: {text}", *path)
+        if self.now < begin:
+            yield self.configuration.problem(f"{of} is not valid before {begin:%Y-%m-%d}", *path)
+        elif self.now > end:
+            yield self.configuration.problem(f"{of} expired on {end:%Y-%m-%d}", *path)
+        elif self.now > end - EXPIRY_WARNING:
+            yield self.configuration.problem(f"{of} expires on {end:%Y-%m-%d}", *path, severity="warning")
+
+    def permissions(self, credential: str, path: KeyPath) -> Iterator[Problem]:
+        """RFC 3183 section 6: private keys are protected."""
+        if credential.startswith("pkcs11:"):
+            return
+        mode = Path(credential).stat().st_mode
+        if mode & (stat.S_IRWXO | stat.S_IWGRP):
+            text = f"{credential} has permissions {stat.S_IMODE(mode):04o}, expected 0600 or 0640"
+            yield self.configuration.problem(text, *path, severity="warning")
+
+    def shared_keys(self) -> Iterator[Problem]:
+        """One role, one key (decisions A-45); whoever may use one key in two roles could act as both."""
+        seen: dict[bytes, Role] = {}
+        for opened in self.opened:
+            other = seen.setdefault(opened.certificate.spki, opened.role)
+            if other != opened.role:
+                text = f"the key of keys.{opened.role} is that of keys.{other} too, expected a key of its own"
+                yield self.configuration.problem(text, *opened.path)
+
+    def trust(self) -> Iterator[Problem]:
+        trust = self.configuration.trust
+        for name in ("roles", "users", "certificates", "crls"):
+            places: tuple[Path, ...] = getattr(trust, name)
+            if places:
+                yield from self.files(places, ("trust", name), anchors=name in ("roles", "users"))
+        for index, peer in enumerate(self.configuration.peers):
+            if peer.anchors:
+                yield from self.files(peer.anchors, ("peer", index, "anchors"), anchors=True)
+        wanted = self.configuration.listen.inbound or self.configuration.outbound.encrypt != "no"
+        agreed = any(peer.anchors for peer in self.configuration.peers)
+        if wanted and not trust.roles and not agreed:
+            text = "no anchors for domain authorities, so none of them will be believed; expected trust.roles"
+            yield self.configuration.problem(text, "trust", severity="warning")
+
+    def files(self, places: Sequence[Path], path: KeyPath, *, anchors: bool) -> Iterator[Problem]:
+        for index, place in enumerate(places):
+            loaded = self.load_certificates([place])
+            for problem in loaded.problems:
+                yield self.configuration.problem(str(problem), *path, index)
+            if anchors and not loaded.certificates and not loaded.problems:
+                yield self.configuration.problem(f"{place}: no certificate in it, expected anchors", *path, index)
+            for certificate in loaded.certificates if anchors else ():
+                if certificate.not_after < self.now:
+                    text = f"{place}: the anchor {certificate.sha256[:16]} expired on {certificate.not_after:%Y-%m-%d}"
+                    yield self.configuration.problem(text, *path, index, severity="warning")
+
+    def evidence(self) -> Iterator[Problem]:
+        configuration = self.configuration
+        for index, evidence in enumerate(configuration.outbound.evidence):
+            path: KeyPath = ("outbound", "evidence", index)
+            if evidence.token_file is not None:
+                yield from self.token(evidence.token_file, path)
+            if evidence.logins is not None:
+                try:
+                    load_logins(evidence.logins)
+                except ConfigurationError as error:
+                    for text in error.problems:
+                        yield configuration.problem(text, *path, "logins")
+        signs = configuration.listen.outbound is not None and configuration.outbound.sign != "never"
+        if signs and not configuration.outbound.evidence:
+            text = "no [[outbound.evidence]], so only mail signed by its originator can get a domain signature"
+            yield configuration.problem(text, "outbound", severity="warning")
+
+    def token(self, file: Path, path: KeyPath) -> Iterator[Problem]:
+        try:
+            lines = file.read_bytes().splitlines()
+        except OSError as error:
+            yield self.configuration.problem(f"{file}: cannot be read: {error.strerror}", *path, "token_file")
+            return
+        if not lines or len(lines[0].split()) != 1:
+            yield self.configuration.problem(f"{file}: expected a token without blanks in line 1", *path, "token_file")

@@ -1,0 +1,655 @@
+"""Every option of the configuration file, each declared once: its place, kind, default, documentation and an example.
+
+A section of the file is a dataclass here; its docstring documents the section and each field is an option.
+`domsec.policy.configuration` fills them from a file, `domsec.policy.reference` prints them as documentation.
+"""
+
+# ruff: noqa: RUF009  (the calls in the dataclasses are the declarations)
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+
+from domsec.limits import Limits
+from domsec.policy.kinds import (
+    BOOLEAN,
+    CREDENTIAL,
+    DIGESTS,
+    DOMAIN,
+    DOMAINS,
+    ENDPOINT,
+    FIELD_NAME,
+    FILE,
+    FILES,
+    FORMS,
+    MODE,
+    NAME,
+    NETWORKS,
+    NEW_FILE,
+    PLACES,
+    STORE_URL,
+    TCP_ADDRESS,
+    TOKEN,
+    Endpoint,
+    Kind,
+    Networks,
+    TcpAddress,
+    choice,
+    integer,
+)
+from domsec.services.peer import MAPPING_FORMS, Naming, Target
+
+T = TypeVar("T")
+
+SignWish = Literal["required", "if-possible", "never"]
+Refusal = Literal["hold", "reject", "pass"]
+NoCertificate = Literal["hold", "reject", "clear"]
+Violation = Literal["hold", "reject", "deliver"]
+Revocation = Literal["hard", "soft", "off"]
+Signature = Literal["pkcs1", "pss"]
+KeyTransport = Literal["oaep", "pkcs1v15"]
+Cipher = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
+SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
+EvidenceKind = Literal["network", "header", "xclient"]
+
+SIGN_WISH: Kind[SignWish] = choice("required", "if-possible", "never")
+TARGET: Kind[Target] = choice("auto", "dca", "recipient", "both", "no")
+REFUSAL: Kind[Refusal] = choice("hold", "reject", "pass")
+NO_CERTIFICATE: Kind[NoCertificate] = choice("hold", "reject", "clear")
+UNKNOWN_DOMAINS: Kind[Literal["pass", "hold", "reject"]] = choice("pass", "hold", "reject")
+VIOLATION: Kind[Violation] = choice("hold", "reject", "deliver")
+REVOCATION: Kind[Revocation] = choice("hard", "soft", "off")
+SIGNATURE: Kind[Signature] = choice("pkcs1", "pss")
+KEY_TRANSPORT: Kind[KeyTransport] = choice("oaep", "pkcs1v15")
+CIPHER: Kind[Cipher] = choice("aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc")
+NAMING: Kind[Naming] = choice("strict", "mailbox", "pinned")
+KEY_NAMING: Kind[Literal["strict", "mailbox"]] = choice("strict", "mailbox")
+SIGTYPE_OID: Kind[SigtypeOid] = choice("id-aa-signatureType", "id-sti")
+EVIDENCE_KIND: Kind[EvidenceKind] = choice("network", "header", "xclient")
+COPY_OR_DROP: Kind[Literal["copy", "drop"]] = choice("copy", "drop")
+STRIPPED_LABELS: Kind[Literal["hold", "drop"]] = choice("hold", "drop")
+AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
+STRIP: Kind[Literal["verified", "none"]] = choice("verified", "none")
+LEVEL: Kind[Literal["debug", "info", "warning", "error"]] = choice("debug", "info", "warning", "error")
+FORMAT: Kind[Literal["json", "text"]] = choice("json", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option as it is documented.
+
+    `default` is TOML text, None where the option must be given, "" where it may be absent.
+    """
+
+    name: str
+    kind: Kind[object]
+    default: str | None
+    documentation: str
+    example: str
+
+
+def _declared(kind: Kind[T], value: object, documentation: str, example: str, default: str | None) -> object:
+    metadata = {"option": (kind, documentation, example, default)}
+    if default is None:
+        return field(metadata=metadata)
+    return field(default=value, metadata=metadata)
+
+
+def option(kind: Kind[T], default: T, documentation: str, example: str, *, written: str | None = None) -> T:
+    """An option with a default. `written` is the default in TOML text, where that does not follow from the value."""
+    return cast("T", _declared(kind, default, documentation, example, written or as_toml(default)))
+
+
+def optional(kind: Kind[T], documentation: str, example: str) -> T | None:
+    """An option that may be absent, which is None."""
+    return cast("T | None", _declared(kind, None, documentation, example, ""))
+
+
+def required(kind: Kind[T], documentation: str, example: str) -> T:
+    """An option without which its section means nothing."""
+    return cast("T", _declared(kind, None, documentation, example, None))
+
+
+def as_toml(value: object) -> str:
+    """A default as one would write it."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"'
+        case tuple() | frozenset():
+            return "[" + ", ".join(as_toml(item) for item in sorted(value, key=str)) + "]"
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class General:
+    """Options at the top of the file, before the first section."""
+
+    domains: tuple[str, ...] = required(
+        DOMAINS,
+        "The mail domains this installation speaks for. Mail from them and from domains below them may get our domain "
+        "signature; mail from others never does.",
+        '["acme.example"]',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where the gateway listens. The listener sets the direction of mail; it is never guessed from addresses."""
+
+    outbound: Endpoint | None = optional(
+        ENDPOINT,
+        "Takes mail from our users on its way out: to be signed and encrypted.",
+        '"lmtp:unix:/run/domsec/outbound.sock"',
+    )
+    inbound: Endpoint | None = optional(
+        ENDPOINT,
+        "Takes mail from outside on its way in: to be decrypted and verified.",
+        '"lmtp:unix:/run/domsec/inbound.sock"',
+    )
+    metrics: TcpAddress | None = optional(
+        TCP_ADDRESS, "Serves `/metrics`, `/healthz` and `/readyz` by HTTP.", '"127.0.0.1:9183"'
+    )
+    workers: int = option(integer(0, 256), 0, "Worker processes; 0 is one for each processor core.", "4")
+    hostname: str | None = optional(
+        DOMAIN,
+        "Our name in Received fields and towards next hops. Without it the name of this machine is used.",
+        '"gateway.acme.example"',
+    )
+    trusted_clients: Networks = option(
+        NETWORKS,
+        Networks(unix=True),
+        "Clients whose XFORWARD and XCLIENT commands are believed; `unix` is everybody who may open our Unix sockets.",
+        '["127.0.0.0/8", "::1", "unix"]',
+        written='["unix"]',
+    )
+    socket_mode: int = option(MODE, 0o660, "File permissions of our Unix sockets.", '"0660"', written='"0660"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextHop:
+    """Where the gateway gives mail to. A message is accepted only after the next hop has accepted it."""
+
+    outbound: Endpoint | None = optional(
+        ENDPOINT, "Next hop of what came by `listen.outbound`.", '"smtp:127.0.0.1:10026"'
+    )
+    inbound: Endpoint | None = optional(
+        ENDPOINT, "Next hop of what came by `listen.inbound`.", '"smtp:127.0.0.1:10027"'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A private key of one role with its certificate.
+
+    One certificate serves one role only (RFC 3183 3.1.1), and so does one key (decisions A-45).
+    """
+
+    credential: str = required(
+        CREDENTIAL,
+        "Private key with certificate and chain: PEM with all in one file, PKCS#12, or a `pkcs11:` URI (not yet "
+        "supported).",
+        '"acme-dsa.p12"',
+    )
+    certificates: Path | None = optional(
+        FILE, "Certificate and chain, where the credential file holds only the key.", '"acme-dsa.pem"'
+    )
+    password_file: Path | None = optional(
+        FILE,
+        "File with the credential's password in its first line. Without it the password is taken from the environment "
+        "variable DOMSEC_PASSWORD. A password is never written into the configuration.",
+        '"acme-dsa.password"',
+    )
+    naming: Literal["strict", "mailbox"] = option(
+        KEY_NAMING,
+        "strict",
+        "How the certificate names the role: as RFC 3183 3.1.1 says, or `mailbox`, by its address only, as public CAs "
+        "issue them. Partners accept the latter only if they agreed (decisions A-14).",
+        '"mailbox"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfidentialityKey(Key):
+    """As the other keys, and the keys that came before it."""
+
+    previous: tuple[Path, ...] = option(
+        FILES,
+        (),
+        "Credentials of former domain-confidentiality-authorities, so that mail still encrypted to them can be opened. "
+        "The same password holds for them.",
+        '["acme-dca-2025.p12"]',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The keys of our roles, each absent where this installation does not play the role."""
+
+    signing: Key | None = None
+    confidentiality: ConfidentialityKey | None = None
+    review: Key | None = None
+    attributes: Key | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Whom to believe about keys. Role certificates and people's certificates have separate anchors (decisions A-25).
+
+    Files hold PEM, DER or PKCS#7; of a folder all files named .pem, .crt, .cer, .der, .p7b, .p7c and .crl are read.
+    """
+
+    roles: tuple[Path, ...] = option(
+        PLACES,
+        (),
+        "Anchors for certificates of domain authorities. Not a general list of public CAs: each of them could name "
+        "itself the authority of any domain.",
+        '["trust/roles"]',
+    )
+    users: tuple[Path, ...] = option(PLACES, (), "Anchors for certificates of people.", '["trust/users"]')
+    certificates: tuple[Path, ...] = option(
+        PLACES,
+        (),
+        "Certificates to encrypt to, and intermediate ones for building paths. Being listed here makes none of them "
+        "trusted.",
+        '["certificates"]',
+    )
+    crls: tuple[Path, ...] = option(PLACES, (), "Revocation lists.", '["crls"]')
+    revocation: Revocation = option(
+        REVOCATION,
+        "soft",
+        "`hard`: a certificate whose status is not known is not used. `soft`: only a revoked one is not used. "
+        "`off`: revocation lists are not looked at.",
+        '"hard"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """How the originator of outbound mail is known (RFC 3183 3.2: "some mechanism external to S/MIME").
+
+    Without any of these nothing is signed, unless the mail bears a valid signature of its originator. Every mailbox of
+    the From field needs evidence. `network` needs `networks`; `header` needs `token_file`.
+    """
+
+    kind: EvidenceKind = required(
+        EVIDENCE_KIND,
+        "`network`: the client's address, as connected or by XFORWARD of a trusted client. `header`: a field that our "
+        "own mail server put above its Received field, with an installation token and the login (measurements-mail "
+        "A5). `xclient`: the LOGIN of XCLIENT from a trusted client.",
+        '"header"',
+    )
+    networks: Networks = option(
+        NETWORKS, Networks(), "For `network`: the client networks.", '["192.0.2.0/24"]', written="[]"
+    )
+    domains: tuple[str, ...] = option(
+        DOMAINS, (), "The From domains this evidence is good for. Empty is all of ours.", '["acme.example"]'
+    )
+    header: str = option(FIELD_NAME, "X-Domsec-Auth", "For `header`: the name of the field.", '"X-Domsec-Auth"')
+    token_file: Path | None = optional(
+        FILE, "For `header`: file with the token that precedes the login in the field.", '"auth-token"'
+    )
+    logins: Path | None = optional(
+        FILE,
+        "For `header` and `xclient`: which addresses each login may use in From, a text table as of Postfix: login, "
+        "white space, addresses or @domains separated by commas. Without it the login has to equal the From address.",
+        '"logins"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbound:
+    """What happens to mail of our users. A `[[peer]]` entry may differ for its domain."""
+
+    sign: SignWish = option(
+        SIGN_WISH,
+        "required",
+        "Domain signature: `required` applies `on_refusal` to mail that may not be signed, `if-possible` lets it pass "
+        "unsigned, `never` signs nothing.",
+        '"required"',
+    )
+    encrypt: Target = option(
+        TARGET,
+        "auto",
+        "Encrypt to the recipient's own certificate (`recipient`), to the authority of the recipient's domain (`dca`),"
+        " to both, or not at all (`no`). `auto` takes what is found: the authority first where the domain is known to "
+        "do DOMSEC, the recipient's own first elsewhere.",
+        '"dca"',
+    )
+    require_encryption: bool = option(
+        BOOLEAN,
+        False,
+        "Nothing leaves in clear: `on_no_certificate` applies also to recipients whose domain has no DOMSEC gateway.",
+        "true",
+    )
+    on_refusal: Refusal = option(
+        REFUSAL,
+        "hold",
+        "What happens to mail that the signing gate of RFC 3183 3.2 refuses. `pass` sends it unsigned.",
+        '"reject"',
+    )
+    on_no_certificate: NoCertificate = option(
+        NO_CERTIFICATE,
+        "hold",
+        "What happens for recipients to whom we should encrypt but for whom no usable certificate is found. `clear` "
+        "sends unencrypted.",
+        '"reject"',
+    )
+    unknown_domains: Literal["pass", "hold", "reject"] = option(
+        UNKNOWN_DOMAINS,
+        "pass",
+        "What happens to mail for domains not known to have a DOMSEC gateway, which could not read what we make "
+        "(decisions A-62). `pass` sends the mail as it is.",
+        '"hold"',
+    )
+    protect_headers: bool = option(
+        BOOLEAN,
+        True,
+        "Puts From, To, Subject and so on into the signed part as well (RFC 9788), where we make the innermost layer.",
+        "false",
+    )
+    cipher: Cipher = option(
+        CIPHER, "aes256-gcm", "Content encryption, where the peer has none of its own.", '"aes128-gcm"'
+    )
+    key_transport: KeyTransport = option(
+        KEY_TRANSPORT, "oaep", "How RSA encrypts the content key. Other keys are not concerned.", '"pkcs1v15"'
+    )
+    signature: Signature = option(
+        SIGNATURE, "pkcs1", "How RSA signs: PKCS #1 v1.5 or PSS. Other keys are not concerned.", '"pss"'
+    )
+    unknown_attributes: Literal["copy", "drop"] = option(
+        COPY_OR_DROP,
+        "copy",
+        "Unknown signed attributes of a mail list layer that section 5 of RFC 3183 has us sign anew (decisions A-32).",
+        '"drop"',
+    )
+    stripped_labels: Literal["hold", "drop"] = option(
+        STRIPPED_LABELS,
+        "hold",
+        "When section 5 of RFC 3183 takes off a layer with a security label: hold the mail, or drop the label "
+        "(decisions A-33).",
+        '"drop"',
+    )
+    audit_dca: Literal["none", "own"] = option(
+        AUDIT_DCA,
+        "none",
+        "`own` encrypts to our own domain-confidentiality-authority as well, so that sent mail can be read at home. "
+        "Tell your users (decisions A-44).",
+        '"own"',
+    )
+    originator_info: bool = option(
+        BOOLEAN,
+        True,
+        "Names our domain-confidentiality-authority in the originatorInfo of what we encrypt (RFC 3183 4.1, decisions "
+        "A-36).",
+        "false",
+    )
+    trust_domain_signature: tuple[str, ...] = option(
+        DOMAINS,
+        (),
+        "Domains whose valid domain signature ends the signing gate's checks of what lies below it (decisions A-28).",
+        '["beta.example"]',
+    )
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """What happens to mail from outside."""
+
+    on_violation: Violation = option(
+        VIOLATION,
+        "hold",
+        "Mail in which something is wrong that RFC 3183 has us flag: a forged or broken signature, say.",
+        '"reject"',
+    )
+    on_unopenable: Violation = option(
+        VIOLATION, "hold", "Mail encrypted to our authority that its key does not open.", '"reject"'
+    )
+    on_unverified: Violation = option(
+        VIOLATION,
+        "deliver",
+        "Mail without any domain or originator signature that counts, and nothing wrong in it.",
+        '"hold"',
+    )
+    strip: Literal["verified", "none"] = option(
+        STRIP,
+        "verified",
+        "`verified` takes accepted domain, null, review, attributes and list layers off at the last hop, so that every"
+        " mail program can read what is left; the originator's own signature stays. `none` delivers all layers "
+        "(decisions A-63).",
+        '"none"',
+    )
+    authserv_id: str | None = optional(
+        TOKEN,
+        "Our name in Authentication-Results (RFC 8601). Fields that bear it on arrival are removed as forged. Without "
+        "it the first of `domains` is used.",
+        '"mx.acme.example"',
+    )
+    accept_outer_domain: bool = option(
+        BOOLEAN,
+        False,
+        "Counts a domain signature that covers only ciphertext (decisions A-41). Such a signer cannot be tied to the "
+        "text.",
+        "true",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerOptions:
+    """An agreement with another domain. Options that are absent leave it to `[outbound]`, `[inbound]` and `[trust]`.
+
+    Conventions other than those of RFC 3183 hold only where such an entry states them (RFC 3183 3.1.1).
+    """
+
+    domain: str = required(DOMAIN, "The domain.", '"beta.example"')
+    subdomains: bool = option(
+        BOOLEAN,
+        True,
+        "Whether the entry holds for domains below as well, as far as they have no entry of their own.",
+        "false",
+    )
+    domsec: bool = option(
+        BOOLEAN,
+        True,
+        "The domain has a gateway that reads what RFC 3183 makes. With `false` nothing of the kind is sent there.",
+        "false",
+    )
+    naming: Naming = option(
+        NAMING,
+        "strict",
+        "How its authorities are named: `strict` as RFC 3183 3.1.1 says, `mailbox` by address only, without a role in "
+        "the common name, as public CAs issue them, `pinned` by the digests in `pins` (decisions A-14).",
+        '"mailbox"',
+    )
+    pins: tuple[str, ...] = option(
+        DIGESTS, (), "For `pinned`: SHA-256 of its authorities' certificates.", '["6f1c..."]'
+    )
+    anchors: tuple[Path, ...] = option(
+        PLACES, (), "Anchors for this domain's authorities, tried before `trust.roles`.", '["beta-ca.pem"]'
+    )
+    mapping_forms: frozenset[str] = option(
+        FORMS,
+        MAPPING_FORMS,
+        "Name forms of its authorities' certificates that are compared (decisions A-16).",
+        '["rfc822"]',
+    )
+    distinguished_name: bytes | None = optional(
+        NAME, "The X.500 name that stands for its originators when names are mapped.", '"O=Beta,C=US"'
+    )
+    max_ascent: int | None = optional(
+        integer(0, 127),
+        "How many labels above an originator's domain its authority may stand; 0 is the same domain only.",
+        "1",
+    )
+    lenient_address: bool = option(
+        BOOLEAN, False, "Drops white space around the addresses in its authorities' certificates.", "true"
+    )
+    sign: bool | None = optional(BOOLEAN, "Whether mail to it gets our domain signature.", "true")
+    encrypt: Target | None = optional(TARGET, "As `outbound.encrypt`, for mail to it.", '"dca"')
+    cipher: Cipher | None = optional(CIPHER, "Content encryption for mail to it.", '"aes256-cbc"')
+    key_transport: KeyTransport | None = optional(KEY_TRANSPORT, "RSA key transport for mail to it.", '"pkcs1v15"')
+    signature: Signature | None = optional(SIGNATURE, "RSA signature scheme for mail to it.", '"pss"')
+    clear_unsigned: bool = option(
+        BOOLEAN,
+        False,
+        "The domain signature of mail that nobody signed stands in the clear, without a null layer: readable "
+        "everywhere, but not what RFC 3183 3.1.2 says (decisions A-12).",
+        "true",
+    )
+    sigtype_oid: SigtypeOid = option(
+        SIGTYPE_OID,
+        "id-aa-signatureType",
+        "The attribute that says what kind of signature ours is. `id-sti` is what cryptlib reads (decisions A-01).",
+        '"id-sti"',
+    )
+    expect_signed: bool = option(BOOLEAN, False, "Mail from it without a domain signature is a violation.", "true")
+    accept_outer_domain: bool = option(BOOLEAN, False, "As `inbound.accept_outer_domain`, for mail from it.", "true")
+    revocation: Revocation | None = optional(REVOCATION, "As `trust.revocation`, for its certificates.", '"hard"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """Reviews that mail needs before it leaves for some domains. Read and checked, but not enforced by this version."""
+
+    to: tuple[str, ...] = required(DOMAINS, "Destination domains.", '["beta.example"]')
+    min_reviews: int = option(integer(1, 16), 1, "How many different reviewers must have signed.", "2")
+    reviewers: tuple[str, ...] = option(DIGESTS, (), "SHA-256 of the reviewers' certificates.", '["6f1c..."]')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Where held messages and the audit trail are kept. Never on a network file system."""
+
+    url: str = option(
+        STORE_URL,
+        "sqlite:////var/lib/domsec/domsec.db",
+        "Database. SQLite needs nothing else; PostgreSQL (`postgresql://`) needs psycopg and serves several machines. "
+        "A password of PostgreSQL belongs into ~/.pgpass, not into this file.",
+        '"sqlite:////var/lib/domsec/domsec.db"',
+    )
+    audit: Path | None = optional(
+        NEW_FILE,
+        "File for the audit trail, one JSON object a line. Without it the trail is kept in the database.",
+        '"/var/log/domsec/audit.jsonl"',
+    )
+    audit_fsync: bool = option(
+        BOOLEAN,
+        True,
+        "Waits until a record is on the disk before the signature it grants is made. Concerns the file; the database "
+        "always does.",
+        "false",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """Review and administration pages. Read and checked, but not served by this version."""
+
+    listen: TcpAddress | None = optional(TCP_ADDRESS, "Where the pages are served.", '"127.0.0.1:8443"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """The log goes to standard error: one line a message, without content."""
+
+    level: Literal["debug", "info", "warning", "error"] = option(
+        LEVEL, "info", "The least severe lines to write.", '"warning"'
+    )
+    format: Literal["json", "text"] = option(FORMAT, "json", "JSON for machines, text for people.", '"text"')
+
+
+LIMIT_DOCUMENTATION: Mapping[str, str] = {
+    "depth": "Security layers, one inside the other.",
+    "mime_depth": "Multiparts, one inside the other.",
+    "mime_parts": "Parts of all multiparts of a message.",
+    "header_fields": "Header fields of a message.",
+    "header_size": "Octets of a header.",
+    "size": "Octets of a message as it arrives.",
+    "expanded": "Octets that decompression may yield.",
+    "ratio": "How many times its input decompression may yield.",
+    "der_depth": "ASN.1 values, one inside the other.",
+    "der_values": "ASN.1 values read in one structure.",
+    "certificates": "Certificates in one layer.",
+    "certificate_size": "Octets of a certificate.",
+    "crls": "Revocation lists in one layer.",
+    "signers": "Signers of one layer.",
+    "attributes": "Attributes of one signer.",
+    "attributes_size": "Octets of one signer's attributes.",
+    "recipients": "Recipients of one encryption layer.",
+    "rsa_bits": "Bits of an RSA key that is computed with.",
+    "certificate_candidates": "Certificates tried for one signer.",
+    "recipient_candidates": "Recipients of an encryption layer that are tried with our keys.",
+    "path_length": "Certificates of one path, the anchor included.",
+    "path_tries": "Signatures checked while looking for a path.",
+    "path_candidates": "Complete paths judged for one certificate.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the file: a table, or tables that repeat."""
+
+    name: str
+    declaration: type
+    documentation: str
+    repeats: bool = False
+
+    @property
+    def header(self) -> str:
+        return f"[[{self.name}]]" if self.repeats else f"[{self.name}]"
+
+
+def options(declaration: type) -> Iterator[Option]:
+    """The options of a section, in the order of their declaration."""
+    if declaration is Limits:
+        for limit in dataclasses.fields(Limits):
+            yield Option(
+                limit.name, integer(1), str(limit.default), LIMIT_DOCUMENTATION.get(limit.name, ""), str(limit.default)
+            )
+        return
+    for declared in dataclasses.fields(declaration):
+        if "option" in declared.metadata:
+            kind, documentation, example, default = declared.metadata["option"]
+            yield Option(declared.name, kind, default, documentation, example)
+
+
+def _section(name: str, declaration: type, documentation: str = "", *, repeats: bool = False) -> Section:
+    return Section(name, declaration, documentation or inspect.cleandoc(declaration.__doc__ or ""), repeats)
+
+
+_ROLE = (
+    "The key of our {}. {} One certificate serves one role only (RFC 3183 3.1.1), and so does one key (decisions A-45)."
+)
+
+SECTIONS: tuple[Section, ...] = (
+    _section("", General),
+    _section("listen", Listen),
+    _section("next_hop", NextHop),
+    _section("keys.signing", Key, _ROLE.format("domain-signing-authority", "It makes our domain signatures.")),
+    _section(
+        "keys.confidentiality",
+        ConfidentialityKey,
+        _ROLE.format("domain-confidentiality-authority", "Others encrypt to it."),
+    ),
+    _section("keys.review", Key, _ROLE.format("review-authority", "It makes review signatures.")),
+    _section("keys.attributes", Key, _ROLE.format("attribute-authority", "It makes additional attributes signatures.")),
+    _section("trust", Trust),
+    _section("outbound", Outbound),
+    _section("outbound.evidence", Evidence, repeats=True),
+    _section("inbound", Inbound),
+    _section("peer", PeerOptions, repeats=True),
+    _section("review", Review, repeats=True),
+    _section("store", Store),
+    _section("web", Web),
+    _section(
+        "limits", Limits, "What one message may ask of us, at most. A message beyond is held or refused, never passed."
+    ),
+    _section("log", Log),
+)

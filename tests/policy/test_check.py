@@ -1,0 +1,208 @@
+"""What a configuration that loads may still have wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+
+import pki
+from domsec.policy.check import check
+from domsec.policy.configuration import Configuration, Problem
+from domsec.stores.certificates import load_certificates
+from domsec.stores.credentials import open_credential
+
+ACME = pki.world().acme
+BETA = pki.world().beta
+
+TEXT = """\
+domains = ["acme.example"]
+[listen]
+outbound = "lmtp:unix:out.sock"
+[next_hop]
+outbound = "smtp:127.0.0.1:10026"
+[keys.signing]
+credential = "signing.pem"
+[keys.confidentiality]
+credential = "confidentiality.pem"
+[trust]
+roles = ["anchors"]
+[[outbound.evidence]]
+kind = "header"
+token_file = "token"
+logins = "logins"
+"""
+
+
+def write(path: Path, identity: pki.Identity, password: bytes | None = None) -> None:
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    key = identity.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    path.write_bytes(key + identity.certificate.x509.public_bytes(Encoding.PEM))
+    path.chmod(0o600)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "signing.pem", ACME.signing)
+    write(tmp_path / "confidentiality.pem", ACME.confidentiality)
+    (tmp_path / "anchors").mkdir()
+    (tmp_path / "anchors" / "beta.pem").write_bytes(BETA.ca.certificate.x509.public_bytes(Encoding.PEM))
+    (tmp_path / "token").write_text("t0ken\n")
+    (tmp_path / "logins").write_text("alice alice@acme.example\n")
+    return tmp_path
+
+
+def found(folder: Path, text: str = TEXT, *, now: datetime = pki.NOW) -> list[Problem]:
+    (folder / "domsec.toml").write_text(text)
+    configuration = Configuration.load(folder / "domsec.toml")
+    return list(check(configuration, open_credential=open_credential, load_certificates=load_certificates, now=now))
+
+
+def texts(folder: Path, text: str = TEXT, *, now: datetime = pki.NOW) -> list[str]:
+    return [str(problem).replace(f"{folder}/", "") for problem in found(folder, text, now=now)]
+
+
+def test_a_right_configuration_has_no_problems(folder: Path) -> None:
+    assert texts(folder) == []
+
+
+def as_signing(identity: pki.Identity) -> Callable[[Path], None]:
+    return lambda folder: write(folder / "signing.pem", identity)
+
+
+PERSON = ACME.users["alice"]
+ELSEWHERE = BETA.signing
+SUBDOMAIN = pki.identity("signing", "sub.acme.example", ACME.ca)
+WRONG_USE = pki.Identity(ACME.confidentiality.certificate, ACME.confidentiality.key)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        pytest.param(
+            as_signing(PERSON),
+            "domsec.toml:7: the certificate of keys.signing cannot serve as domain-signing-authority: the common name",
+            id="a-person",
+        ),
+        pytest.param(
+            as_signing(ELSEWHERE),
+            "domsec.toml:7: the certificate of keys.signing cannot serve as domain-signing-authority: the rfc822 name",
+            id="another-domain",
+        ),
+        pytest.param(as_signing(SUBDOMAIN), "cannot serve as domain-signing-authority", id="only-a-subdomain"),
+        pytest.param(
+            as_signing(WRONG_USE),
+            "domsec.toml:9: the key of keys.confidentiality is that of keys.signing too, expected a key of its own",
+            id="one-key-in-two-roles",
+        ),
+        pytest.param(as_signing(WRONG_USE), "cannot serve as domain-signing-authority", id="another-role"),
+        pytest.param(
+            lambda folder: write(folder / "signing.pem", ACME.signing, b"secret"),
+            "domsec.toml:7: signing.pem: the private key is encrypted and there is no password",
+            id="no-password",
+        ),
+        pytest.param(
+            lambda folder: (folder / "signing.pem").write_text("rubbish"),
+            "domsec.toml:7: signing.pem: neither PEM nor PKCS#12",
+            id="rubbish",
+        ),
+        pytest.param(
+            lambda folder: (folder / "signing.pem").chmod(0o644),
+            "domsec.toml:7: " + "signing.pem has permissions 0644, expected 0600 or 0640",
+            id="permissions",
+        ),
+        pytest.param(
+            lambda folder: (folder / "anchors" / "broken.pem").write_text("x"),
+            "domsec.toml:11: anchors/broken.pem: neither PEM nor DER",
+            id="broken-anchor",
+        ),
+        pytest.param(
+            lambda folder: (folder / "anchors" / "beta.pem").unlink(),
+            "domsec.toml:11: anchors: no certificate in it, expected anchors",
+            id="no-anchor",
+        ),
+        pytest.param(
+            lambda folder: (folder / "token").write_text(""),
+            "domsec.toml:14: token: expected a token without blanks in line 1",
+            id="no-token",
+        ),
+        pytest.param(
+            lambda folder: (folder / "logins").write_text("alice\n"),
+            "domsec.toml:15: logins:1: a login without addresses",
+            id="logins",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(folder: Path, spoil: Callable[[Path], None], expected: str) -> None:
+    spoil(folder)
+    problems = texts(folder)
+    assert any(problem.startswith(expected) or expected in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("days", "severity", "expected"),
+    [(-31, "error", "is not valid before"), (320, "warning", "expires on"), (700, "error", "expired on")],
+)
+def test_certificates_out_of_their_time_are_named(folder: Path, days: int, severity: str, expected: str) -> None:
+    (problem,) = [p for p in found(folder, now=pki.NOW + timedelta(days=days)) if "of keys.signing" in p.text]
+    assert problem.severity == severity
+    assert expected in problem.text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (('[trust]\nroles = ["anchors"]\n', ""), "domsec.toml:1: no anchors for domain authorities"),
+        (
+            ('[[outbound.evidence]]\nkind = "header"\ntoken_file = "token"\nlogins = "logins"\n', ""),
+            "domsec.toml:1: no [[outbound.evidence]], so only mail signed by its originator",
+        ),
+    ],
+)
+def test_what_makes_a_gateway_useless_is_a_warning(folder: Path, change: tuple[str, str], expected: str) -> None:
+    (problem,) = found(folder, TEXT.replace(*change))
+    assert problem.severity == "warning"
+    assert expected in str(problem)
+
+
+def test_keys_that_came_before_must_open_and_be_others(folder: Path) -> None:
+    write(folder / "old.pem", pki.identity("confidentiality", "acme.example", ACME.ca, now=pki.START, days=1))
+    (folder / "broken.pem").write_text("x")
+    old = TEXT.replace("[trust]", 'previous = ["old.pem", "broken.pem", "signing.pem"]\n[trust]')
+    assert texts(folder, old) == [
+        "domsec.toml:10: broken.pem: neither PEM nor PKCS#12",
+        "domsec.toml:10: the key of keys.confidentiality is that of keys.signing too, expected a key of its own",
+    ]
+
+
+def test_a_certificate_named_by_mailbox_needs_to_be_declared(folder: Path) -> None:
+    """As public CAs issue them (decisions A-14): the address alone says the role."""
+    plain = pki.identity("user", "domain-signing-authority@acme.example", ACME.ca)
+    write(folder / "signing.pem", plain)
+    assert any("common name" in text for text in texts(folder))
+    assert texts(folder, TEXT.replace('"signing.pem"', '"signing.pem"\nnaming = "mailbox"')) == []
+
+
+def test_other_checks_of_roles_can_be_passed_in(folder: Path) -> None:
+    (folder / "domsec.toml").write_text(TEXT)
+    problems = check(
+        Configuration.load(folder / "domsec.toml"),
+        open_credential=open_credential,
+        load_certificates=load_certificates,
+        now=pki.NOW,
+        role_problems=lambda role, key, certificate, domains: [f"{role} for {', '.join(domains)}"],
+    )
+    assert [problem.text.rpartition(": ")[2] for problem in problems] == [
+        "signing for acme.example",
+        "confidentiality for acme.example",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_key_that_may_not_be_read_is_named(folder: Path) -> None:
+    (folder / "signing.pem").chmod(0)
+    assert "domsec.toml:7: signing.pem: cannot be read: Permission denied" in texts(folder)
