@@ -1,0 +1,332 @@
+"""The store of held messages."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from domsec.errors import ConfigurationError, StoreUnavailable
+from domsec.stores.database import open_database, read_time, time_text
+from domsec.stores.holds import (
+    FINAL,
+    TRANSITIONS,
+    HeldRecipient,
+    Hold,
+    HoldNotFound,
+    HoldStore,
+    State,
+    WrongState,
+)
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/holds.db"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[HoldStore]:
+    store = HoldStore.open(url)
+    yield store
+    store.close()
+
+
+def put(
+    store: HoldStore, octets: bytes = b"Subject: x\r\n\r\nbody\r\n", *, at: datetime = NOW, ready: bool = False
+) -> str:
+    return store.put(
+        direction="outbound",
+        sender="alice@acme.example",
+        sender_parameters="RET=HDRS ENVID=abc SMTPUTF8",
+        recipients=[
+            HeldRecipient("bob@beta.example", "NOTIFY=NEVER ORCPT=rfc822;b@x"),
+            HeldRecipient("caf\u00e9@beta.example"),
+        ],
+        octets=octets,
+        reasons=["gate.originator", "gate.undecryptable"],
+        transaction="4F2A1",
+        received_at=at - MINUTE,
+        now=at,
+        session={"client_address": "192.0.2.1", "xforward": {"IDENT": "4F2A1"}},
+        ready=ready,
+    )
+
+
+def test_a_message_comes_back_as_it_was_put(store: HoldStore) -> None:
+    octets = bytes(range(256)) * 100
+    identifier = put(store, octets)
+    assert store.get(identifier) == Hold(
+        id=identifier,
+        state="held",
+        direction="outbound",
+        transaction="4F2A1",
+        sender="alice@acme.example",
+        sender_parameters="RET=HDRS ENVID=abc SMTPUTF8",
+        recipients=(
+            HeldRecipient("bob@beta.example", "NOTIFY=NEVER ORCPT=rfc822;b@x"),
+            HeldRecipient("caf\u00e9@beta.example"),
+        ),
+        session={"client_address": "192.0.2.1", "xforward": {"IDENT": "4F2A1"}},
+        reasons=("gate.originator", "gate.undecryptable"),
+        received_at=NOW - MINUTE,
+        held_at=NOW,
+        not_before=NOW,
+        attempts=0,
+        size=len(octets),
+        octets=octets,
+    )
+
+
+def test_octets_of_a_broken_address_are_kept(store: HoldStore) -> None:
+    """Addresses are octets with surrogate escapes where they are not UTF-8."""
+    strange = b"\xff\x00@acme.example".decode("utf-8", "surrogateescape")
+    identifier = store.put(
+        direction="inbound",
+        sender=strange,
+        recipients=[HeldRecipient(strange)],
+        octets=b"",
+        reasons=[],
+        transaction="1",
+        received_at=NOW,
+        now=NOW,
+    )
+    assert store.get(identifier).sender == strange
+
+
+def test_lists_are_in_order_in_pages_and_without_octets(store: HoldStore) -> None:
+    identifiers = [put(store, at=NOW + number * MINUTE) for number in range(5)]
+    store.mark(identifiers[2], "approved", now=NOW)
+    first = store.list(limit=3)
+    assert [hold.id for hold in first] == [identifiers[0], identifiers[1], identifiers[3]]
+    assert all(hold.octets is None for hold in first)
+    assert [hold.id for hold in store.list(limit=3, after=first[-1])] == [identifiers[4]]
+    assert len(store.list(None)) == 5
+
+
+def test_pages_miss_nothing_that_was_held_at_the_same_moment(store: HoldStore) -> None:
+    identifiers = sorted(put(store) for _ in range(5))
+    seen: list[str] = []
+    last: Hold | None = None
+    while page := store.list(limit=2, after=last):
+        seen += [hold.id for hold in page]
+        last = page[-1]
+    assert seen == identifiers
+
+
+def test_the_tally_counts_by_state(store: HoldStore) -> None:
+    put(store, b"12", at=NOW + MINUTE)
+    put(store, b"345")
+    store.mark(put(store), "rejected", now=NOW)
+    tally = store.tally()
+    assert set(tally) == {"held", "rejected"}
+    assert (tally["held"].count, tally["held"].octets, tally["held"].oldest) == (2, 5, NOW)
+
+
+def test_a_decision_says_who_and_why(store: HoldStore) -> None:
+    identifier = put(store)
+    store.mark(identifier, "rejected", now=NOW + MINUTE, by="carol", note="forged")
+    hold = store.get(identifier)
+    assert (hold.state, hold.decided_by, hold.note, hold.decided_at) == ("rejected", "carol", "forged", NOW + MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(source, target) for source in TRANSITIONS for target in TRANSITIONS if target not in TRANSITIONS[source]],
+)
+def test_no_message_takes_a_way_that_is_not_drawn(store: HoldStore, source: State, target: State) -> None:
+    identifier = put(store)
+    connection = sqlite3.connect(store.database.name)
+    connection.execute("UPDATE hold SET state = ?", (source,))
+    connection.commit()
+    connection.close()
+    with pytest.raises(WrongState, match=f"{identifier} is {source}, which cannot become {target}"):
+        store.mark(identifier, target, now=NOW)
+    assert store.get(identifier).state == source
+
+
+@pytest.mark.parametrize("identifier", ["absent", "", "x" * 1000, "'; DROP TABLE hold; --"])
+def test_what_is_not_there_is_not_found(store: HoldStore, identifier: str) -> None:
+    with pytest.raises(HoldNotFound):
+        store.get(identifier)
+    with pytest.raises(HoldNotFound):
+        store.mark(identifier, "approved", now=NOW)
+
+
+def test_an_approved_message_is_claimed_once_and_done(store: HoldStore) -> None:
+    put(store)
+    identifier = put(store)
+    store.mark(identifier, "approved", now=NOW, by="carol")
+    claimed = store.claim(now=NOW)
+    assert claimed is not None
+    assert (claimed.id, claimed.state, claimed.attempts) == (identifier, "releasing", 1)
+    assert claimed.octets
+    assert store.claim(now=NOW) is None
+    store.mark(identifier, "done", now=NOW)
+    hold = store.get(identifier)
+    assert (hold.state, hold.decided_by) == ("done", "carol")
+
+
+def test_a_message_ready_for_delivery_is_claimed_at_once(store: HoldStore) -> None:
+    identifier = put(store, ready=True)
+    claimed = store.claim(now=NOW)
+    assert claimed is not None
+    assert claimed.id == identifier
+
+
+def test_a_claim_whose_worker_died_is_taken_over_when_its_lease_is_over(store: HoldStore) -> None:
+    identifier = put(store, ready=True)
+    store.claim(now=NOW, lease=10 * MINUTE)
+    assert store.claim(now=NOW + 9 * MINUTE) is None
+    again = store.claim(now=NOW + 10 * MINUTE)
+    assert again is not None
+    assert (again.id, again.attempts) == (identifier, 2)
+
+
+def test_a_claim_given_back_waits(store: HoldStore) -> None:
+    identifier = put(store, ready=True)
+    store.claim(now=NOW)
+    store.retry(identifier, now=NOW, not_before=NOW + 5 * MINUTE, note="451 4.4.1 next hop is down")
+    assert store.claim(now=NOW + 4 * MINUTE) is None
+    assert store.claim(now=NOW + 5 * MINUTE) is not None
+    with pytest.raises(WrongState):
+        store.retry(put(store), now=NOW, not_before=NOW)
+
+
+def test_only_what_has_ended_is_purged(store: HoldStore) -> None:
+    kept = [put(store), put(store, ready=True)]
+    ended = put(store)
+    store.mark(ended, "rejected", now=NOW)
+    recent = put(store)
+    store.mark(recent, "expired", now=NOW + MINUTE)
+    assert store.purge(before=NOW + MINUTE) == 1
+    assert {hold.id for hold in store.list(None)} == {*kept, recent}
+    assert set(FINAL) == {"done", "rejected", "expired"}
+
+
+def test_the_database_is_for_our_user_alone_and_durable(store: HoldStore, tmp_path: Path) -> None:
+    put(store)
+    for name in ("holds.db", "holds.db-wal"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    with store.database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+
+
+WRITER = """
+import sys
+from datetime import UTC, datetime
+from domsec.stores.holds import HeldRecipient, HoldStore
+url, count = sys.argv[1], int(sys.argv[2])
+store = HoldStore.open(url)
+now = datetime(2026, 11, 23, tzinfo=UTC)
+for number in range(count):
+    identifier = store.put(direction="inbound", sender="", recipients=[HeldRecipient("a@b.example")],
+                           octets=b"x" * 2000, reasons=["test"], transaction=str(number), received_at=now, now=now)
+    print(identifier, flush=True)
+"""
+
+
+def writer(url: str, count: int) -> subprocess.Popen[str]:
+    import domsec
+
+    environment = {**os.environ, "PYTHONPATH": str(Path(domsec.__file__).parents[1])}
+    command = [sys.executable, "-c", WRITER, url, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_what_was_said_to_be_stored_survives_a_kill(url: str) -> None:
+    """kill -9 in the middle of writing: every id that was answered is there when the store is opened again."""
+    process = writer(url, 1_000_000)
+    assert process.stdout is not None
+    answered = [process.stdout.readline().strip() for _ in range(50)]
+    process.kill()
+    answered += [line for line in process.communicate()[0].splitlines() if len(line) == len(answered[0])]
+    store = HoldStore.open(url)
+    stored = {hold.id for hold in store.list(limit=1_000_000)}
+    store.close()
+    assert set(answered) <= stored
+    assert len(stored) <= len(answered) + 1
+
+
+def test_processes_that_open_and_write_at_the_same_time_lose_nothing(url: str) -> None:
+    writers = [writer(url, 50) for _ in range(4)]
+    answered = [line for process in writers for line in process.communicate(timeout=120)[0].split()]
+    assert [process.returncode for process in writers] == [0] * 4
+    store = HoldStore.open(url)
+    assert {hold.id for hold in store.list()} == set(answered)
+    assert len(answered) == 200
+    store.close()
+
+
+def test_threads_claim_each_message_once(store: HoldStore) -> None:
+    identifiers = {put(store, ready=True) for _ in range(40)}
+    claimed: list[str] = []
+
+    def work() -> None:
+        while hold := store.claim(now=NOW):
+            claimed.append(hold.id)
+            store.mark(hold.id, "done", now=NOW)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == sorted(identifiers)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda file: file.write_bytes(b"this is no database " * 100), "not a database"),
+        (lambda file: file.mkdir(), "directory"),
+    ],
+)
+def test_a_damaged_store_is_named(tmp_path: Path, url: str, make: object, reason: str) -> None:
+    assert callable(make)
+    make(tmp_path / "holds.db")
+    with pytest.raises(StoreUnavailable, match=rf"holds\.db: .*{reason}"):
+        HoldStore.open(url)
+
+
+def test_a_store_of_a_later_version_is_left_alone(store: HoldStore, url: str) -> None:
+    with store.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE domsec_schema SET version = 99")
+    with pytest.raises(StoreUnavailable, match="schema version 99, expected 1"):
+        HoldStore.open(url)
+
+
+def test_a_full_disk_is_a_store_that_does_not_answer(store: HoldStore) -> None:
+    with store.database.reading() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreUnavailable, match=r"holds\.db: database or disk is full"):
+        put(store, bytes(1_000_000))
+    assert store.list() == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["sqlite://", "nonsense", "mysql://localhost/x", "sqlite:////nowhere/at/all.db", "postgresql://localhost:1/x"],
+)
+def test_a_url_that_cannot_be_used_is_refused(wrong: str) -> None:
+    with pytest.raises((ConfigurationError, StoreUnavailable)):
+        open_database(wrong)
+
+
+def test_times_keep_their_order_as_text() -> None:
+    elsewhere = NOW.astimezone(tz=None)
+    assert read_time(time_text(elsewhere)) == NOW
+    assert time_text(NOW) < time_text(NOW + timedelta(microseconds=1)) < time_text(NOW + MINUTE)
