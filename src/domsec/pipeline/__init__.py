@@ -1,0 +1,55 @@
+"""From a transaction to a decision: peel, check, decide, wrap.
+
+    transaction   the values on both sides
+    outbound      mail of our users: sign it for the domain, encrypt it, one output a group of recipients
+    inbound       mail from outside: open it, verify it, say what may be believed, hand on what can be read
+
+Outbound and inbound differ in what they decide only. Nothing here waits for anybody: certificates and keys are at hand,
+or the answer is a temporary one.
+"""
+
+from __future__ import annotations
+
+from domsec.errors import StoreUnavailable
+from domsec.pipeline.inbound import inbound
+from domsec.pipeline.outbound import outbound
+from domsec.pipeline.transaction import (
+    Decision,
+    Direction,
+    Held,
+    Outgoing,
+    Recipient,
+    Refused,
+    Session,
+    Transaction,
+    everybody,
+)
+from domsec.site import Site
+
+__all__ = [
+    "Decision",
+    "Direction",
+    "Held",
+    "Outgoing",
+    "Recipient",
+    "Refused",
+    "Session",
+    "Transaction",
+    "inbound",
+    "outbound",
+    "process",
+]
+
+
+def process(transaction: Transaction, site: Site) -> Decision:
+    """Decide what becomes of a transaction. Each recipient is relayed to, refused, or held: never forgotten.
+
+    Raises nothing for what a message contains. What it does raise is a fault of ours, and the gateway answers 451.
+    """
+    decide = outbound if transaction.direction == "outbound" else inbound
+    try:
+        return decide(transaction, site)
+    except StoreUnavailable as error:
+        text = "a key or certificate store does not answer, try again later"
+        log: dict[str, object] = {"action": "tempfail", "reason": str(error)}
+        return Decision(refused=(Refused(everybody(transaction), 451, "4.3.0", text),), log=log)

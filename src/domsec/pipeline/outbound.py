@@ -1,0 +1,333 @@
+"""Mail of our users on its way out (spec/algorithms.md (c), (d), (e)).
+
+Recipients are taken in groups that want the same. For each: may we sign, whom do we encrypt to, what does section 5 of
+RFC 3183 make of the message. Whoever cannot be served is refused or held, as policy says, and hinders nobody else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from domsec.cms.certificates import Certificate
+from domsec.cms.recipients import recipient_matches
+from domsec.errors import CertificateNotFound, LimitExceeded, MalformedMessage, SigningRefused
+from domsec.mime import fields
+from domsec.mime.addresses import Mailbox, parse_address
+from domsec.mime.fields import Header
+from domsec.pipeline.transaction import (
+    Decision,
+    Held,
+    Outgoing,
+    Refused,
+    Settled,
+    Transaction,
+    decision,
+    everybody,
+)
+from domsec.policy import evidence, wishes
+from domsec.policy.wishes import USER_CIPHER, Group, Wish
+from domsec.services import encrypt, sign
+from domsec.services.check import Examination, examine
+from domsec.services.context import Context
+from domsec.services.encrypt import Target
+from domsec.services.layers import mime_entity, peel, spine
+from domsec.services.sign import Grant, Plan
+from domsec.site import Site
+
+Note = Mapping[str, object]
+
+
+def outbound(transaction: Transaction, site: Site) -> Decision:
+    """Decide what becomes of mail from inside."""
+    context = site.context(transaction.received_at)
+    try:
+        message = peel(transaction.octets, context.keyring, context.limits)
+    except MalformedMessage as error:
+        return _unreadable(transaction, error)
+    header = evidence.without_fields(message.header, site.evidence)
+    case = _Case(transaction, site, context, examine(message, context), header)
+    addressed, settled = _addressed(transaction)
+    for group in wishes.group([mailbox for _, mailbox in addressed], header, case.wish):
+        indexes = tuple(addressed[i][0] for i in group.indexes)
+        settled += _send(dataclasses.replace(group, indexes=indexes), case)
+    log: dict[str, object] = {
+        "structure": case.examination.verdict.structure,
+        "from": [m.address for m in message.originators.mailboxes],
+    }
+    if case.refusal is not None:
+        log["refused"] = [code for code, _ in case.refusal.reasons]
+        log["refusal"] = str(case.refusal)
+    return decision(settled, log)
+
+
+def _unreadable(transaction: Transaction, error: MalformedMessage) -> Decision:
+    code, enhanced = (552, "5.3.4") if isinstance(error, LimitExceeded) else (550, "5.6.0")
+    refused = Refused(everybody(transaction), code, enhanced, f"message refused: {error} [malformed]")
+    return Decision(refused=(refused,), log={"action": "refused", "reason": str(error)})
+
+
+def _addressed(transaction: Transaction) -> tuple[list[tuple[int, Mailbox]], list[Settled]]:
+    """The recipients with their indexes; those whose address cannot be read are refused."""
+    found: list[tuple[int, Mailbox]] = []
+    settled: list[Settled] = []
+    for index, recipient in enumerate(transaction.recipients):
+        try:
+            found.append((index, parse_address(recipient.address)))
+        except MalformedMessage as error:
+            refused = Refused((index,), 553, "5.1.3", f"recipient refused: {error} [recipient]")
+            settled.append(Settled(refused=(refused,)))
+    return found, settled
+
+
+# --- one group ------------------------------------------------------------------------------------------------------
+
+
+def _send(group: Group, case: _Case) -> list[Settled]:
+    """Sign if that is wanted and granted, encrypt to whom a certificate is found, settle the others."""
+    wish, options = group.wish, case.site.configuration.outbound
+    note: Note = {"domain": group.domain, "line": wish.line}
+    if not wish.domsec and options.unknown_domains != "pass":
+        text = f"mail to {group.domain} may not leave: it is not known to read protected mail"
+        return [case.stop(options.unknown_domains, group.indexes, "unknown_domain", text, note)]
+    signed = wish.sign and case.grant() is not None
+    if wish.sign_required and not signed and options.on_refusal != "pass":
+        return [case.refused_by_gate(options.on_refusal, group.indexes, note)]
+    duty = signed and case.lower
+    if duty and wish.encrypt == "no":
+        wish = dataclasses.replace(wish, encrypt="dca")
+    required = options.require_encryption or wish.agreed_encryption or duty
+    located, missing = _locate(dataclasses.replace(group, wish=wish), case.context, required=required)
+    settled = [_make(indexes, certificates, wish, case, signed=signed, note=note) for indexes, certificates in located]
+    if missing:
+        settled.append(_without_certificate(missing, wish, case, signed=signed, note=note))
+    return settled
+
+
+_Located = tuple[tuple[int, ...], tuple[Certificate, ...]]
+_Missing = list[tuple[int, CertificateNotFound]]
+
+
+def _locate(group: Group, context: Context, *, required: bool) -> tuple[list[_Located], _Missing]:
+    """The certificates to encrypt to (none: in clear, as policy wants), and the recipients for whom none is usable."""
+    if group.wish.encrypt == "no":
+        return [(group.indexes, ())], []
+    found: list[int] = []
+    certificates: list[Certificate] = []
+    clear: list[int] = []
+    missing: _Missing = []
+    for index, mailbox in zip(group.indexes, group.mailboxes, strict=True):
+        try:
+            certificates += _certificates(mailbox, group.wish, context)
+            found.append(index)
+        except CertificateNotFound as error:
+            if group.wish.domsec or required or error.rejected:  # found and no good: that is no leave (threats T-20)
+                missing.append((index, error))
+            else:
+                clear.append(index)  # decisions A-62: others get the message as it is
+    located: list[_Located] = [(tuple(found), tuple(dict.fromkeys(certificates)))] if found else []
+    return located + ([(tuple(clear), ())] if clear else []), missing
+
+
+_DOMSEC_FIRST: tuple[Target, ...] = ("dca", "recipient")
+_PERSON_FIRST: tuple[Target, ...] = ("recipient", "dca")
+
+
+def _certificates(mailbox: Mailbox, wish: Wish, context: Context) -> tuple[Certificate, ...]:
+    """A domain that does DOMSEC reads what is encrypted to its authority, others only what is for the person."""
+    assert wish.encrypt != "no"
+    if wish.encrypt != "auto":
+        return encrypt.locate(mailbox, wish.encrypt, context).certificates
+    trace: list[str] = []
+    rejected = False
+    for target in _DOMSEC_FIRST if wish.domsec else _PERSON_FIRST:
+        try:
+            return encrypt.locate(mailbox, target, context).certificates
+        except CertificateNotFound as error:
+            trace += error.trace
+            rejected = rejected or error.rejected
+    raise CertificateNotFound(mailbox.address, trace, rejected=rejected)
+
+
+def _make(
+    indexes: tuple[int, ...],
+    certificates: tuple[Certificate, ...],
+    wish: Wish,
+    case: _Case,
+    *,
+    signed: bool,
+    note: Note,
+) -> Settled:
+    """The message for recipients who can be served, or the reason why section 5 cannot be followed for them."""
+    plan: Plan | None = None
+    if signed:
+        try:
+            plan = case.plan(encrypted=bool(certificates))
+        except SigningRefused as refusal:
+            case.refusal = refusal
+            return case.refused_by_gate("hold", indexes, note)
+        if _nobody_there_reads(plan, case, indexes):
+            text = "an encrypted layer lies inside that only we can open"
+            return case.stop("hold", indexes, "inner_env.unreadable", text, note)
+        if case.loses_label(plan):
+            text = "a layer with a security label would be taken off"
+            return case.stop("hold", indexes, "stripped_label", text, note)
+    octets = case.make(wish, plan, certificates)
+    made = plan.notation if plan is not None else ("E(...)" if certificates else "as it was")
+    return case.relay(indexes, octets, {**note, "action": "relay", "made": made})
+
+
+def _nobody_there_reads(plan: Plan, case: _Case, indexes: tuple[int, ...]) -> bool:
+    """Whether a lower encryption is for our own authority alone, and mail leaves our domains (decisions A-37)."""
+    inside = [layer.enveloped for layer in spine(plan.body) if layer.enveloped is not None]
+    own = [credential.certificate for credential in case.context.keyring]
+    if not any(all(any(recipient_matches(r, c) for c in own) for r in e.recipients) for e in inside):
+        return False
+    domains = [parse_address(case.transaction.recipients[i].address).domain for i in indexes]
+    return not all(case.site.serves(domain) for domain in domains)
+
+
+def _without_certificate(missing: _Missing, wish: Wish, case: _Case, *, signed: bool, note: Note) -> Settled:
+    """Recipients to whom nothing can be encrypted although it should: in clear only if policy says exactly that."""
+    indexes = tuple(index for index, _ in missing)
+    trace = [line for _, error in missing for line in error.trace]
+    note = {**note, "certificate": trace[:20]}
+    if wish.on_no_certificate == "clear" and not (signed and case.lower):
+        return _make(indexes, (), wish, case, signed=signed, note=note)
+    action = "reject" if wish.on_no_certificate == "reject" else "hold"
+    text = f"no usable certificate to encrypt to {missing[0][1].address}"
+    return case.stop(action, indexes, "no_certificate", text, note)
+
+
+# --- one message ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Case:
+    """One message under decision. What is the same for several groups is found out or made once."""
+
+    transaction: Transaction
+    site: Site
+    context: Context
+    examination: Examination
+    header: Header  # without the fields of our own evidence
+    refusal: SigningRefused | None = None
+    _grant: Grant | None = None
+    _signed: dict[tuple[object, ...], bytes] = field(default_factory=dict)
+
+    def wish(self, domain: str) -> Wish:
+        """What is wanted for a domain. One without an agreement does DOMSEC if its authority can be found (A-62)."""
+        peer = self.site.peers.of(domain)
+        known = peer is None and encrypt.find_authority(domain, self.context) is not None
+        return wishes.wish(self.site.configuration, peer, domsec=known)
+
+    # -- signing
+
+    def grant(self) -> Grant | None:
+        """Leave to sign, recorded in the audit trail before it is given; None if the gate refused."""
+        if self._grant is None and self.refusal is None:
+            try:
+                self._grant = self._open_gate()
+            except SigningRefused as refusal:
+                self.refusal = refusal
+        return self._grant
+
+    def _open_gate(self) -> Grant:
+        site, session = self.site, self.transaction.session
+        client = evidence.Client(session.client_address, session.auth, session.xforward)
+        found = evidence.collect(site.evidence, client, self.examination.message.header)
+        if site.signing is None:
+            raise SigningRefused([("gate.not_our_domain", "there is no signing key")])
+        key = site.configuration.keys.signing
+        grant = sign.gate(
+            self.examination,
+            site.signing.certificate,
+            found,
+            self.context,
+            trust_domain_signature=frozenset(site.configuration.outbound.trust_domain_signature),
+            naming=key.naming if key is not None else "strict",
+        )
+        site.record("grant", self.transaction.id, grant)
+        return grant
+
+    def plan(self, *, encrypted: bool) -> Plan:
+        """Section 5 for this message. Raises SigningRefused."""
+        copy = self.site.configuration.outbound.unknown_attributes == "copy"
+        return sign.plan(self.examination.message.spine(), encrypt=encrypted, copy_unknown=copy)
+
+    @functools.cached_property
+    def lower(self) -> bool:
+        """Whether an encryption inside makes encryption of what is signed a duty (RFC 3183 section 5)."""
+        try:
+            return self.plan(encrypted=False).encrypt
+        except SigningRefused:
+            return False
+
+    def loses_label(self, plan: Plan) -> bool:
+        """Whether a label would go with a layer that section 5 takes off, and policy minds (decisions A-33)."""
+        if self.site.configuration.outbound.stripped_labels == "drop":
+            return False
+        return any(sign.has_label(layer) for layer in plan.stripped) and not sign.carries_label(plan)
+
+    # -- octets
+
+    def make(self, wish: Wish, plan: Plan | None, certificates: Sequence[Certificate]) -> bytes:
+        """The message for one group: signed as planned (None: not signed), encrypted if there are certificates."""
+        if plan is None:
+            if not certificates:
+                body = fields.split_message(self.transaction.octets, self.context.limits)[1]
+                return fields.join_message(self.header, body)
+            entity = bytes(mime_entity(self.examination.message.root))
+            return fields.replace_entity(self.header, self._encrypted(wish, certificates, entity))
+        signer = self.site.signer(wish.signature, wish.sigtype_oid)
+        now = self.transaction.received_at
+        in_clear = wish.clear_unsigned and plan.null and not plan.encrypt
+        key = (plan.body.id, wish.signature, wish.sigtype_oid, in_clear)
+        if key not in self._signed:
+            self._signed[key] = sign.domain_signed(
+                plan,
+                self.header,
+                signer,
+                now,
+                protect_headers=self.site.configuration.outbound.protect_headers,
+                in_clear=in_clear,
+            )
+        seal = functools.partial(self._encrypted, wish, certificates) if plan.encrypt else None
+        return fields.replace_entity(self.header, sign.finish(plan, self._signed[key], signer, now, seal))
+
+    def _encrypted(self, wish: Wish, certificates: Sequence[Certificate], entity: bytes) -> bytes:
+        options = self.site.configuration.outbound
+        own = self.site.confidentiality
+        chain = (own.certificate, *own.chain) if own is not None and options.originator_info else ()
+        audit = (own.certificate,) if own is not None and options.audit_dca == "own" else ()
+        cipher = wish.cipher
+        if not wish.agreed_cipher and not any(encrypt.is_authority(c) for c in certificates):
+            cipher = dataclasses.replace(cipher, content=USER_CIPHER)  # decisions A-62: a mail program has to read it
+        return encrypt.encrypt(entity, (*certificates, *audit), cipher, originator=chain)
+
+    # -- outcomes
+
+    def relay(self, indexes: tuple[int, ...], octets: bytes, note: Note) -> Settled:
+        given = self.transaction
+        recipients = tuple(given.recipients[i] for i in indexes)
+        return Settled(
+            outgoing=(Outgoing(given.sender, given.sender_parameters, recipients, octets, indexes),), note=note
+        )
+
+    def stop(self, action: str, indexes: tuple[int, ...], reason: str, text: str, note: Note) -> Settled:
+        """Refuse or hold for a reason of policy."""
+        note = {**note, "action": action, "reason": reason}
+        if action == "reject":
+            return Settled(refused=(Refused(indexes, 550, "5.7.1", f"{text} [{reason}]"),), note=note)
+        return Settled(held=(Held(indexes, (reason,), self.transaction.octets),), note=note)
+
+    def refused_by_gate(self, action: str, indexes: tuple[int, ...], note: Note) -> Settled:
+        """Refuse or hold what may not be signed."""
+        reasons = tuple(code for code, _ in self.refusal.reasons) if self.refusal else ("gate.refused",)
+        note = {**note, "action": action}
+        if action == "reject":
+            text = f"not signed for the domain: {', '.join(reasons)}"
+            return Settled(refused=(Refused(indexes, 550, "5.7.1", text),), note=note)
+        return Settled(held=(Held(indexes, reasons, self.transaction.octets),), note=note)

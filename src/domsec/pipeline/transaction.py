@@ -1,0 +1,115 @@
+"""What the gateway hands over for a decision, and what it gets back. No octet of these values is ever changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Direction = Literal["outbound", "inbound"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One RCPT TO: the address without its angle brackets, the ESMTP parameters verbatim (RFC 5321 4.1.1.3)."""
+
+    address: str
+    parameters: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who handed the message over, and how we know: nothing in here comes from the message."""
+
+    client_address: str | None  # IP address of the client; None on a UNIX socket
+    helo: str | None
+    auth: str | None  # login name, told by a trusted client (XCLIENT LOGIN)
+    protocol: Literal["lmtp", "smtp"]
+    tls: bool
+    xforward: Mapping[str, str]  # XFORWARD attributes of a trusted client, names in upper case
+    direction: Direction  # set by the listener
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One message with its envelope, as it was received."""
+
+    direction: Direction
+    sender: str  # without <>; empty for the null reverse-path
+    sender_parameters: str
+    recipients: tuple[Recipient, ...]
+    octets: bytes
+    session: Session
+    id: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to relay. `indexes` are the recipients it settles, in the order of `recipients`."""
+
+    sender: str
+    sender_parameters: str
+    recipients: tuple[Recipient, ...]
+    octets: bytes
+    indexes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Recipients that are answered with a 4xx or 5xx reply."""
+
+    indexes: tuple[int, ...]
+    code: int
+    enhanced: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Recipients for which the message is stored until a person, or a later delivery, settles it."""
+
+    indexes: tuple[int, ...]
+    reasons: tuple[str, ...]
+    octets: bytes
+    outgoing: Outgoing | None = None  # set where nothing is missing but the delivery of exactly this
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a transaction: each recipient index stands exactly once in one of the four."""
+
+    outgoing: tuple[Outgoing, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    held: tuple[Held, ...] = ()
+    discard: tuple[int, ...] = ()
+    log: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of some recipients, and a word about it for the log."""
+
+    outgoing: tuple[Outgoing, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    held: tuple[Held, ...] = ()
+    note: Mapping[str, object] = field(default_factory=dict)
+
+
+def everybody(transaction: Transaction) -> tuple[int, ...]:
+    """The index of every recipient."""
+    return tuple(range(len(transaction.recipients)))
+
+
+def decision(settled: Iterable[Settled], log: Mapping[str, object]) -> Decision:
+    """All that was settled as one decision; the log has a note for each part."""
+    settled = tuple(settled)
+    notes = [dict(s.note) for s in settled if s.note]
+    actions = list(dict.fromkeys(str(n["action"]) for n in notes if "action" in n))
+    return Decision(
+        outgoing=tuple(o for s in settled for o in s.outgoing),
+        refused=tuple(r for s in settled for r in s.refused),
+        held=tuple(h for s in settled for h in s.held),
+        log={**log, "action": "+".join(actions) or "refused", "groups": notes},
+    )

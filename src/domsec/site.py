@@ -1,0 +1,149 @@
+"""One installation with everything loaded that its configuration names: keys, trust, agreements, evidence, stores."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from domsec import oids
+from domsec.cms.algorithms import SignatureAlgorithm, default_signature_algorithm
+from domsec.cms.credential import Credential
+from domsec.policy.configuration import Configuration
+from domsec.policy.configuration import peers as configuration_peers
+from domsec.policy.evidence import Rule
+from domsec.policy.logins import load_logins
+from domsec.policy.options import Evidence, Key
+from domsec.services.context import Context
+from domsec.services.peer import Peers
+from domsec.services.sign import Grant, Signer
+from domsec.stores import certificates, credentials, public_suffixes
+from domsec.trust.path import Validator
+from domsec.trust.source import CertificateSource, MemorySource
+
+_OIDS = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti": oids.ID_STI}
+
+
+def _unrecorded(_event: str, _transaction: str, _grant: Grant) -> None:
+    """For an installation that keeps no audit trail: tests and commands."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What `domsec.pipeline.process` may use. Made anew at every reload; never changed."""
+
+    configuration: Configuration
+    validator: Validator
+    source: CertificateSource
+    peers: Peers
+    is_public_suffix: Callable[[str], bool]
+    signing: Credential | None = None
+    confidentiality: Credential | None = None
+    keyring: tuple[Credential, ...] = ()  # the confidentiality key and those it replaced
+    evidence: tuple[Rule, ...] = ()
+    record: Callable[[str, str, Grant], None] = _unrecorded  # the audit trail: durable when it returns
+
+    def context(self, now: datetime, *, open_it: bool = True) -> Context:
+        """The world as it is for a message that arrived at `now`."""
+        context = self._context if open_it else self._closed
+        return dataclasses.replace(context, now=now)
+
+    @functools.cached_property
+    def _context(self) -> Context:
+        return Context(
+            now=datetime.max,
+            validator=self.validator,
+            source=self.source,
+            keyring=self.keyring,
+            peers=self.peers,
+            limits=self.configuration.limits,
+            revocation=self.configuration.trust.revocation,
+            is_public_suffix=self.is_public_suffix,
+            accept_outer_domain=self.configuration.inbound.accept_outer_domain,
+        )
+
+    @functools.cached_property
+    def _closed(self) -> Context:
+        return dataclasses.replace(self._context, keyring=())
+
+    def serves(self, domain: str) -> bool:
+        """Whether a mail domain is one of ours or lies below one."""
+        return any(domain == own or domain.endswith(f".{own}") for own in self.configuration.domains)
+
+    def signer(self, signature: Literal["pkcs1", "pss"], sigtype_oid: str) -> Signer:
+        """Our domain signing authority, prepared for a peer's wishes. Only where `signing` is there."""
+        return self._signers(signature, sigtype_oid)
+
+    @functools.cached_property
+    def _signers(self) -> Callable[[str, str], Signer]:
+        @functools.cache
+        def prepare(signature: str, sigtype_oid: str) -> Signer:
+            assert self.signing is not None
+            certificate = self.confidentiality.certificate if self.confidentiality else None
+            return Signer(self.signing, self._algorithm(signature), certificate, _OIDS[sigtype_oid])
+
+        return prepare
+
+    def _algorithm(self, signature: str) -> SignatureAlgorithm:
+        assert self.signing is not None
+        return default_signature_algorithm(self.signing.certificate.public_key, pss=signature == "pss")
+
+
+def load_site(
+    configuration: Configuration,
+    *,
+    environment_password: str | None = None,
+    record: Callable[[str, str, Grant], None] = _unrecorded,
+) -> Site:
+    """Open what a configuration names.
+
+    Broken certificate files are left out, as `domsec.policy.check` reports; a key that does not open is an error.
+    Raises ConfigurationError, KeyUnusable or Unsupported.
+    """
+    trust = configuration.trust
+    snapshot, _ = certificates.load_snapshot(
+        roles=trust.roles, users=trust.users, certificates=trust.certificates, crls=trust.crls
+    )
+
+    def key(options: Key | None) -> Credential | None:
+        if options is None:
+            return None
+        return credentials.open_credential(
+            options.credential,
+            options.password_file,
+            options.certificates,
+            environment_password=environment_password,
+        )
+
+    confidentiality = key(configuration.keys.confidentiality)
+    previous = configuration.keys.confidentiality.previous if configuration.keys.confidentiality else ()
+    password_file = configuration.keys.confidentiality.password_file if configuration.keys.confidentiality else None
+    older = [
+        credentials.open_credential(path, password_file, environment_password=environment_password) for path in previous
+    ]
+    return Site(
+        configuration=configuration,
+        validator=Validator(snapshot, limits=configuration.limits),
+        source=MemorySource(snapshot.intermediates),
+        peers=Peers(configuration_peers(configuration.peers, certificates.load_anchors)),
+        is_public_suffix=public_suffixes.load(),
+        signing=key(configuration.keys.signing),
+        confidentiality=confidentiality,
+        keyring=(confidentiality, *older) if confidentiality is not None else (),
+        evidence=tuple(_rule(one, configuration) for one in configuration.outbound.evidence),
+        record=record,
+    )
+
+
+def _rule(options: Evidence, configuration: Configuration) -> Rule:
+    return Rule(
+        kind=options.kind,
+        domains=frozenset(options.domains or configuration.domains),
+        networks=options.networks,
+        header=options.header,
+        token=credentials.read_password(options.token_file).decode() if options.token_file else "",
+        logins=load_logins(options.logins) if options.logins else None,
+    )
