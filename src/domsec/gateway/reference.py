@@ -1,0 +1,105 @@
+"""`docs/replies.md`: what each reply and each reason for holding means, and what to do about it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from domsec.gateway.replies import TABLE
+
+# reasons of decisions, as they stand in replies, in the log and with held messages
+DECISIONS: Final[dict[str, tuple[str, str]]] = {
+    "gate.from": (
+        "the From field is missing, doubled, or names no usable mailbox",
+        "have the sending program repaired",
+    ),
+    "gate.not_our_domain": (
+        "From is not in a domain our signing certificate covers",
+        "forwarded mail of others is not ours to sign; else look at the certificate with `domsec cert lint`",
+    ),
+    "gate.authority": (
+        "our own signing certificate is not fit to sign for the domain: its name, its usage or its dates",
+        "`domsec config check` says what is wrong",
+    ),
+    "gate.undecryptable": (
+        "part of the message is encrypted to somebody else, so nobody could check it",
+        "the sender encrypts to our authority as well, or not at all",
+    ),
+    "gate.invalid_signature": (
+        "a signature in the message does not hold: broken, expired, revoked, or of an unknown issuer",
+        "`domsec verify --explain` names the layer and the reason; perhaps an anchor is missing in `trust.users`",
+    ),
+    "gate.naming": ("an authority's certificate in the message breaks the naming convention", "as above"),
+    "gate.mapping": ("a domain signature in the message is by an authority of another domain", "as above"),
+    "gate.malformed": ("a layer of the message cannot be read, or contradicts itself", "as above"),
+    "gate.originator": (
+        "nothing shows that the mailbox in From sent this",
+        "the user logs in, or `[[outbound.evidence]]` gets a rule for this path",
+    ),
+    "gate.originator_conflict": (
+        "the message is signed by somebody else than From names",
+        "the sender uses the From address of the certificate",
+    ),
+    "inner_env.unreadable": (
+        "an encryption lies inside, so the result must be encrypted again, and there is no certificate for that",
+        "get the recipient's or its authority's certificate into `trust.certificates`",
+    ),
+    "no_certificate": (
+        "policy wants encryption and no usable certificate was found",
+        "`domsec locate ADDRESS` says which were looked at and why each was passed over",
+    ),
+    "stripped_label": (
+        "section 5 would take off a layer with a security label (`outbound.stripped_labels`)",
+        "the sender puts the label into the inner signature",
+    ),
+    "unknown_domain": ("the domain is not known to read protected mail", "a `[[peer]]` entry, or `unknown_domains`"),
+    "malformed": ("the header of the message cannot be read, or a limit was hit", "have the sending program repaired"),
+    "recipient": ("the recipient's address is not one", "correct it"),
+    "policy": (
+        "inbound mail was refused as configured; outsiders are not told why",
+        "the log line with the reference has structure, level and flags",
+    ),
+    "unopenable": (
+        "mail encrypted to our authority that its keys do not open",
+        "an older key may be missing in `keys.confidentiality.previous`",
+    ),
+    "unverified": ("no signature that counts, and `inbound.on_unverified` is not `deliver`", ""),
+    "enc.unauthenticated": (
+        "decrypted with a cipher that proves nothing, and nobody signed it",
+        "the sender signs, or uses AES-GCM",
+    ),
+    "delivery": ("the next hop took only some recipients over SMTP; the others are delivered later", "nothing"),
+}
+
+
+def replies_markdown() -> str:
+    """The whole page."""
+    lines = [
+        "# Replies",
+        "",
+        "Written by `make docs`; not by hand. A reply that refuses ends with its name in brackets; so does the log.",
+        "",
+        "## Decisions about a message",
+        "",
+        "Replies are 550 5.7.1, for inbound mail 550 5.7.7 whatever was wrong. Held messages bear the same names; "
+        "flag codes of a verdict can stand there as well, which `domsec verify --explain` explains.",
+        "",
+        "| name | meaning | what to do |",
+        "|---|---|---|",
+        *(f"| {name} | {meaning} | {remedy} |" for name, (meaning, remedy) in DECISIONS.items()),
+        "",
+        "## Replies of the protocol",
+        "",
+        "| name | reply | text |",
+        "|---|---|---|",
+        *(f"| {name} | {code} {enhanced} | {text} |" for name, code, enhanced, text in TABLE if code >= 400),
+        "| next_hop | 451 | the next hop said so itself; its words follow |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1] if len(sys.argv) > 1 else "docs") / "replies.md"
+    page.write_text(replies_markdown())
+    print(page, file=sys.stderr)

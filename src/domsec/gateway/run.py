@@ -1,0 +1,233 @@
+"""`domsec gateway run`: from a configuration file to processes that take mail.
+
+Everything that can be wrong is found before a port opens. Keys are opened in the parent and inherited; a database
+connection is made by each worker for itself, since none may cross a fork.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from domsec import pipeline
+from domsec.errors import ConfigurationError
+from domsec.gateway import release, workers
+from domsec.gateway.relay import NextHop
+from domsec.gateway.server import Journal, Listener, Settings
+from domsec.gateway.workers import Hooks, Service
+from domsec.pipeline import Decision, Held, Transaction
+from domsec.policy.check import check, role_problems
+from domsec.policy.configuration import Configuration
+from domsec.policy.kinds import Endpoint
+from domsec.services.sign import Grant
+from domsec.site import Site, load_site
+from domsec.stores import certificates, credentials, public_suffixes
+from domsec.stores.audit import AuditTrail, FileAudit
+from domsec.stores.group_commit import GroupCommit
+
+PASSWORD_VARIABLE = "DOMSEC_PASSWORD"
+
+
+def run(path: Path) -> int:
+    """Run the gateway of a configuration file until it is told to stop; the exit status.
+
+    Raises ConfigurationError with every problem found, before anything listens.
+    """
+    return workers.serve(functools.partial(load, path), _announce)
+
+
+def load(path: Path) -> Service:
+    """All that a configuration file says to the gateway's processes. Raises ConfigurationError."""
+    configuration = Configuration.load(path)
+    problems = check(
+        configuration,
+        open_credential=functools.partial(credentials.open_credential, environment_password=_password()),
+        load_certificates=certificates.load_certificates,
+        now=datetime.now(UTC),
+        role_problems=functools.partial(role_problems, is_public_suffix=public_suffixes.load()),
+    )
+    errors = [str(problem) for problem in problems if problem.severity == "error"]
+    if not configuration.listen.outbound and not configuration.listen.inbound:
+        errors.append(f"{configuration.path}: neither listen.outbound nor listen.inbound, expected at least one")
+    if errors:
+        raise ConfigurationError(*errors)
+    for problem in problems:
+        _announce(f"warning: {problem}")
+    _set_up_log(configuration)
+    site = load_site(configuration, environment_password=_password())
+    metrics = configuration.listen.metrics
+    return Service(
+        settings=_settings(configuration),
+        listeners=tuple(_listeners(configuration)),
+        hooks=functools.partial(_hooks, site),
+        workers=configuration.listen.workers or os.cpu_count() or 1,
+        metrics=str(metrics) if metrics else "",
+    )
+
+
+def _password() -> str | None:
+    return os.environ.get(PASSWORD_VARIABLE)
+
+
+def _announce(text: str) -> None:
+    sys.stderr.write(f"domsec: {text}\n")
+    sys.stderr.flush()
+
+
+def _settings(configuration: Configuration) -> Settings:
+    hostname = _hostname(configuration)
+    named = "\n".join((hostname, *configuration.domains))
+    return Settings(
+        hostname=hostname,
+        instance=f"domsec-{hashlib.sha256(named.encode()).hexdigest()[:12]}",
+        size=configuration.limits.size,
+        recipients=configuration.limits.recipients,
+    )
+
+
+def _hostname(configuration: Configuration) -> str:
+    return configuration.listen.hostname or socket.gethostname()
+
+
+def _listeners(configuration: Configuration) -> list[Listener]:
+    listeners = []
+    ours = configuration.listen
+    trusted = tuple(str(network) for network in ours.trusted_clients.networks)
+    for direction in ("outbound", "inbound"):
+        taken: Endpoint | None = getattr(ours, direction)
+        given: Endpoint | None = getattr(configuration.next_hop, direction)
+        if taken is None or given is None:
+            continue
+        hop = NextHop(_address(given), _protocol(given), helo=_hostname(configuration))
+        listener = Listener(
+            _address(taken),
+            _protocol(taken),
+            direction,
+            hop,
+            trusted=trusted,
+            trust_unix=ours.trusted_clients.unix,
+            mode=ours.socket_mode,
+        )
+        if trusted:
+            listener = dataclasses.replace(listener, clients=tuple(dict.fromkeys((*listener.clients, *trusted))))
+        listeners.append(listener)
+    return listeners
+
+
+def _address(endpoint: Endpoint) -> str:
+    return str(endpoint).partition(":")[2]
+
+
+def _protocol(endpoint: Endpoint) -> Literal["lmtp", "smtp"]:
+    return "lmtp" if endpoint.protocol == "lmtp" else "smtp"
+
+
+def _hooks(site: Site) -> Hooks:
+    """What a worker does with mail, its stores opened."""
+    from domsec.stores.audit_table import TableAudit
+    from domsec.stores.holds import HoldStore
+
+    configuration = site.configuration
+    holds = HoldStore.open(configuration.store.url)
+    trail: AuditTrail = (
+        FileAudit(configuration.store.audit, fsync=configuration.store.audit_fsync)
+        if configuration.store.audit
+        else TableAudit(holds.database)
+    )
+
+    commit = GroupCommit(trail)
+
+    def record(event: str, transaction: str, grant: Grant) -> None:
+        fields = {
+            "transaction": transaction,
+            "originators": grant.originators,
+            "evidence": grant.evidence,
+            "layers": grant.layers,
+            "structure": grant.structure,
+        }
+        commit.record(event, fields, at=grant.at)
+
+    def hold(transaction: Transaction, held: Held) -> str:
+        kept = held.outgoing
+        return holds.put(
+            direction=transaction.direction,
+            sender=kept.sender if kept else transaction.sender,
+            sender_parameters=kept.sender_parameters if kept else transaction.sender_parameters,
+            recipients=kept.recipients if kept else [transaction.recipients[i] for i in held.indexes],
+            octets=held.octets,
+            reasons=held.reasons,
+            transaction=transaction.id,
+            received_at=transaction.received_at,
+            now=datetime.now(UTC),
+            session=_plain(transaction),
+            ready=kept is not None,
+        )
+
+    recording = dataclasses.replace(site, record=record)
+
+    def handler(transaction: Transaction) -> Decision:
+        return pipeline.process(transaction, recording)
+
+    return Hooks(
+        handler, hold, _journal(configuration), commit.durable, background=functools.partial(release.run, holds)
+    )
+
+
+def _plain(transaction: Transaction) -> dict[str, object]:
+    """Who handed a held message over, so that it can be judged again."""
+    session = transaction.session
+    return {
+        "client": session.client_address,
+        "helo": session.helo,
+        "auth": session.auth,
+        "protocol": session.protocol,
+        "xforward": dict(session.xforward),
+    }
+
+
+def _set_up_log(configuration: Configuration) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    if configuration.log.format == "json":
+        handler.setFormatter(_JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("domsec: %(levelname)s: %(message)s"))
+    root = logging.getLogger("domsec")
+    root.handlers[:] = [handler]
+    root.setLevel(configuration.log.level.upper())
+    root.propagate = False
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line; a traceback of ours becomes a field of it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "event": record.levelname.lower(),
+            "text": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _journal(configuration: Configuration) -> Journal | None:
+    """Where the line about each message goes; it is of level info."""
+    if configuration.log.level in ("warning", "error"):
+        return None
+    return workers.json_journal(2) if configuration.log.format == "json" else _text_journal
+
+
+def _text_journal(record: Mapping[str, object]) -> None:
+    shown = (f"{key}={json.dumps(value, default=str)}" for key, value in record.items() if value not in (None, [], {}))
+    sys.stderr.write(f"domsec: {' '.join(shown)}\n")

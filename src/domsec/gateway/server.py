@@ -1,0 +1,636 @@
+"""Listeners of one worker, and what becomes of a decision.
+
+A message arrives, the handler decides, each outgoing message is relayed, what is to be held is held, and only then the
+client gets its replies (measurements-mail.md A7):
+
+    LMTP   each recipient has its own outcome
+    SMTP   one reply stands for all. A decision that refuses anybody refuses everybody, and nothing is sent. When the
+           next hop took some and not others, the others are held, so that nothing is lost and nothing sent twice;
+           when it took none, its refusal is ours and nothing is owned here.
+
+An exception in the handler is 451, a traceback in the log, and a message that nobody touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import itertools
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal, cast
+
+from domsec.gateway.data import stuffed
+from domsec.gateway.metrics import Counters, Metrics
+from domsec.gateway.relay import NextHop, Relay
+from domsec.gateway.replies import REPLIES, Reply, delivered, for_error, held, passed_on, refusal
+from domsec.gateway.session import MAX_HOPS, hops, received_field, received_fields
+from domsec.gateway.smtp_client import Job
+from domsec.gateway.smtp_server import Arrived, Budget, Profile, Server, State
+from domsec.pipeline import Decision, Direction, Held, Outgoing, Transaction
+
+Handler = Callable[[Transaction], Decision]
+Hold = Callable[[Transaction, Held], str]
+Journal = Callable[[Mapping[str, object]], None]
+Durable = Callable[[], Awaitable[None]]  # returns when all that the handler recorded is on the disk
+
+_log = logging.getLogger("domsec.gateway")
+_BACKLOG = 64 * 1024  # octets pipelined behind a message before reading stops
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One address that takes mail in one direction. `address` as for `NextHop`."""
+
+    address: str
+    protocol: Literal["lmtp", "smtp"]
+    direction: Direction
+    next_hop: NextHop
+    clients: tuple[str, ...] = _LOOPBACK  # networks that may connect at all; a UNIX socket has its file mode instead
+    trusted: tuple[str, ...] = _LOOPBACK  # of these, who may use XFORWARD and XCLIENT
+    trust_unix: bool = True  # whether everybody on a UNIX socket may
+    mode: int = 0o660  # of a UNIX socket
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all listeners of a gateway share. Sizes in octets, times in seconds, numbers for one worker."""
+
+    hostname: str
+    instance: str  # in our Received field; names this gateway among all that a message may meet
+    size: int = 64 * 1024 * 1024
+    recipients: int = 1000
+    connections: int = 500
+    in_flight: int = 256 * 1024 * 1024
+    command_timeout: float = 300.0
+    data_timeout: float = 180.0
+    drain: float = 60.0
+    minimum_time: float = 0.0  # before a message is answered, so that replies do not tell how long work took (T-22)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    action: Literal["delivered", "refused", "deferred", "held", "discarded"]
+    reply: Reply
+
+
+class Gateway:
+    """One worker: its listeners, its connections to next hops, its messages in flight."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        handler: Handler,
+        hold: Hold,
+        *,
+        counters: Counters | None = None,
+        journal: Journal | None = None,
+        durable: Durable | None = None,
+    ) -> None:
+        self.settings = settings
+        self.durable = durable
+        self.handler = handler
+        self.hold = hold
+        self.counters = counters or Metrics().counters()
+        self.journal = journal
+        self.budget = Budget(settings.in_flight)
+        self.connections: set[_ServerConnection] = set()
+        self.draining = False
+        self._relays: dict[NextHop, Relay] = {}
+        self._directions: dict[str, Relay] = {}
+        self._servers: list[asyncio.Server] = []
+        self._tasks: dict[_ServerConnection, asyncio.Task[None]] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self._serial = itertools.count()
+        self._prefix = f"{time.time_ns() // 1000:x}{os.getpid() & 0xFFFF:04x}"
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def start(self, listeners: Sequence[tuple[Listener, socket.socket]]) -> None:
+        """Take connections from these listening sockets."""
+        loop = asyncio.get_running_loop()
+        for listener, sock in listeners:
+            sock.setblocking(False)
+            factory = self._factory(listener)
+            if sock.family == socket.AF_UNIX:
+                self._servers.append(await loop.create_unix_server(factory, sock=sock))
+            else:
+                self._servers.append(await loop.create_server(factory, sock=sock))
+        self._sweeper = loop.create_task(self._sweep())
+        self.counters.set("ready", 1)
+
+    async def drain(self, seconds: float | None = None) -> bool:
+        """Take no new connection, let transactions end, close. Gives False if some had to be cut off."""
+        self.draining = True
+        self.counters.set("ready", 0)
+        for server in self._servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.stop_if_idle()
+        deadline = time.monotonic() + (self.settings.drain if seconds is None else seconds)
+        while (self.connections or self._tasks) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        clean = not self.connections and not self._tasks
+        for connection in list(self.connections):
+            connection.abort()
+        for relay in self._relays.values():
+            relay.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await asyncio.sleep(0)
+        return clean
+
+    def ready(self) -> str | None:
+        """None, or why no mail is taken."""
+        return "draining" if self.draining else None
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1)
+            now = loop.time()
+            for connection in list(self.connections):
+                connection.sweep(now)
+            for relay in self._relays.values():
+                relay.sweep(now)
+            self.counters.set("in_flight", self.budget.used)
+
+    def relay_of(self, direction: str) -> Relay | None:
+        """The connections to the next hop of a direction; None if nothing listens for it."""
+        return self._directions.get(direction)
+
+    def _factory(self, listener: Listener) -> Callable[[], _ServerConnection]:
+        profile = Profile(
+            protocol=listener.protocol,
+            direction=listener.direction,
+            hostname=self.settings.hostname,
+            size=self.settings.size,
+            recipients=self.settings.recipients,
+        )
+        relay = self._relays.get(listener.next_hop)
+        if relay is None:
+            hop = listener.next_hop
+            relay = Relay(hop if hop.helo else replace(hop, helo=self.settings.hostname), self.counters)
+            self._relays[hop] = relay
+        self._directions[listener.direction] = relay
+        clients = tuple(ipaddress.ip_network(each) for each in listener.clients)
+        trusted = tuple(ipaddress.ip_network(each) for each in listener.trusted)
+        return lambda: _ServerConnection(self, profile, relay, clients, trusted, trust_unix=listener.trust_unix)
+
+    def spawn(self, connection: _ServerConnection, arrived: Arrived) -> None:
+        """Work on a message; `connection` gets the replies."""
+        task = asyncio.get_running_loop().create_task(self._work(connection, arrived))
+        self._tasks[connection] = task  # the loop itself holds tasks weakly; a connection has one message at a time
+
+    async def _work(self, connection: _ServerConnection, arrived: Arrived) -> None:
+        replies: Sequence[Reply]
+        count = len(arrived.recipients) if arrived.session.protocol == "lmtp" else 1
+        try:
+            replies = await self.process(arrived, connection.relay)
+        except Exception:
+            self.counters.add("errors")
+            _log.exception("error while handling a message")
+            replies = (REPLIES["internal"],) * count
+        finally:
+            del self._tasks[connection]
+        connection.finish(replies)
+
+    # -- one message -----------------------------------------------------------------------------------------------
+
+    async def process(self, arrived: Arrived, relay: Relay) -> tuple[Reply, ...]:
+        """Carry one message through: the replies for it, to each recipient for LMTP, one for SMTP."""
+        begun = time.perf_counter()
+        transaction = self._transaction(arrived)
+        self.counters.add("messages_outbound" if transaction.direction == "outbound" else "messages_inbound")
+        self.counters.add("bytes_in", len(arrived.octets))
+        decision, outcomes = self._decide(transaction)
+        decided = time.perf_counter()
+        outcomes = outcomes or await self._recorded(transaction)
+        if not outcomes:
+            settle = self._settle_each if transaction.session.protocol == "lmtp" else self._settle_as_one
+            outcomes = await settle(transaction, decision, arrived, relay)
+        done = time.perf_counter()
+        self.counters.add("handler_us", int((decided - begun) * 1e6))
+        self.counters.add("relay_us", int((done - decided) * 1e6))
+        results = [outcomes[index] for index in range(len(transaction.recipients))]
+        for outcome in results:
+            self.counters.add(outcome.action)
+        if self.journal is not None:
+            self.journal(_record(transaction, decision, results, decided - begun, done - begun))
+        if self.settings.minimum_time:
+            await asyncio.sleep(max(0.0, self.settings.minimum_time - (time.perf_counter() - begun)))
+        if transaction.session.protocol == "lmtp":
+            return tuple(outcome.reply for outcome in results)
+        return (_one_reply(results),)
+
+    async def _recorded(self, transaction: Transaction) -> dict[int, _Outcome]:
+        """Nothing leaves before the audit trail has it; where it cannot be kept, everybody is told to come back."""
+        if self.durable is None:
+            return {}
+        try:
+            await self.durable()
+        except Exception as error:
+            self.counters.add("errors")
+            _log.error("message %s deferred, the audit trail cannot be kept: %s", transaction.id, error)
+            return _all(transaction, REPLIES["store"])
+        return {}
+
+    def _transaction(self, arrived: Arrived) -> Transaction:
+        return Transaction(
+            direction=arrived.session.direction,
+            sender=arrived.sender,
+            sender_parameters=arrived.sender_parameters,
+            recipients=arrived.recipients,
+            octets=arrived.octets,
+            session=arrived.session,
+            id=f"{self._prefix}{next(self._serial):x}",
+            received_at=datetime.now(UTC),
+        )
+
+    def mark(self, direction: Direction) -> str:
+        """The instance as it stands in Received: one for each direction, since mail may lawfully pass through both."""
+        return f"{self.settings.instance}/{direction}"
+
+    def _decide(self, transaction: Transaction) -> tuple[Decision, dict[int, _Outcome]]:
+        """The decision, or the outcomes that stand without one."""
+        octets = transaction.octets
+        if hops(octets, self.mark(transaction.direction)):
+            return Decision(log={"action": "loop"}), _all(transaction, REPLIES["loop"])
+        if received_fields(octets) > MAX_HOPS:
+            return Decision(log={"action": "loop"}), _all(transaction, REPLIES["hops"])
+        try:
+            decision = self.handler(transaction)
+            _check(decision, transaction)
+        except Exception as error:
+            reply = for_error(error)
+            self.counters.add("errors")
+            if reply is REPLIES["internal"]:
+                _log.exception("error while handling message %s", transaction.id)
+            else:
+                _log.error("message %s deferred: %s", transaction.id, error)
+            return Decision(log={"action": "error", "error": type(error).__name__}), _all(transaction, reply)
+        return decision, {}
+
+    async def _settle_each(
+        self, transaction: Transaction, decision: Decision, arrived: Arrived, relay: Relay
+    ) -> dict[int, _Outcome]:
+        """LMTP: the failure of one recipient is nobody else's."""
+        outcomes = _refused(decision) | _discarded(decision)
+        if len(decision.outgoing) == 1:
+            outcomes |= await self._relay(transaction, decision.outgoing[0], arrived, relay, all_or_nothing=False)
+        elif decision.outgoing:
+            jobs = (self._relay(transaction, each, arrived, relay, all_or_nothing=False) for each in decision.outgoing)
+            for result in await asyncio.gather(*jobs):
+                outcomes |= result
+        for each in decision.held:
+            outcomes |= self._hold(transaction, each)
+        return outcomes
+
+    async def _settle_as_one(
+        self, transaction: Transaction, decision: Decision, arrived: Arrived, relay: Relay
+    ) -> dict[int, _Outcome]:
+        """SMTP: everybody shares one reply, so it is made true for everybody."""
+        if decision.refused:
+            refused = _refused(decision)
+            return dict.fromkeys(range(len(transaction.recipients)), _worst(refused.values()))
+        outcomes: dict[int, _Outcome] = {}
+        owed: list[Outgoing] = []
+        for outgoing in decision.outgoing:
+            alone = len(transaction.recipients) == 1
+            result = await self._relay(transaction, outgoing, arrived, relay, all_or_nothing=not alone)
+            outcomes |= result
+            failed = [index for index in outgoing.indexes if result[index].action != "delivered"]
+            if failed:
+                owed.append(_only(outgoing, frozenset(failed)))
+                if not any(outcome.action == "delivered" for outcome in outcomes.values()):
+                    worst = _worst(result.values())
+                    return dict.fromkeys(range(len(transaction.recipients)), worst)
+        for each in decision.held:
+            outcomes |= self._hold(transaction, each)
+        for outgoing in owed:
+            reason = outcomes[outgoing.indexes[0]].reply
+            each = Held(outgoing.indexes, ("delivery", f"{reason.code} {reason.enhanced}"), outgoing.octets, outgoing)
+            outcomes |= self._hold(transaction, each)
+        return outcomes | _discarded(decision)
+
+    async def _relay(
+        self, transaction: Transaction, outgoing: Outgoing, arrived: Arrived, relay: Relay, *, all_or_nothing: bool
+    ) -> dict[int, _Outcome]:
+        try:
+            wire = arrived.wire if outgoing.octets is arrived.octets else stuffed(outgoing.octets)
+            job = Job(
+                outgoing.sender,
+                outgoing.sender_parameters,
+                outgoing.recipients,
+                (self._received(transaction), wire),
+                all_or_nothing,
+            )
+            replies = await relay.deliver(job)
+        except Exception as error:
+            self.counters.add("errors")
+            _log.exception("error while relaying message %s", transaction.id)
+            return dict.fromkeys(outgoing.indexes, _failure(for_error(error)))
+        return {
+            index: _Outcome("delivered", delivered(reply, transaction.id))
+            if reply.positive
+            else _failure(passed_on(reply))
+            for index, reply in zip(outgoing.indexes, replies, strict=True)
+        }
+
+    def _received(self, transaction: Transaction) -> bytes:
+        session = transaction.session
+        utf8 = "UTF8" if "SMTPUTF8" in transaction.sender_parameters.upper().split() else ""
+        plain = {"lmtp": "LMTP", "smtp": "SMTP" if utf8 else "ESMTP"}
+        return received_field(
+            helo=session.helo,
+            client=session.client_address,
+            hostname=self.settings.hostname,
+            instance=self.mark(session.direction),
+            protocol=utf8 + plain[session.protocol],
+            identifier=transaction.id,
+            at=transaction.received_at,
+        )
+
+    def _hold(self, transaction: Transaction, each: Held) -> dict[int, _Outcome]:
+        try:
+            identifier = self.hold(transaction, each)
+        except Exception:
+            self.counters.add("errors")
+            _log.exception("message %s could not be held", transaction.id)
+            return dict.fromkeys(each.indexes, _failure(REPLIES["store"]))
+        return dict.fromkeys(each.indexes, _Outcome("held", held(identifier, transaction.id)))
+
+
+# -- outcomes ----------------------------------------------------------------------------------------------------------
+
+
+def _check(decision: Decision, transaction: Transaction) -> None:
+    """Raises ValueError unless each recipient is settled once and each refusal refuses."""
+    settled = [index for part in (decision.outgoing, decision.refused, decision.held) for each in part
+               for index in each.indexes]  # fmt: skip
+    settled += decision.discard
+    if sorted(settled) != list(range(len(transaction.recipients))):
+        raise ValueError(f"decision settles recipients {sorted(settled)} of {len(transaction.recipients)}")
+    for outgoing in decision.outgoing:
+        if len(outgoing.indexes) != len(outgoing.recipients):
+            raise ValueError("outgoing message has another number of recipients than of indexes")
+    for each in decision.refused:
+        refusal(each.code, each.enhanced, each.text)
+
+
+def _failure(reply: Reply) -> _Outcome:
+    return _Outcome("refused" if reply.permanent else "deferred", reply)
+
+
+def _all(transaction: Transaction, reply: Reply) -> dict[int, _Outcome]:
+    return dict.fromkeys(range(len(transaction.recipients)), _failure(reply))
+
+
+def _refused(decision: Decision) -> dict[int, _Outcome]:
+    return {
+        index: _failure(refusal(each.code, each.enhanced, each.text))
+        for each in decision.refused
+        for index in each.indexes
+    }
+
+
+def _discarded(decision: Decision) -> dict[int, _Outcome]:
+    return dict.fromkeys(decision.discard, _Outcome("discarded", REPLIES["discarded"]))
+
+
+def _worst(outcomes: Iterable[_Outcome]) -> _Outcome:
+    """The refusal to give for all: one that says why before one that only follows, a permanent one first."""
+    failures = [each for each in outcomes if not each.reply.positive]
+    return max(failures, key=lambda each: (each.reply.name != "not_sent", each.reply.permanent))
+
+
+def _one_reply(results: Sequence[_Outcome]) -> Reply:
+    """The reply for all recipients of an SMTP transaction. Positive only if nobody is left unsettled."""
+    for wanted in ("refused", "deferred"):
+        for outcome in results:
+            if outcome.action == wanted:
+                # A failure beside a delivery is one to hold that could not be held: the client has to keep the message.
+                mixed = any(each.reply.positive for each in results)
+                return REPLIES["store"] if mixed else outcome.reply
+    for outcome in results:
+        if outcome.action == "held":
+            return outcome.reply
+    return results[0].reply
+
+
+def _only(outgoing: Outgoing, indexes: frozenset[int]) -> Outgoing:
+    """The same message for some of its recipients."""
+    kept = [
+        (index, each) for index, each in zip(outgoing.indexes, outgoing.recipients, strict=True) if index in indexes
+    ]
+    return replace(outgoing, indexes=tuple(i for i, _ in kept), recipients=tuple(each for _, each in kept))
+
+
+def _record(
+    transaction: Transaction, decision: Decision, results: Sequence[_Outcome], deciding: float, total: float
+) -> dict[str, object]:
+    """The log entry of a message: envelope, outcome and times, never content (CONTRACT.md section 5)."""
+    session = transaction.session
+    return {
+        "time": transaction.received_at.isoformat(timespec="milliseconds"),
+        "event": "message",
+        "id": transaction.id,
+        "queue_id": session.xforward.get("IDENT"),
+        "direction": transaction.direction,
+        "client": session.xforward.get("ADDR") or session.client_address,
+        "auth": session.auth,
+        "sender": transaction.sender,
+        "size": len(transaction.octets),
+        "recipients": [
+            {
+                "address": recipient.address,
+                "action": outcome.action,
+                "reply": f"{outcome.reply.code} {outcome.reply.enhanced} {outcome.reply.text}",
+            }
+            for recipient, outcome in zip(transaction.recipients, results, strict=True)
+        ],
+        "seconds": {"decide": round(deciding, 6), "total": round(total, 6)},
+        **decision.log,
+    }
+
+
+# -- connections -------------------------------------------------------------------------------------------------------
+
+_Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
+class _ServerConnection(asyncio.Protocol):
+    """Octets between a client's connection and its `Server`."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        profile: Profile,
+        relay: Relay,
+        clients: _Networks,
+        trusted: _Networks,
+        *,
+        trust_unix: bool,
+    ) -> None:
+        self._trust_unix = trust_unix
+        self.relay = relay
+        self._gateway = gateway
+        self._profile = profile
+        self._clients = clients
+        self._trusted = trusted
+        self._transport: asyncio.Transport | None = None
+        self._server: Server | None = None
+        self._loop = asyncio.get_running_loop()
+        self._active = self._loop.time()
+        self._gone = False
+        self._eof = False
+        self._reading = True
+        self._writable = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
+        gateway = self._gateway
+        gateway.connections.add(self)
+        gateway.counters.add("connections")
+        gateway.counters.set("connections_open", len(gateway.connections))
+        address, allowed, trusted = self._who(transport)
+        server = Server(self._profile, client_address=address, trusted=trusted, budget=gateway.budget)
+        self._server = server
+        refusal_name = None
+        if not allowed:
+            refusal_name = "client"
+        elif gateway.draining:
+            refusal_name = "stopping"
+        elif len(gateway.connections) > gateway.settings.connections:
+            refusal_name = "connections"
+        if refusal_name:
+            gateway.counters.add("connections_refused")
+            server.take()
+            server.close(refusal_name)
+        self._flush()
+
+    def _who(self, transport: asyncio.Transport) -> tuple[str | None, bool, bool]:
+        """Address of the client, whether it may connect, whether it may speak for others."""
+        sock = transport.get_extra_info("socket")
+        if sock is None:
+            return None, False, False
+        if sock.family == socket.AF_UNIX:
+            return None, True, self._trust_unix
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = transport.get_extra_info("peername")
+        if not peer:
+            return None, False, False
+        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        allowed = any(address in network for network in self._clients)
+        return str(address), allowed, allowed and any(address in network for network in self._trusted)
+
+    def data_received(self, data: bytes) -> None:
+        server = self._server
+        assert server is not None
+        arrived = server.receive(data)
+        if arrived is not None:
+            self._flush()
+            self._gateway.spawn(self, arrived)
+            return
+        if server.state is State.BUSY:
+            if server.backlog > _BACKLOG:
+                self._read(on=False)
+            return
+        if self._gateway.draining and server.idle:
+            server.close("stopping")
+        self._flush()
+
+    def finish(self, replies: Sequence[Reply]) -> None:
+        """The replies for the message that this connection brought."""
+        server = self._server
+        assert server is not None
+        if self._gone:
+            server.lost()
+            return
+        arrived = server.answer(replies)
+        if arrived is not None:
+            self._flush()
+            self._gateway.spawn(self, arrived)
+            return
+        if self._gateway.draining and server.idle:
+            server.close("stopping")
+        self._flush()
+        if self._eof and self._transport is not None:
+            self._transport.close()
+        self._read(on=True)
+
+    def _flush(self) -> None:
+        server, transport = self._server, self._transport
+        assert server is not None
+        assert transport is not None
+        out = server.take()
+        if out:
+            transport.write(out)
+        if server.state is State.CLOSED:
+            transport.close()
+        self._active = self._loop.time()
+
+    def _read(self, *, on: bool) -> None:
+        transport = self._transport
+        if transport is None or on is self._reading or transport.is_closing() or (on and not self._writable):
+            return
+        self._reading = on
+        if on:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        # A client that sends commands and does not read the replies.
+        self._writable = False
+        self._read(on=False)
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._read(on=True)
+
+    def eof_received(self) -> bool:
+        # A client that has sent its last command and half closed still gets the reply to a message.
+        server = self._server
+        self._eof = True
+        return server is not None and server.state is State.BUSY
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone = True
+        gateway = self._gateway
+        gateway.connections.discard(self)
+        gateway.counters.set("connections_open", len(gateway.connections))
+        server = self._server
+        if server is not None and server.state is not State.BUSY:
+            server.lost()
+
+    def sweep(self, now: float) -> None:
+        server = self._server
+        if server is None or server.state is State.BUSY:
+            return
+        settings = self._gateway.settings
+        if now - self._active < (settings.data_timeout if server.state is State.DATA else settings.command_timeout):
+            return
+        if self._transport is not None and self._transport.is_closing():
+            self._transport.abort()
+            return
+        server.close("idle")
+        self._flush()
+
+    def stop_if_idle(self) -> None:
+        server = self._server
+        if server is not None and server.idle:
+            server.close("stopping")
+            self._flush()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
