@@ -1,0 +1,123 @@
+"""`domsec encrypt`, `decrypt` and `locate`: domain encryption (RFC 3183 section 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from domsec.cli import console
+from domsec.cli.console import Exit
+from domsec.cli.options import ADDRESS, Given, common, file_argument, json_option, output_option
+from domsec.cli.reading import read_input
+from domsec.cli.sign import encryption_for, warn_of_hidden
+from domsec.cli.world import load_world, open_keyring
+from domsec.errors import CertificateNotFound, DecryptionFailed
+from domsec.mime import fields
+from domsec.mime.addresses import parse_address
+from domsec.services import encrypt as encryption
+from domsec.services.describe import recipient_text, structure, subject_text
+from domsec.services.encrypt import Located, Target
+from domsec.services.layers import Layer, Message, mime_entity, peel
+from domsec.services.verdict import JSON
+
+_TARGETS = click.Choice(["auto", "dca", "recipient", "both"])
+
+
+@click.command()
+@file_argument
+@click.option("--to", "to", multiple=True, required=True, type=ADDRESS, metavar="ADDR", help="A recipient.")
+@click.option("--target", type=_TARGETS, default="auto", show_default=True,
+              help="Whose certificate: of the recipient, of the authority of its domain, or of both.")  # fmt: skip
+@output_option
+@common
+def encrypt(given: Given, file: Path | None, output: Path | None, *, to: tuple[str, ...], target: Target) -> int:
+    """Encrypt FILE to recipients, or to the confidentiality authorities of their domains."""
+    world = load_world(given)
+    context = world.context
+    message = peel(read_input(file, context.limits), (), context.limits)
+    recipients = [parse_address(address) for address in to]
+    how = encryption_for(recipients, target, world)
+    warn_of_hidden(recipients, message)
+    made = encryption.encrypt(mime_entity(message.root), how.certificates, how.cipher)
+    console.write(fields.replace_entity(message.header, made, context.limits), output)
+    console.note(f"encrypted to {'; '.join(subject_text(c) for c in how.certificates)}")
+    return Exit.DONE
+
+
+@click.command()
+@file_argument
+@output_option
+@common
+def decrypt(given: Given, file: Path | None, output: Path | None) -> int:
+    """Remove the outer encryption of FILE and print the message with the entity inside; its signatures stay."""
+    keyring = open_keyring(given)
+    message = peel(read_input(file), keyring)
+    spine = message.spine()
+    found = next((i for i, layer in enumerate(spine) if layer.encrypted), None)
+    if found is None:
+        console.error(f"nothing is encrypted in {structure(spine)}")
+        return Exit.REFUSED
+    layer = spine[found]
+    if layer.opened is None or layer.child is None:
+        return _closed(layer, len(keyring))
+    if found:
+        console.warning(f"{found} layers around the encryption came off with it")
+    if not layer.opened.authenticated:
+        console.warning(
+            f"{layer.opened.cipher} does not show whether somebody changed the text; verify before you read"
+        )
+    console.write(_inside(message, layer.child), output)
+    console.note(f"opened with the key of {subject_text(layer.opened.credential.certificate)}")
+    return Exit.DONE
+
+
+def _inside(message: Message, child: Layer) -> bytes:
+    return fields.replace_entity(message.header, mime_entity(child))
+
+
+def _closed(layer: Layer, keys: int) -> int:
+    assert layer.enveloped is not None
+    if layer.closed == "failed":
+        console.error(str(DecryptionFailed()))
+        return Exit.REFUSED
+    console.error(f"no key for any recipient of layer {layer.id}")
+    if not keys:
+        console.hint("name a key with --credential")
+    for recipient in layer.enveloped.recipients[:20]:
+        console.hint(f"it is for {recipient_text(recipient)}")
+    return Exit.REFUSED
+
+
+@click.command()
+@click.argument("address", type=ADDRESS, metavar="ADDR")
+@click.option("--target", type=_TARGETS, default="auto", show_default=True, help="As in `domsec encrypt`.")
+@click.option("--explain", is_flag=True, help="Say for every other certificate why it is not used.")
+@json_option
+@output_option
+@common
+def locate(given: Given, address: str, output: Path | None, *, target: Target, explain: bool, as_json: bool) -> int:
+    """Say which certificate would be used to encrypt to ADDR."""
+    world = load_world(given)
+    try:
+        located = encryption.locate(parse_address(address), target, world.context)
+    except CertificateNotFound as problem:
+        if not as_json:
+            raise
+        console.write_json({"recipient": address, "certificates": [], "trace": list(problem.trace)}, output)
+        return Exit.REFUSED
+    if as_json:
+        console.write_json(_located(located), output)
+        return Exit.DONE
+    lines = [f"{c.sha256} {subject_text(c)}" for c in located.certificates]
+    console.print_lines([*lines, *(f"  {line}" for line in located.trace)] if explain else lines, output)
+    return Exit.DONE
+
+
+def _located(located: Located) -> JSON:
+    return {
+        "recipient": located.recipient,
+        "certificates": [{"sha256": c.sha256, "subject": subject_text(c)} for c in located.certificates],
+        "authority": located.authority,
+        "trace": list(located.trace),
+    }

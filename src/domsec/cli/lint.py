@@ -1,0 +1,141 @@
+"""Whether a certificate can serve as a role of RFC 3183, or as a person's, and every reason why not.
+
+Names by `services.names` (3.1.1, 4.1), usage and key by `trust.usage`, validity by the clock that is passed in. Whether
+anybody trusts its issuer is not looked at: that depends on who receives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from domsec.cli.world import ROLE_NAMES, Role
+from domsec.cms.certificates import Certificate
+from domsec.der import BOOLEAN, SEQUENCE, Reader
+from domsec.errors import DomsecError, MalformedMessage
+from domsec.mime.addresses import parse_address
+from domsec.services import names
+from domsec.services.names import DomainParts, Entity
+from domsec.services.peer import Naming, Peer
+from domsec.trust import usage
+from domsec.trust.addresses import addresses
+from domsec.trust.names import common_names
+
+ROLES: Final[tuple[Role, ...]] = ("signing", "confidentiality", "review", "attributes", "user")
+SPEAKS_FOR_DOMAINS: Final = ("signing", "confidentiality")  # the roles that the name mapping rule is for
+_BASIC_CONSTRAINTS: Final = "2.5.29.19"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """One role: it can be served if there is no problem."""
+
+    role: Role
+    name: str  # the role name of the RFC; for a person what it may be used for
+    problems: tuple[str, ...]
+
+    @property
+    def serves(self) -> bool:
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a certificate is held against."""
+
+    now: datetime
+    domains: tuple[str, ...] = ()  # for which the authority has to speak; none: those of its own names
+    naming: Naming = "strict"
+    is_public_suffix: Callable[[str], bool] = lambda _: False
+
+
+def lint(certificate: Certificate, role: Role, wanted: Wanted) -> Fitness:
+    """Whether a certificate can serve as one role. Raises nothing for what is in it."""
+    checks = _person if role == "user" else _authority
+    try:
+        problems = (*_validity(certificate, wanted.now), *checks(certificate, role, wanted))
+    except DomsecError as problem:
+        problems = (f"it cannot be read: {problem}",)
+    return Fitness(role, ROLE_NAMES.get(role, "person"), tuple(dict.fromkeys(problems)))
+
+
+def is_authority_for_certificates(certificate: Certificate) -> bool:
+    """Whether basicConstraints say CA. Raises MalformedMessage."""
+    value = certificate.extension(_BASIC_CONSTRAINTS)
+    if value is None:
+        return False
+    reader = Reader(value)
+    reader.enter(SEQUENCE)
+    return reader.peek() == BOOLEAN and reader.boolean()
+
+
+def _validity(certificate: Certificate, now: datetime) -> Iterator[str]:
+    if now < certificate.not_before:
+        yield f"it is not valid before {certificate.not_before:%Y-%m-%d}"
+    if now > certificate.not_after:
+        yield f"it expired on {certificate.not_after:%Y-%m-%d}"
+    if is_authority_for_certificates(certificate):
+        yield "it is the certificate of a CA"
+
+
+def _authority(certificate: Certificate, role: Role, wanted: Wanted) -> Iterator[str]:
+    agreed = None if wanted.naming == "strict" else Peer("", naming=wanted.naming)
+    yield from (t for code, t in names.check_naming(certificate, ROLE_NAMES[role], agreed) if _counts(code))
+    if role in SPEAKS_FOR_DOMAINS:
+        yield from _mapping(certificate, wanted)
+    find = usage.encryption_problems if role == "confidentiality" else usage.signing_problems
+    yield from find(certificate)
+
+
+def _counts(code: str) -> bool:
+    return code != "naming.convention"
+
+
+def _mapping(certificate: Certificate, wanted: Wanted) -> Iterator[str]:
+    """The name mapping rule, for the domains asked for or for each that the certificate names itself."""
+    domains = wanted.domains or _own_domains(names.domain_parts(certificate))
+    if not domains:
+        yield "no name of it can be compared with a mail domain"
+    for domain in domains:
+        yield from (
+            text
+            for _, text in names.check_mapping(certificate, [Entity(domain)], None, wanted.is_public_suffix).findings
+        )
+
+
+def _own_domains(parts: DomainParts) -> tuple[str, ...]:
+    found = [*parts.rfc822, *([parts.dc] if parts.dc is not None and parts.dc_names_mail else [])]
+    return tuple(".".join(reversed(domain)) for domain in found)
+
+
+def _person(certificate: Certificate, _: Role, __: Wanted) -> Iterator[str]:
+    found = addresses(certificate)
+    if not any(_usable(address) for address in found):
+        yield "it has no mail address"
+    stated = (*common_names(certificate), *(address.rpartition("@")[0] for address in found))
+    for name in ROLE_NAMES.values():
+        if any(names.looks_like(part, name) for part in stated):
+            yield f"it is named like a {name}"
+    signing, encryption = usage.signing_problems(certificate), usage.encryption_problems(certificate)
+    if signing and encryption:
+        yield from (f"it cannot sign: {text}" for text in signing)
+        yield from (f"it cannot be encrypted to: {text}" for text in encryption)
+
+
+def _usable(address: str) -> bool:
+    try:
+        parse_address(address)
+    except MalformedMessage:
+        return False
+    return True
+
+
+def can(certificate: Certificate) -> tuple[str, ...]:
+    """What the key may be used for, in words."""
+    uses: Sequence[tuple[str, Callable[[Certificate], tuple[str, ...]]]] = (
+        ("sign", usage.signing_problems),
+        ("be encrypted to", usage.encryption_problems),
+    )
+    return tuple(word for word, problems in uses if not problems(certificate))

@@ -1,0 +1,155 @@
+"""`domsec config`, `explain`, `gateway` and `demo`: what concerns a whole installation."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from domsec.cli import console
+from domsec.cli.console import Exit
+from domsec.cli.options import ADDRESS, FILE, Given, common, file_argument, json_option, output_option
+from domsec.errors import ConfigurationError
+
+_CONFIG = click.option("--config", type=FILE, metavar="FILE", help="The configuration file.")
+
+
+def _configuration(config: Path | None) -> Path:
+    found, _ = Given(config=config).configuration()
+    if found is None:
+        raise click.UsageError("no configuration, expected --config, $DOMSEC_CONFIG or ./domsec.toml")
+    return found
+
+
+@click.group()
+def config() -> None:
+    """The configuration."""
+
+
+@config.command("check")
+@json_option
+@common
+def config_check(given: Given, *, as_json: bool) -> int:
+    """Parse the configuration, open its keys, and name each problem with file and line."""
+    from domsec.policy.check import check, role_problems
+    from domsec.policy.configuration import Configuration
+    from domsec.stores import certificates, credentials, public_suffixes
+
+    path = _configuration(given.config)
+    try:
+        configuration = Configuration.load(path)
+    except ConfigurationError as wrong:
+        if as_json:
+            console.write_json([{"severity": "error", "text": text} for text in wrong.problems])
+            return Exit.USAGE
+        raise
+    problems = check(
+        configuration,
+        open_credential=functools.partial(credentials.open_credential, environment_password=given.password),
+        load_certificates=certificates.load_certificates,
+        now=given.now,
+        role_problems=functools.partial(role_problems, is_public_suffix=public_suffixes.load()),
+    )
+    if as_json:
+        console.write_json(
+            [{"severity": p.severity, "text": p.text, "file": str(p.file), "line": p.line} for p in problems]
+        )
+    else:
+        for problem in problems:
+            (console.error if problem.severity == "error" else console.warning)(str(problem))
+        if not problems:
+            console.note(f"{path}: nothing is wrong with it")
+    return Exit.USAGE if any(problem.severity == "error" for problem in problems) else Exit.DONE
+
+
+@click.command()
+@file_argument
+@click.option("--from", "sender", type=ADDRESS, metavar="ADDR", help="Envelope sender; default none.")
+@click.option("--rcpt", multiple=True, required=True, type=ADDRESS, metavar="ADDR", help="Envelope recipient.")
+@click.option("--auth", "--auth-user", metavar="USER", help="Login that a trusted client told.")
+@click.option("--client", metavar="IP", help="Address of the client; default is a Unix socket.")
+@click.option("--direction", type=click.Choice(["outbound", "inbound"]), default="outbound", show_default=True,
+              help="Which listener would have taken it.")  # fmt: skip
+@json_option
+@output_option
+@common
+def explain(
+    given: Given,
+    file: Path | None,
+    output: Path | None,
+    *,
+    sender: str | None,
+    rcpt: tuple[str, ...],
+    auth: str | None,
+    client: str | None,
+    direction: Literal["outbound", "inbound"],
+    as_json: bool,
+) -> int:
+    """Say what the gateway would do with FILE, and which policy line decided. Nothing is sent or recorded."""
+    from domsec.cli.reading import read_input
+    from domsec.cli.world import load_world
+    from domsec.pipeline import Recipient, Session, Transaction, process
+    from domsec.services.verdict import as_json as plain
+
+    _configuration(given.config)
+    world = load_world(given)
+    session = Session(client, None, auth, "smtp", False, {}, direction)
+    recipients = tuple(Recipient(address) for address in rcpt)
+    octets = read_input(file, world.configuration.limits)
+    transaction = Transaction(direction, sender or "", "", recipients, octets, session, "dry-run", world.now)
+    decision = process(transaction, world.site)
+    outcome = plain(
+        {
+            **decision.log,
+            "outgoing": [[rcpt[i] for i in o.indexes] for o in decision.outgoing],
+            "held": [{"recipients": [rcpt[i] for i in h.indexes], "reasons": h.reasons} for h in decision.held],
+            "refused": [
+                {"recipients": [rcpt[i] for i in r.indexes], "reply": f"{r.code} {r.enhanced} {r.text}"}
+                for r in decision.refused
+            ],
+        }
+    )
+    assert isinstance(outcome, dict)
+    if as_json:
+        console.write_json(outcome, output)
+    else:
+        console.print_lines((f"{key}: {_words(value)}" for key, value in outcome.items()), output)
+    return Exit.DONE if decision.outgoing and not decision.refused and not decision.held else Exit.REFUSED
+
+
+def _words(value: object) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{key}: {_words(item)}" for key, item in value.items()) + "}"
+        case list():
+            return "; ".join(_words(item) for item in value) or "nobody"
+        case _:
+            return str(value)
+
+
+@click.group()
+def gateway() -> None:
+    """The mail gateway."""
+
+
+@gateway.command("run")
+@_CONFIG
+def gateway_run(config: Path | None) -> int:
+    """Run the gateway until it is told to stop: SIGTERM ends, SIGHUP reads the configuration again."""
+    path = _configuration(config)
+    from domsec.gateway.run import run
+
+    return run(path)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Stop after the messages.")
+@click.option("--mail", type=click.Path(exists=True, path_type=Path), metavar="PATH",
+              help="A message, or a folder of messages, instead of those shipped.")  # fmt: skip
+def demo(*, once: bool, mail: Path | None) -> int:
+    """Let two domains exchange protected mail on this machine, and show what happens at each hop."""
+    from domsec.demo import main
+
+    return main(once=once, mail=mail)

@@ -1,0 +1,243 @@
+"""`domsec sign` and `domsec sign-domain`: signatures of a person and of a domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from domsec import oids
+from domsec.cli import console
+from domsec.cli.console import Exit
+from domsec.cli.options import ADDRESS, Given, common, file_argument, output_option
+from domsec.cli.reading import read_input
+from domsec.cli.world import World, load_world
+from domsec.cms.algorithms import default_signature_algorithm
+from domsec.cms.certificates import Certificate
+from domsec.cms.credential import Credential
+from domsec.errors import KeyUnusable, MalformedMessage
+from domsec.mime import canonical, fields, header_protection
+from domsec.mime.addresses import Mailbox, parse_address
+from domsec.policy import wishes
+from domsec.policy.wishes import Wish
+from domsec.services import encrypt as encryption
+from domsec.services import sign as signatures
+from domsec.services.check import examine
+from domsec.services.describe import addresses_of
+from domsec.services.layers import Message, mime_entity, peel
+from domsec.services.peer import Target
+from domsec.services.sign import Evidence, Plan, Signer
+from domsec.services.signature_type import SignatureType
+
+EVIDENCE_KINDS: Final = ("local",)
+SIGTYPE_OIDS: Final = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti": oids.ID_STI}
+
+
+# --- a person -------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@file_argument
+@click.option("--clear", is_flag=True, help="multipart/signed, which programs without S/MIME can read.")
+@click.option("--label", metavar="LABEL", help="Security label: not there yet.")
+@click.option("--request-receipt", is_flag=True, help="Ask for signed receipts: not there yet.")
+@output_option
+@common
+def sign(
+    given: Given, file: Path | None, output: Path | None, *, clear: bool, label: str | None, request_receipt: bool
+) -> int:
+    """Put the originator's signature on FILE, with the credential that has the address in From."""
+    for option, asked in (("--label", label is not None), ("--request-receipt", request_receipt)):
+        if asked:
+            raise click.UsageError(f"{option} is not there yet")
+    world = load_world(given)
+    context = world.context
+    octets = read_input(file, context.limits)
+    message = peel(octets, context.keyring, context.limits)
+    signing = Signer(_originator(message, world.credentials)).signing(_stated_type(message))
+    entity = mime_entity(message.root)
+    if message.root.kind == "content" and world.configuration.outbound.protect_headers:
+        entity = header_protection.protect(message.header, entity, context.limits)
+    if clear:
+        made = signatures.clear(entity, signing, world.now)
+    else:
+        made = signatures.opaque(canonical.canonical(entity), signing, world.now)
+    console.write(fields.replace_entity(message.header, made, context.limits), output)
+    return Exit.DONE
+
+
+def _originator(message: Message, credentials: Sequence[Credential]) -> Credential:
+    """The credential of whom From names. Raises KeyUnusable."""
+    if not message.originators.valid:
+        raise MalformedMessage(f"nobody to sign for: {message.originators.reason}")
+    wanted = message.originators.mailboxes
+    for credential in credentials:
+        if any(_is(mailbox, address) for mailbox in wanted for address in addresses_of(credential.certificate)):
+            return credential
+    who = " or ".join(mailbox.address for mailbox in wanted)
+    raise KeyUnusable(f"no credential of {who} among {len(credentials)}, expected --credential with one")
+
+
+def _is(mailbox: Mailbox, address: str) -> bool:
+    try:
+        return parse_address(address).same_as(mailbox)
+    except MalformedMessage:
+        return False
+
+
+def _stated_type(message: Message) -> SignatureType | None:
+    """None where its absence already says originator; around other signatures it has to be said (3.1.2)."""
+    below = any(layer.kind == "signed" or layer.closed for layer in message.spine())
+    return SignatureType.ORIGINATOR if below else None
+
+
+# --- a domain -------------------------------------------------------------------------------------------------------
+
+
+@click.command("sign-domain")
+@file_argument
+@click.option("--rcpt", multiple=True, type=ADDRESS, metavar="ADDR", help="A recipient to encrypt to.")
+@click.option("--evidence", multiple=True, metavar="local:ADDR", help="You know that ADDR sent this.")
+@click.option("--encrypt", "target", type=click.Choice(["no", "auto", "dca", "recipient", "both"]),
+              help="Encrypt the result; default no, or what the configuration says for the recipients.")  # fmt: skip
+@output_option
+@common
+def sign_domain(
+    given: Given,
+    file: Path | None,
+    output: Path | None,
+    *,
+    rcpt: tuple[str, ...],
+    evidence: tuple[str, ...],
+    target: Target | None,
+) -> int:
+    """Sign FILE for its domain (RFC 3183 3.2 and section 5), then encrypt if asked.
+
+    With several --credential of the domain's authority, say one with RSA and one with ML-DSA, each signs. RFC 4853 has
+    a verifier rely on the one it knows; some, as OpenSSL, want to know all.
+
+    Nothing is signed unless the originator is authentic, by a signature or by --evidence, and every signature in the
+    message is valid.
+    """
+    known = [_evidence(text) for text in evidence]
+    world = load_world(given)
+    context = world.context
+    octets = read_input(file, context.limits)
+    authorities = world.signing()
+    message = peel(octets, context.keyring, context.limits)
+    examination = examine(message, context)
+    trusted = frozenset(world.configuration.outbound.trust_domain_signature)
+    for authority in authorities:
+        signatures.gate(examination, authority.certificate, known, context, trust_domain_signature=trusted)
+    leaving = _leaving(world, [parse_address(address) for address in rcpt], target)
+    plan = _plan(message, leaving)
+    made = _made(plan, message, authorities, world, leaving)
+    console.write(fields.replace_entity(message.header, made, context.limits), output)
+    console.note(f"{examination.verdict.structure} is now {plan.notation}")
+    return Exit.DONE
+
+
+def _evidence(text: str) -> Evidence:
+    kind, _, address = text.partition(":")
+    if kind not in EVIDENCE_KINDS:
+        raise click.BadParameter(f"{text!r} is of no known kind, expected local:ADDR", param_hint="--evidence")
+    return Evidence(kind, "command line", frozenset({ADDRESS.convert(address, None, None)}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """How a message leaves: one wish for all recipients, since there is one output."""
+
+    recipients: tuple[Mailbox, ...]
+    target: Target
+    wish: Wish
+
+
+def _leaving(world: World, recipients: Sequence[Mailbox], target: Target | None) -> _Leaving:
+    if target not in (None, "no") and not recipients:
+        raise click.UsageError(f"--encrypt {target} without --rcpt, expected whom to encrypt to")
+    found = list(dict.fromkeys(_wish(world, recipient.domain) for recipient in recipients))
+    ways = {(wish.signature, wish.sigtype_oid) for wish in found}
+    if len(ways) > 1:
+        raise click.UsageError("these recipients agreed on different signatures, expected one call for each")
+    wish = found[0] if found else _wish(world, "")
+    if target is None:
+        wanted = {w.encrypt for w in found} if world.configured else set[Target]()
+        if len(wanted) > 1:
+            raise click.UsageError("these recipients want different encryption, expected --encrypt")
+        target = wanted.pop() if wanted else "no"
+    return _Leaving(tuple(recipients), target, wish)
+
+
+def _wish(world: World, domain: str) -> Wish:
+    known = bool(domain) and encryption.find_authority(domain, world.context) is not None
+    return wishes.wish(world.configuration, world.site.peers.of(domain) if domain else None, domsec=known)
+
+
+def _plan(message: Message, leaving: _Leaving) -> Plan:
+    plan = signatures.plan(message.spine(), encrypt=leaving.target != "no")
+    if plan.encrypt and not leaving.recipients:
+        raise click.UsageError("an encryption lies inside, so the result has to be encrypted too: expected --rcpt")
+    return plan
+
+
+def _made(plan: Plan, message: Message, authorities: Sequence[Credential], world: World, leaving: _Leaving) -> bytes:
+    own = world.confidentiality()
+    first, *others = sorted(authorities, key=lambda a: a.certificate.key_algorithm != oids.RSA_ENCRYPTION)
+    algorithm = default_signature_algorithm(first.certificate.public_key, pss=leaving.wish.signature == "pss")
+    announced = own.certificate if own else None
+    signer = Signer(first, algorithm, announced, SIGTYPE_OIDS[leaving.wish.sigtype_oid], tuple(others))
+
+    def seal(entity: bytes) -> bytes:
+        return sealed(entity, leaving.recipients, leaving.target, world, message)
+
+    return signatures.apply(
+        plan,
+        message.header,
+        signer,
+        world.now,
+        encrypt=seal if plan.encrypt else None,
+        protect_headers=world.configuration.outbound.protect_headers,
+    )
+
+
+def sealed(entity: bytes, recipients: Sequence[Mailbox], target: Target, world: World, message: Message) -> bytes:
+    """An entity encrypted to all recipients at once, as their domain's authority does it.
+
+    Raises CertificateNotFound for the first recipient without a usable certificate.
+    """
+    how = encryption_for(recipients, target, world)
+    warn_of_hidden(recipients, message)
+    own, options = world.confidentiality(), world.configuration.outbound
+    chain = (own.certificate, *own.chain) if own is not None and options.originator_info else ()
+    audit = (own.certificate,) if own is not None and options.audit_dca == "own" else ()
+    return encryption.encrypt(entity, (*how.certificates, *audit), how.cipher, originator=chain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encryption:
+    certificates: tuple[Certificate, ...]
+    cipher: encryption.Cipher
+
+
+def encryption_for(recipients: Sequence[Mailbox], target: Target, world: World) -> _Encryption:
+    """The certificates for all recipients, and a cipher that all of them read."""
+    wanted = "auto" if target == "no" else target
+    found = [encryption.locate(recipient, wanted, world.context) for recipient in recipients]
+    certificates = tuple(dict.fromkeys(c for located in found for c in located.certificates))
+    ciphers = {
+        wishes.wish(world.configuration, world.site.peers.of(r.domain), domsec=located.authority).cipher
+        for r, located in zip(recipients, found, strict=True)
+    }
+    return _Encryption(certificates, min(ciphers, key=lambda c: (c.content.endswith("-gcm"), c.content)))
+
+
+def warn_of_hidden(recipients: Sequence[Mailbox], message: Message) -> None:
+    """Everybody who gets a message sees to whom it is encrypted (decisions A-35)."""
+    visible = " ".join(field.value for name in ("to", "cc") for field in message.header.all(name)).lower()
+    hidden = [r.address for r in recipients if r.address.lower() not in visible]
+    if hidden and len(recipients) > 1:
+        console.warning(f"every recipient can see that this is for {', '.join(hidden)} as well")

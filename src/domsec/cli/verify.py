@@ -1,0 +1,163 @@
+"""`domsec verify`: the verdict on a message, for people or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+
+from domsec.cli import console
+from domsec.cli.console import Exit
+from domsec.cli.options import Given, common, file_argument, json_option, output_option
+from domsec.services.verdict import CODES, Flag, Label, Labels, LayerVerdict, SignerVerdict, Verdict
+from domsec.trust.names import escaped
+
+LEVELS: Final = {
+    "none": "nothing shows where it comes from",
+    "domain": "released from {domain}; who wrote it is not shown by a signature",
+    "originator_vouched": "written by {originator}, for whose signature {domain} vouches",
+    "originator_direct": "written by {originator}, by a signature of their own",
+}
+
+
+@click.command()
+@file_argument
+@click.option("--explain", is_flag=True, help="For each flag the clause, what was seen, what would have passed.")
+@json_option
+@output_option
+@common
+def verify(given: Given, file: Path | None, output: Path | None, *, explain: bool, as_json: bool) -> int:
+    """Open what the credentials can open in FILE, verify every layer, and give the verdict."""
+    from domsec.cli.reading import read_input
+    from domsec.cli.world import load_world
+    from domsec.services.check import verify as judge
+    from domsec.services.layers import peel
+
+    world = load_world(given)
+    context = world.context
+    octets = read_input(file, context.limits)
+    verdict = judge(peel(octets, context.keyring, context.limits), context)
+    if as_json:
+        console.write_json(verdict.to_json(), output)
+    else:
+        console.print_lines(report(verdict, explain=explain), output)
+    if not verdict.accepted and world.trusts_nobody:
+        console.hint("no anchor is trusted: name some with --trust, or a configuration with --config")
+    return exit_code(verdict)
+
+
+def exit_code(verdict: Verdict) -> Exit:
+    """The worst that was seen."""
+    if verdict.malformed:
+        return Exit.MALFORMED
+    if verdict.violations:
+        return Exit.VIOLATION
+    return Exit.DONE if verdict.accepted else Exit.REFUSED
+
+
+def report(verdict: Verdict, *, explain: bool = False) -> Iterator[str]:
+    """A verdict in words: the answer first, then what it rests on."""
+    domain = f", domain {verdict.domain}" if verdict.domain else ""
+    yield f"{'accepted' if verdict.accepted else 'not accepted'}: level {verdict.level}{domain}"
+    yield f"structure: {verdict.structure}"
+    yield f"meaning: {_meaning(verdict)}"
+    stated = ", ".join(verdict.from_.mailboxes) or "nobody"
+    yield f"from: {stated}" + ("" if verdict.from_.valid else " (no usable From field)")
+    if verdict.originator is not None:
+        who = verdict.originator
+        by = "as its certificate says" if who.source == "certificate" else f"as stated by {verdict.domain}"
+        yield f"originator: {who.name} <{', '.join(who.addresses)}>, {by}"
+    yield f"header: {', '.join(verdict.headers) + ' protected' if verdict.headers else 'unprotected'}"
+    for title, subjects in (
+        ("reviewed by", verdict.reviewed_by),
+        ("additional attributes by", verdict.additional_attributes),
+    ):
+        for subject in subjects:
+            yield f"{title}: {subject}"
+    yield from _labels(verdict.labels)
+    for expansion in verdict.mlh:
+        yield f"expanded by list: {expansion.mail_list_identifier} at {expansion.expansion_time}"
+    for layer in verdict.layers:
+        yield from _layer(layer)
+    if verdict.flags:
+        yield "flags:"
+    for flag in verdict.flags:
+        yield from _explained(flag) if explain else _flag(flag)
+
+
+def _labels(labels: Labels) -> Iterator[str]:
+    if labels.original is not None:
+        yield f"label: {_label(labels.original)}"
+    for equivalent in labels.equivalent:
+        yield f"equivalent label, not trusted: {_label(equivalent)}"
+    for aggregate in labels.aggregate:
+        yield f"additional label: {_label(aggregate)}"
+
+
+def _label(label: Label) -> str:
+    classification = "" if label.classification is None else f" classification {label.classification}"
+    mark = f' "{escaped(label.privacy_mark)}"' if label.privacy_mark else ""
+    categories = f" {len(label.categories)} categories" if label.categories else ""
+    return f"policy {label.policy}{classification}{mark}{categories}, layer {label.layer}, by {label.signer}"
+
+
+def _meaning(verdict: Verdict) -> str:
+    who = verdict.originator
+    names = {"domain": verdict.domain or "", "originator": ", ".join(who.addresses) or who.name if who else "somebody"}
+    text = LEVELS[verdict.level].format(**names)
+    if verdict.level != "none" and not verdict.accepted:
+        return f"{text}; but a rule is broken, so do not rely on it"
+    return text
+
+
+def _layer(layer: LayerVerdict) -> Iterator[str]:
+    where = "" if layer.form == "opaque" else f" {layer.form}"
+    roles = f" as {'+'.join(layer.roles)}" if layer.roles else ""
+    state = f": {layer.state}" if layer.state and layer.state != "null" else ""
+    yield f"layer {layer.id}: {layer.kind}{where}{roles}{state}" + _about(layer)
+    for signer in layer.signers:
+        yield f"  {_signer(signer)}"
+    if layer.encryption is not None:
+        encryption = layer.encryption
+        opened = f"opened by {encryption.opened_by}" if encryption.opened else "closed"
+        yield f"  {encryption.cipher}, {len(encryption.recipients)} recipients, {opened}"
+
+
+def _about(layer: LayerVerdict) -> str:
+    words = []
+    if layer.kind == "signed" and layer.coverage not in (None, "plaintext"):
+        words.append(f"covers {layer.coverage}")
+    if layer.mapping is not None:
+        words.append("covers the From domain" if layer.mapping["passed"] else "does not cover the From domain")
+    if layer.address is not None:
+        words.append(f"address {layer.address}")
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _signer(signer: SignerVerdict) -> str:
+    who = signer.subject or "a signer whose certificate is not at hand"
+    words = [f"signature {signer.crypto}"]
+    if signer.path is not None:
+        words.append(f"path {signer.path}")
+    if signer.revocation is not None:
+        words.append(f"revocation {signer.revocation}")
+    if signer.state != "valid" and signer.reason:
+        words.append(signer.reason)
+    return f"{who}: {', '.join(words)}"
+
+
+def _flag(flag: Flag) -> Iterator[str]:
+    where = f" in layer {flag.layer}" if flag.layer else ""
+    yield f"  {flag.severity}: {flag.code}{where}: {flag.text}"
+
+
+def _explained(flag: Flag) -> Iterator[str]:
+    entry = CODES["limit.exceeded"] if flag.code.startswith("limit.") else CODES[flag.code]
+    where = f" in layer {flag.layer}" if flag.layer else ""
+    yield f"  {flag.severity}: {flag.code}{where}: {entry.meaning}"
+    yield f"    clause: {flag.clause}"
+    yield f"    seen: {flag.text}"
+    if entry.would_pass:
+        yield f"    would have passed: {entry.would_pass}"

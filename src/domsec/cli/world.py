@@ -1,0 +1,186 @@
+"""Keys, trust and policy for one command: the configuration, with what the command line adds or says instead.
+
+Anchors and agreements of the command line stand in place of the configuration's; keys, certificates and revocation
+lists are used beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from domsec.cli import console
+from domsec.cli.options import Given
+from domsec.cms.certificates import Certificate
+from domsec.cms.credential import Credential
+from domsec.errors import ConfigurationError, DomsecError, KeyUnusable
+from domsec.policy.configuration import Configuration, load_peers
+from domsec.policy.options import Trust
+from domsec.services import names
+from domsec.services.context import Context
+from domsec.site import Site, load_site
+from domsec.stores import certificates
+from domsec.stores.credentials import open_credential
+from domsec.trust.addresses import addresses
+from domsec.trust.names import common_names
+from domsec.trust.source import MemorySource
+
+Role = Literal["signing", "confidentiality", "review", "attributes", "user"]
+
+ROLE_NAMES: Final[dict[Role, str]] = {
+    "signing": names.SIGNING_AUTHORITY,
+    "confidentiality": names.CONFIDENTIALITY_AUTHORITY,
+    "review": names.REVIEW_AUTHORITY,
+    "attributes": names.ATTRIBUTE_AUTHORITY,
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """What a verb may use."""
+
+    site: Site
+    credentials: tuple[Credential, ...]  # of the command line
+    configured: bool
+    now: datetime
+
+    @functools.cached_property
+    def context(self) -> Context:
+        return dataclasses.replace(self.site.context(self.now), keyring=(*self.site.keyring, *self.credentials))
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.site.configuration
+
+    @property
+    def trusts_nobody(self) -> bool:
+        snapshot = self.site.validator.snapshot
+        return not snapshot.roles.certificates and not snapshot.users.certificates
+
+    def of_role(self, role: Role) -> tuple[Credential, ...]:
+        """The keys of the command line that play a role, by the names in their certificates."""
+        return tuple(c for c in self.credentials if role_of(c.certificate) == role)
+
+    def signing(self) -> tuple[Credential, ...]:
+        """The domain signing authority, in every key it signs with. Raises KeyUnusable if there is none."""
+        found = tuple({c.certificate: c for c in self.of_role("signing")}.values())
+        if found:
+            return found
+        if self.site.signing is not None:
+            return (self.site.signing,)
+        name = ROLE_NAMES["signing"]
+        raise KeyUnusable(f"no credential of a {name}, expected --credential with one or a configuration")
+
+    def confidentiality(self) -> Credential | None:
+        """The confidentiality authority, if we are one."""
+        found = self.of_role("confidentiality")
+        return found[0] if found else self.site.confidentiality
+
+
+def role_of(certificate: Certificate) -> Role:
+    """The role a certificate's names claim: whether it may play it is another question."""
+    try:
+        stated = (*common_names(certificate), *(a.rpartition("@")[0] for a in addresses(certificate)))
+    except DomsecError:
+        return "user"
+    for role, name in ROLE_NAMES.items():
+        if any(names.same_name(found, name) for found in stated):
+            return role
+    return "user"
+
+
+def load_world(given: Given) -> World:
+    """Everything that options and configuration name. Raises ConfigurationError, KeyUnusable."""
+    path, _ = given.configuration()
+    configuration = Configuration.load(path) if path is not None else _unconfigured()
+    _check_places(given)
+    trust = dataclasses.replace(
+        configuration.trust,
+        roles=(*given.trust, *given.trust_roles) or configuration.trust.roles,
+        users=(*given.trust, *given.trust_users) or configuration.trust.users,
+        certificates=(*configuration.trust.certificates, *given.cert),
+        crls=(*configuration.trust.crls, *given.crl),
+        revocation=given.revocation or configuration.trust.revocation,
+    )
+    configuration = dataclasses.replace(configuration, trust=trust)
+    if given.peer is not None:
+        configuration = dataclasses.replace(configuration, peers=load_peers(given.peer))
+    site = load_site(configuration, environment_password=given.password)
+    own = open_credentials(given)
+    if own:  # their certificates may be what a signature or an envelope names
+        known = (*(c for o in own for c in (o.certificate, *o.chain)), *site.validator.snapshot.intermediates)
+        site = dataclasses.replace(site, source=MemorySource(known))
+    return World(site, own, path is not None, given.now)
+
+
+def _unconfigured() -> Configuration:
+    return Configuration(path=Path("domsec.toml"), domains=(), trust=Trust(revocation="soft"))
+
+
+def open_credentials(given: Given) -> tuple[Credential, ...]:
+    """The keys of the command line. Raises KeyUnusable, ConfigurationError."""
+    found = []
+    for source in given.credential:
+        if source.startswith("pkcs11:"):
+            raise KeyUnusable("pkcs11: keys in hardware are not there yet, expected a PEM or PKCS#12 file")
+        found.append(open_credential(source, given.password_file, environment_password=given.password))
+    return tuple(found)
+
+
+def open_keyring(given: Given) -> tuple[Credential, ...]:
+    """Only what may decrypt, without any trust: keys of the command line, and those of the configuration.
+
+    A configuration nobody asked for, or whose keys are not ours to read, is passed over with a warning.
+    """
+    own = open_credentials(given)
+    path, asked = given.configuration()
+    if path is None:
+        return own
+    try:
+        return (*own, *_configured_keys(Configuration.load(path), given))
+    except (ConfigurationError, KeyUnusable) as problem:
+        if asked:
+            raise
+        console.warning(f"the keys of {path} are not used: {problem}")
+        return own
+
+
+def _configured_keys(configuration: Configuration, given: Given) -> list[Credential]:
+    key = configuration.keys.confidentiality
+    if key is None:
+        return []
+    sources = [(key.credential, key.certificates), *((str(previous), None) for previous in key.previous)]
+    return [
+        open_credential(source, key.password_file, beside, environment_password=given.password)
+        for source, beside in sources
+    ]
+
+
+def _check_places(given: Given) -> None:
+    """Files that somebody named and that are no use. Raises ConfigurationError with all of them."""
+    texts: list[str] = []
+    for option, places, crls in (
+        ("--trust", (*given.trust, *given.trust_roles, *given.trust_users), False),
+        ("--cert", given.cert, False),
+        ("--crl", given.crl, True),
+    ):
+        for place in places:
+            texts += _problems(place, option, crls=crls)
+    if texts:
+        raise ConfigurationError(*texts)
+
+
+def _problems(place: Path, option: str, *, crls: bool) -> Sequence[str]:
+    loaded = certificates.load_certificates([place])
+    if loaded.crls if crls else loaded.certificates:
+        for problem in loaded.problems:
+            console.warning(str(problem))
+        return ()
+    if loaded.problems:
+        return [str(problem) for problem in loaded.problems]
+    return [f"{place}: no {'revocation list' if crls else 'certificate'} in it, expected one for {option}"]

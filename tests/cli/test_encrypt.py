@@ -1,0 +1,116 @@
+"""`domsec encrypt`, `decrypt` and `locate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import pki
+from commands import PLAIN, Desk, run
+from domsec.mime import fields, smime
+from domsec.services.layers import peel
+from domsec.trust.issue import KeyKind
+
+WORLD = pki.world()
+BOB = ("--to", "bob@beta.example")
+
+
+def encrypted(desk: Desk, *arguments: object, stdin: bytes = PLAIN) -> bytes:
+    ran = run("encrypt", *BOB, "--cert", desk.certificates, *desk.trust, *arguments, stdin=stdin)
+    assert ran.code == 0, ran.err
+    return ran.out
+
+
+@pytest.mark.requirement("R3183-4-10", "R3183-4.3-01")
+@pytest.mark.parametrize("kind", ["rsa2048", "p256", "p384", "x25519", "ml-kem-768", "ml-kem-1024"])
+def test_what_is_encrypted_can_be_decrypted_with_every_kind_of_key(desk: Desk, kind: KeyKind, tmp_path: Path) -> None:
+    authority = pki.identity("confidentiality", "beta.example", WORLD.beta.ca, kind)
+    key = desk.add(f"authority-{kind}", authority)
+    certificate = desk.certificate(f"authority-{kind}")
+    options = ("--target", "dca", "--cert", certificate)
+    made = run("encrypt", *BOB, *options, *desk.trust, stdin=PLAIN).out
+    certificate.unlink()  # the next test shall not find it
+    ran = run("decrypt", "--credential", key, stdin=made)
+    assert ran.code == 0
+    assert fields.entity_of(ran.out) == fields.entity_of(PLAIN)
+    assert b"Subject: the contract" in ran.out
+
+
+@pytest.mark.requirement("R3183-4-03", "R3183-4-05", "R3183-4.2-01", "R3183-4.2-02")
+@pytest.mark.parametrize(
+    ("target", "openers"),
+    [("dca", {"beta-confidentiality"}), ("recipient", {"beta-bob"}), ("auto", {"beta-bob"}),
+     ("both", {"beta-bob", "beta-confidentiality"})],
+)  # fmt: skip
+def test_the_target_says_whose_certificate_is_used(desk: Desk, target: str, openers: set[str]) -> None:
+    made = encrypted(desk, "--target", target)
+    keys = {who: desk.key(who) for who in ("beta-bob", "beta-confidentiality", "acme-confidentiality")}
+    assert {who for who, key in keys.items() if run("decrypt", "--credential", key, stdin=made).code == 0} == openers
+
+
+@pytest.mark.requirement("R3183-6-07", "R3183-1-03")
+def test_signatures_inside_stay_as_they_came(desk: Desk, signed: Path) -> None:
+    made = encrypted(desk, stdin=signed.read_bytes())
+    ran = run("decrypt", "--credential", desk.key("beta-bob"), stdin=made)
+    assert fields.entity_of(ran.out) == fields.entity_of(signed.read_bytes())
+    assert run("verify", *desk.trust, stdin=ran.out).code == 0
+
+
+def test_only_the_outer_encryption_comes_off(desk: Desk) -> None:
+    twice = encrypted(desk, stdin=encrypted(desk))
+    ran = run("decrypt", "--credential", desk.key("beta-bob"), stdin=twice)
+    assert peel(ran.out).root.encrypted
+
+
+def test_a_signature_around_the_encryption_comes_off_with_it_and_that_is_said(desk: Desk) -> None:
+    outside = run("sign", "--credential", desk.key("acme-alice"), stdin=encrypted(desk)).out
+    ran = run("decrypt", "--credential", desk.key("beta-bob"), stdin=outside)
+    assert ran.code == 0
+    assert "1 layers around the encryption came off" in ran.err
+
+
+def test_without_the_key_one_learns_whose_it_is(desk: Desk) -> None:
+    ran = run("decrypt", "--credential", desk.key("acme-alice"), stdin=encrypted(desk))
+    assert (ran.code, ran.out) == (1, b"")
+    assert ran.err.splitlines()[0] == "domsec: error: no key for any recipient of layer 1"
+    assert "of CN=beta.example CA" in ran.err
+
+
+def test_a_damaged_encryption_says_nothing_of_why(desk: Desk) -> None:
+    made = encrypted(desk, "--target", "dca")
+    found = smime.recognise(fields.entity_of(made))
+    assert isinstance(found, smime.Pkcs7)
+    damaged = smime.pkcs7_mime(found.der[:-1] + bytes([found.der[-1] ^ 1]), "authEnveloped-data")
+    ran = run("decrypt", "--credential", desk.key("beta-confidentiality"), stdin=damaged)
+    assert (ran.code, ran.out, ran.err) == (1, b"", "domsec: error: the message could not be decrypted\n")
+
+
+def test_what_is_not_encrypted_cannot_be_decrypted(desk: Desk) -> None:
+    ran = run("decrypt", "--credential", desk.key("beta-bob"), stdin=PLAIN)
+    assert (ran.code, ran.err) == (1, "domsec: error: nothing is encrypted in OC\n")
+
+
+# --- locate ----------------------------------------------------------------------------------------------------------
+
+
+def test_locate_names_the_certificate_and_why_not_another(desk: Desk) -> None:
+    ran = run(
+        "locate", "--explain", "--target", "dca", "--cert", desk.certificates, *desk.trust, "bob@mail.beta.example"
+    )
+    lines = ran.text.splitlines()
+    assert ran.code == 0
+    assert lines[0] == f"{WORLD.beta.confidentiality.certificate.sha256} CN=domain-confidentiality-authority"
+    assert "  no certificate of an authority of mail.beta.example" in lines
+
+
+@pytest.mark.requirement("R3183-4.1-07")
+def test_locate_says_why_there_is_none(desk: Desk, tmp_path: Path) -> None:
+    untrusted = ("--trust", desk.certificate("acme-ca"), "--at", pki.NOW.isoformat(), "--cert", desk.certificates)
+    ran = run("locate", *untrusted, "bob@beta.example")
+    assert ran.code == 1
+    assert "domsec: error: no usable certificate for bob@beta.example" in ran.err
+    assert "untrusted: no path to an anchor" in ran.err
+    listed = run("locate", "--json", *untrusted, "bob@beta.example")
+    assert (listed.code, listed.json["certificates"]) == (1, [])
+    assert listed.json["trace"]

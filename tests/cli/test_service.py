@@ -1,0 +1,118 @@
+"""`domsec config`, `explain`, `gateway` and `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import domsec.demo
+import domsec.gateway.run
+import pki
+from commands import AT, PLAIN, Desk, run
+from domsec.errors import ConfigurationError
+
+WORLD = pki.world()
+
+
+@pytest.fixture
+def configuration(desk: Desk, tmp_path: Path) -> Path:
+    for role in ("signing", "confidentiality"):
+        desk.key(f"acme-{role}").chmod(0o600)
+    file = tmp_path / "acme.toml"
+    file.write_text(
+        'domains = ["acme.example"]\n'
+        '[listen]\noutbound = "smtp:127.0.0.1:10025"\n[next_hop]\noutbound = "smtp:127.0.0.1:10026"\n'
+        f'[keys.signing]\ncredential = "{desk.key("acme-signing")}"\n'
+        f'[trust]\nroles = ["{desk.certificate("beta-ca")}"]\ncertificates = ["{desk.certificates}"]\n'
+        'revocation = "soft"\n'
+        '[[outbound.evidence]]\nkind = "network"\nnetworks = ["192.0.2.0/24"]\n'
+    )
+    return file
+
+
+# --- config check ----------------------------------------------------------------------------------------------------
+
+
+def test_a_good_configuration_is_called_good(configuration: Path) -> None:
+    ran = run("config", "check", "--config", configuration, *AT)
+    assert (ran.code, ran.err) == (0, f"domsec: {configuration}: nothing is wrong with it\n")
+
+
+def test_every_problem_has_its_file_and_line(configuration: Path, desk: Desk) -> None:
+    text = configuration.read_text()
+    configuration.write_text(text.replace(str(desk.key("acme-signing")), str(desk.key("acme-alice"))))
+    ran = run("config", "check", "--config", configuration, *AT)
+    assert ran.code == 2
+    assert f"domsec: error: {configuration}:7: the certificate of keys.signing cannot serve" in ran.err
+    listed = run("config", "check", "--json", "--config", configuration, *AT)
+    assert listed.code == 2
+    assert (7, "error") in [(problem["line"], problem["severity"]) for problem in listed.json]
+
+
+def test_an_unknown_key_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+    (tmp_path / "domsec.toml").write_text('domains = ["acme.example"]\n[trust]\nrols = []\n')
+    ran = run("config", "check")
+    assert ran.code == 2
+    assert 'domsec.toml:3: unknown key "rols"' in ran.err
+    assert 'did you mean "roles"?' in ran.err
+    assert run("config", "check", "--json").json[0]["severity"] == "error"
+
+
+def test_without_a_configuration_there_is_nothing_to_check() -> None:
+    ran = run("config", "check")
+    assert (ran.code, ran.err.splitlines()[0][:33]) == (2, "domsec: error: no configuration, ")
+
+
+# --- explain ---------------------------------------------------------------------------------------------------------
+
+
+def test_explain_says_what_would_be_done_and_why(configuration: Path) -> None:
+    options = ("--config", configuration, *AT, "--from", "alice@acme.example", "--rcpt", "bob@beta.example")
+    relayed = run("explain", "--json", *options, "--client", "192.0.2.7", stdin=PLAIN)
+    assert (relayed.code, relayed.json["outgoing"]) == (0, [["bob@beta.example"]])
+    assert relayed.json["structure"] == "OC"
+    assert relayed.json["groups"][0]["line"]
+    refused = run("explain", *options, "--client", "203.0.113.1", stdin=PLAIN)
+    assert refused.code == 1
+    assert "gate.originator" in refused.text
+
+
+# --- gateway and demo ------------------------------------------------------------------------------------------------
+
+
+def test_the_gateway_runs_with_its_configuration(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+
+    def instead(path: Path) -> int:
+        called.append(path)
+        return 4
+
+    monkeypatch.setattr(domsec.gateway.run, "run", instead)
+    assert run("gateway", "run", "--config", configuration).code == 4
+    assert run("gateway", "run", DOMSEC_CONFIG=str(configuration)).code == 4
+    assert called == [configuration, configuration]
+
+
+def test_what_the_gateway_cannot_start_with_is_told_in_lines(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> int:
+        raise ConfigurationError("a.toml:1: this, expected that", "a.toml:2: these, expected those")
+
+    monkeypatch.setattr(domsec.gateway.run, "run", refuse)
+    ran = run("gateway", "run", "--config", configuration)
+    assert ran.code == 2
+    assert ran.err == ("domsec: error: a.toml:1: this, expected that\ndomsec: error: a.toml:2: these, expected those\n")
+
+
+def test_the_demonstration_gets_its_options(message: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+
+    def instead(*, once: bool, mail: Path | None) -> int:
+        called.append((once, mail))
+        return 1
+
+    monkeypatch.setattr(domsec.demo, "main", instead)
+    assert run("demo", "--once", "--mail", message).code == 1
+    assert called == [(True, message)]

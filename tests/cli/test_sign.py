@@ -1,0 +1,280 @@
+"""`domsec sign` and `domsec sign-domain`: who may sign what, and what comes out."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import pki
+from commands import PLAIN, Desk, Ran, domain_signed, run
+from domsec.mime import fields
+from domsec.services.layers import peel
+from domsec.trust.issue import KeyKind
+
+WORLD = pki.world()
+EVIDENCE = ("--evidence", "local:alice@acme.example")
+
+
+def structure(octets: bytes, *options: object) -> str:
+    return str(run("show", "--json", *options, stdin=octets).json["structure"])
+
+
+def sign_domain(desk: Desk, *arguments: object, stdin: bytes = PLAIN) -> Ran:
+    return run("sign-domain", "--credential", desk.key("acme-signing"), *desk.trust, *arguments, stdin=stdin)
+
+
+# --- a person --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R3183-3.5-01", "R3183-1-01")
+@pytest.mark.parametrize("form", [(), ("--clear",)])
+def test_an_originator_signs_and_is_believed(desk: Desk, form: tuple[str, ...]) -> None:
+    made = run("sign", *form, "--credential", desk.key("acme-alice"), *desk.trust, stdin=PLAIN).out
+    ran = run("verify", "--json", *desk.trust, stdin=made)
+    assert (ran.code, ran.json["level"], ran.json["structure"]) == (0, "originator_direct", "S[originator](OC)")
+    assert ran.json["layers"][0]["form"] == ("clear" if form else "opaque")
+    assert "subject" in ran.json["headers"]
+    assert b"Subject: the contract\r\n" in made
+
+
+@pytest.mark.requirement("R3183-3.1.2-04", "R3183-3.5-02")
+def test_the_type_is_said_only_where_its_absence_would_say_something_else(desk: Desk, signed: Path) -> None:
+    first = run("show", "--json", signed).json["layers"][0]["signers"][0]
+    assert first["types"] is None
+    again = run("sign", "--credential", desk.key("acme-alice"), signed).out
+    assert structure(again) == "S[originator](S[originator](OC))"
+
+
+def test_of_several_keys_the_one_of_whom_from_names_signs(desk: Desk) -> None:
+    keys = [option for who in ("acme-bob", "acme-alice") for option in ("--credential", desk.key(who))]
+    found = run("verify", "--json", *desk.trust, stdin=run("sign", *keys, stdin=PLAIN).out).json
+    assert found["originator"]["addresses"] == ["alice@acme.example"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--credential", "acme-bob"], "no credential of alice@acme.example"),
+        ([], "no credential of alice@acme.example"),
+        (["--credential", "acme-alice", "--label", "secret"], "--label is not there yet"),
+        (["--credential", "acme-alice", "--request-receipt"], "--request-receipt is not there yet"),
+    ],
+)
+def test_what_cannot_be_signed_is_refused_in_words(desk: Desk, arguments: list[str], complaint: str) -> None:
+    known = [desk.key(a) if a.startswith("acme-") else a for a in arguments]
+    ran = run("sign", *known, stdin=PLAIN)
+    assert (ran.code, ran.out) == (2, b"")
+    assert complaint in ran.err
+
+
+def test_a_message_of_nobody_cannot_be_signed(desk: Desk) -> None:
+    assert run("sign", "--credential", desk.key("acme-alice"), stdin=b"Subject: x\r\n\r\nx\r\n").code == 5
+
+
+# --- a domain: the gate ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R3183-3.2-03", "R3183-3.2-05", "R3183-3.2-09", "R3183-3.2-10")
+@pytest.mark.parametrize(
+    ("octets", "arguments", "reasons"),
+    [
+        (PLAIN, (), {"gate.originator"}),
+        (PLAIN, ("--evidence", "local:mallory@acme.example"), {"gate.originator"}),
+        (
+            PLAIN.replace(b"alice@acme", b"alice@beta"),
+            ("--evidence", "local:alice@beta.example"),
+            {"gate.not_our_domain"},
+        ),
+        (PLAIN.replace(b"From:", b"From-not:"), EVIDENCE, {"gate.from"}),
+        (domain_signed(WORLD.beta.signing), EVIDENCE, {"gate.mapping"}),
+        (
+            domain_signed(pki.identity("signing", "acme.example", pki.ca("Nobody"))),
+            EVIDENCE,
+            {"gate.invalid_signature"},
+        ),
+    ],
+    ids=["no evidence", "of somebody else", "other domain", "no from", "mapping", "untrusted signature inside"],
+)
+def test_what_the_gate_refuses_is_not_signed(
+    desk: Desk, octets: bytes, arguments: tuple[str, ...], reasons: set[str]
+) -> None:
+    ran = sign_domain(desk, *arguments, stdin=octets)
+    assert (ran.code, ran.out) == (1, b"")
+    assert {line.split(": ")[2] for line in ran.err.splitlines()} == reasons
+
+
+@pytest.mark.requirement("R3183-3.1.2-12")
+@pytest.mark.parametrize("kinds", [("ml-dsa-65",), ("p256", "ml-dsa-65"), ("ml-dsa-44", "rsa2048")])
+def test_every_key_of_the_authority_that_is_given_signs(desk: Desk, kinds: tuple[KeyKind, ...]) -> None:
+    options: list[object] = []
+    for kind in kinds:
+        who = f"signing-{kind}"
+        options += ["--credential", desk.add(who, pki.identity("signing", "acme.example", WORLD.acme.ca, kind))]
+        desk.certificate(who).unlink()
+    made = run("sign-domain", *options, *options[:2], *EVIDENCE, *desk.trust, stdin=PLAIN)
+    assert made.code == 0, made.err
+    found = run("verify", "--json", *desk.trust, stdin=made.out)
+    assert (found.code, found.json["level"], found.json["structure"]) == (0, "domain", "S[domain](S0(OC))")
+    assert len(found.json["layers"][0]["signers"]) == len(kinds)
+    assert {tuple(signer["types"]) for signer in found.json["layers"][0]["signers"]} == {("domain",)}
+
+
+def test_every_key_that_signs_has_to_be_of_the_domain(desk: Desk) -> None:
+    ran = sign_domain(desk, "--credential", desk.key("beta-signing"), *EVIDENCE)
+    assert (ran.code, ran.out) == (1, b"")
+    assert "gate.not_our_domain" in ran.err
+
+
+@pytest.mark.requirement("R3183-3.2-06")
+def test_what_is_encrypted_and_closed_is_not_signed(desk: Desk) -> None:
+    closed = run("encrypt", "--to", "bob@beta.example", "--cert", desk.certificates, *desk.trust, stdin=PLAIN).out
+    ran = sign_domain(desk, *EVIDENCE, stdin=closed)
+    assert ran.code == 1
+    assert "gate.undecryptable" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--evidence", "network:10.0.0.1"), "of no known kind"),
+        (("--evidence", "local:nobody"), "no mail address"),
+        ((*EVIDENCE, "--encrypt", "dca"), "--encrypt dca without --rcpt"),
+        ((*EVIDENCE, "--rcpt", "@"), "no mail address"),
+    ],
+)
+def test_wrong_options_are_named(desk: Desk, arguments: tuple[str, ...], complaint: str) -> None:
+    ran = sign_domain(desk, *arguments)
+    assert (ran.code, ran.out) == (2, b"")
+    assert complaint in ran.err
+
+
+def test_without_a_signing_authority_nothing_is_signed(desk: Desk) -> None:
+    ran = run("sign-domain", "--credential", desk.key("acme-alice"), *desk.trust, *EVIDENCE, stdin=PLAIN)
+    assert (ran.code, ran.out) == (2, b"")
+
+
+# --- a domain: what comes out ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R3183-3-05", "R3183-3-08", "R3183-3.1-07", "R3183-3.2-17")
+def test_an_unsigned_message_gets_the_empty_signature_first(desk: Desk) -> None:
+    ran = sign_domain(desk, *EVIDENCE)
+    assert ran.code == 0
+    assert "OC is now S[domain](S0(OC))" in ran.err
+    verdict = run("verify", "--json", *desk.trust, stdin=ran.out)
+    assert (verdict.code, verdict.json["level"], verdict.json["structure"]) == (0, "domain", "S[domain](S0(OC))")
+    assert verdict.json["domain"] == "acme.example"
+
+
+@pytest.mark.requirement("R3183-3.2-04", "R3183-2.1-01", "R3183-5.1-03")
+def test_a_signed_message_needs_no_evidence_and_is_kept_to_the_octet(desk: Desk, signed: Path) -> None:
+    made = sign_domain(desk, signed).out
+    spine = peel(made).spine()
+    assert bytes(spine[0].child.entity if spine[0].child else b"") == fields.entity_of(signed.read_bytes())
+    found = run("verify", "--json", *desk.trust, stdin=made).json
+    assert (found["level"], found["structure"]) == ("originator_direct", "S[domain](S[originator](OC))")
+
+
+@pytest.mark.requirement("R3183-4-06", "R3183-4-08", "R3183-4-02")
+@pytest.mark.parametrize(
+    ("target", "openers"),
+    [("dca", {"beta-confidentiality"}), ("recipient", {"beta-bob"}), ("auto", {"beta-bob"}),
+     ("both", {"beta-bob", "beta-confidentiality"})],
+)  # fmt: skip
+def test_the_result_is_encrypted_to_whom_was_asked(desk: Desk, target: str, openers: set[str]) -> None:
+    options = ("--rcpt", "bob@beta.example", "--encrypt", target, "--cert", desk.certificates)
+    made = sign_domain(desk, *EVIDENCE, *options).out
+    able = {
+        who
+        for who in ("beta-bob", "beta-confidentiality", "acme-alice")
+        if run("verify", *desk.trust, "--credential", desk.key(who), stdin=made).code == 0
+    }
+    assert able == openers
+    assert structure(made) == "E"
+
+
+@pytest.mark.requirement("R3183-5-07")
+def test_the_encrypting_authority_says_who_it_is(desk: Desk) -> None:
+    own = ("--credential", desk.key("acme-confidentiality"))
+    options = ("--rcpt", "bob@beta.example", "--encrypt", "dca", "--cert", desk.certificates)
+    made = sign_domain(desk, *own, *EVIDENCE, *options).out
+    ran = run("verify", "--json", *desk.trust, "--credential", desk.key("beta-confidentiality"), stdin=made)
+    assert ran.code == 0
+    assert ran.json["layers"][0]["encryption"]["originator"] == ["CN=domain-confidentiality-authority"]
+    assert "enc_agent.unknown" not in [flag["code"] for flag in ran.json["flags"]]
+
+
+@pytest.mark.requirement("R3183-4.1-07", "R3183-4.2-07")
+def test_nothing_is_encrypted_to_an_authority_of_another_domain(desk: Desk) -> None:
+    options = ("--rcpt", "carol@gamma.example", "--encrypt", "auto", "--cert", desk.certificates)
+    ran = sign_domain(desk, *EVIDENCE, *options)
+    assert (ran.code, ran.out) == (1, b"")
+    assert "no usable certificate for carol@gamma.example" in ran.err
+
+
+@pytest.mark.requirement("R3183-5-08", "R3183-5-12")
+def test_an_encryption_inside_forces_encryption_of_the_result(desk: Desk, signed: Path) -> None:
+    """E(S(E(S(OC)))) opened by our own authority: its inner encryption was somebody's wish."""
+    own = ("--credential", desk.key("acme-confidentiality"))
+    to_us = ("--to", "bob@acme.example", "--target", "dca", "--cert", desk.certificate("acme-confidentiality"))
+    inner = run("encrypt", *to_us, *desk.trust, signed).out
+    sealed = run("sign", "--credential", desk.key("acme-alice"), stdin=inner).out
+    octets = run("encrypt", *to_us, *desk.trust, stdin=sealed).out
+    refused = sign_domain(desk, *own, stdin=octets)
+    assert (refused.code, refused.out) == (2, b"")
+    assert "expected --rcpt" in refused.err
+    made = sign_domain(desk, *own, "--rcpt", "bob@beta.example", "--cert", desk.certificates, stdin=octets).out
+    assert structure(made) == "E"
+
+
+def test_who_can_see_a_blind_recipient_is_told(desk: Desk) -> None:
+    options = ("--rcpt", "bob@beta.example", "--rcpt", "alice@beta.example", "--encrypt", "dca")
+    ran = sign_domain(desk, *EVIDENCE, *options, "--cert", desk.certificates)
+    assert ran.code == 0
+    assert "domsec: warning: every recipient can see that this is for alice@beta.example as well" in ran.err
+
+
+@pytest.fixture
+def configuration(desk: Desk, tmp_path: Path) -> Path:
+    keys = {role: desk.key(f"acme-{role}") for role in ("signing", "confidentiality")}
+    file = tmp_path / "acme.toml"
+    file.write_text(
+        'domains = ["acme.example"]\n'
+        + "".join(f'[keys.{role}]\ncredential = "{key}"\n' for role, key in keys.items())
+        + f'[trust]\nroles = ["{desk.certificate("beta-ca")}"]\nusers = ["{desk.certificate("acme-ca")}"]\n'
+        + f'certificates = ["{desk.certificate("beta-confidentiality")}"]\nrevocation = "soft"\n'
+        + '[[peer]]\ndomain = "beta.example"\nencrypt = "dca"\nsigtype_oid = "id-sti"\n'
+    )
+    return file
+
+
+@pytest.mark.requirement("R3183-3.1.2-02")
+def test_a_configuration_says_what_was_agreed_with_the_recipients(desk: Desk, configuration: Path) -> None:
+    given = ("--config", configuration, "--at", pki.NOW.isoformat())
+    made = run("sign-domain", *given, *EVIDENCE, "--rcpt", "bob@beta.example", stdin=PLAIN).out
+    ran = run("verify", "--json", *desk.trust, "--credential", desk.key("beta-confidentiality"), stdin=made)
+    assert (ran.code, ran.json["structure"]) == (0, "E(S[domain](S0(OC)))")
+    assert "sigtype.legacy_oid" in [flag["code"] for flag in ran.json["flags"]]
+    alone = run("sign-domain", *given, *EVIDENCE, stdin=PLAIN).out
+    assert structure(alone) == "S[domain](S0(OC))"
+
+
+@pytest.mark.interop
+@pytest.mark.requirement("R3183-3.1.2-06", "R3183-3-06", "R3183-3-07")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_openssl_verifies_a_domain_signature_and_finds_the_empty_one(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "made.eml").write_bytes(sign_domain(desk, *EVIDENCE).out)
+    command = ["openssl", "cms", "-verify", "-purpose", "any", "-CAfile", str(desk.certificate("acme-ca"))]
+    command += ["-attime", str(int(pki.NOW.timestamp())), "-in", "made.eml", "-out", "inner.eml"]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    inner = (tmp_path / "inner.eml").read_bytes()
+    assert structure(b"From: alice@acme.example\r\n" + inner) == "S0(OC)"
+    printed = subprocess.run(
+        ["openssl", "cms", "-cmsout", "-print", "-in", "inner.eml"], capture_output=True, cwd=tmp_path, check=True
+    ).stdout.decode()
+    assert "signerInfos:\n      <EMPTY>" in printed
+    assert "eContentType: pkcs7-data" in printed
