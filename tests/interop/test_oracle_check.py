@@ -1,0 +1,271 @@
+"""Messages that domsec makes, judged by OpenSSL and by Bouncy Castle, each with its own code for everything."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import judges
+import pki
+import world
+from domsec.mime import smime
+from domsec.services import encrypt, layers, sign
+from domsec.services.encrypt import Cipher
+from domsec.services.peer import Peer
+from domsec.services.sign import Signer
+from domsec.trust.issue import KeyKind
+from world import acme, beta
+
+pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("judges"), pytest.mark.timeout(300)]
+
+UMLAUTS = "Content-Type: text/plain; charset=utf-8\r\n\r\nHäuser\r\n".encode()
+DOMAIN_TYPE = "1.2.840.113549.1.9.16.9.2"
+
+
+@functools.cache
+def readers() -> dict[str, pki.Identity]:
+    """An authority of beta for each kind of key."""
+    kinds: dict[str, KeyKind] = {"rsa": "rsa2048", "p256": "p256", "p384": "p384", "x25519": "x25519"}
+    return {name: pki.identity("confidentiality", "beta.example", beta().ca, kind) for name, kind in kinds.items()}
+
+
+@functools.cache
+def signers() -> dict[str, pki.Identity]:
+    """A signing authority of acme for each kind of key."""
+    kinds: dict[str, KeyKind] = {"rsa2048": "rsa2048", "rsa3072": "rsa3072", "p256": "p256", "p384": "p384",
+                                 "ed25519": "ed25519"}  # fmt: skip
+    return {name: pki.identity("signing", "acme.example", acme().ca, kind) for name, kind in kinds.items()}
+
+
+def _sealed(inside: bytes, reader: str, cipher: Cipher) -> bytes:
+    chain = (acme().confidentiality.certificate,)
+    return world.message(encrypt.encrypt(inside, [readers()[reader].certificate], cipher, originator=chain))
+
+
+def _by(kind: str, *, pss: bool = False) -> bytes:
+    identity = signers()[kind]
+    algorithm = sign.default_signature_algorithm(identity.certificate.public_key, pss=pss)
+    signer = Signer(world.credential(identity), algorithm, acme().confidentiality.certificate)
+    examination = world.look(world.build("OC"))
+    plan = sign.plan(examination.message.spine(), encrypt=False)
+    return world.message(sign.apply(plan, examination.message.header, signer, world.NOW))
+
+
+def _gateway(notation: str, **outbound: Any) -> bytes:
+    return world.only(world.send(world.build(notation), at=world.acme_site(outbound=outbound)))
+
+
+@functools.cache
+def messages() -> dict[str, bytes]:
+    inside = world.entity("S[domain](S(OC))")
+    alice = Signer(world.credential(acme().users["alice"]))
+    clear = sign.clear(world.TEXT, alice.signing(None), world.NOW)
+    made = {
+        "originator opaque": world.message(sign.opaque(world.TEXT, alice.signing(None), world.NOW)),
+        "originator clear": world.message(clear),
+        "originator clear 8bit": world.message(
+            sign.clear(
+                "Content-Type: text/plain; charset=utf-8\r\n\r\nHäuser\r\n".encode(), alice.signing(None), world.NOW
+            )
+        ),
+        "null": world.message(world.entity("S0(OC)")),
+        "domain over null": _gateway("OC", encrypt="no"),
+        "domain over null bare": _gateway("OC", encrypt="no", protect_headers=False),
+        "domain over opaque": _gateway("S(OC)", encrypt="no"),
+        "domain over clear": _gateway("S~(OC)", encrypt="no"),
+        "domain over review": _gateway("S[review](S(OC))", encrypt="no"),
+        "list": _gateway("S+mlh(S(OC))", encrypt="no"),
+        "list encrypted": _gateway("S+mlh(E(S(OC)))"),
+        "gateway": _gateway("S~(OC)"),
+        "gateway null": _gateway("OC"),
+        "id-sti": world.only(
+            world.send(
+                world.build("OC"), at=world.acme_site(peers=[Peer("beta.example", sigtype_oid="id-sti", encrypt="no")])
+            )
+        ),
+        "compressed inside": _gateway("C(S(OC))", encrypt="no"),
+    }
+    for kind in signers():
+        made[f"signed {kind}"] = _by(kind)
+    made["signed rsa2048 pss"] = _by("rsa2048", pss=True)
+    for reader in readers():
+        for content in ("aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"):
+            for padding in ("oaep", "pkcs1v15") if reader == "rsa" else ("oaep",):
+                cipher = Cipher(content, padding)  # type: ignore[arg-type]
+                made[f"encrypted {reader} {content} {padding}"] = _sealed(inside, reader, cipher)
+    both = [readers()["rsa"].certificate, readers()["p256"].certificate]
+    made["encrypted to two"] = world.message(encrypt.encrypt(inside, both))
+    return {name.replace(" ", "_"): octets for name, octets in made.items()}
+
+
+NAMES = [
+    "originator_opaque", "originator_clear", "originator_clear_8bit", "null", "domain_over_null",
+    "domain_over_null_bare", "domain_over_opaque", "domain_over_clear", "domain_over_review", "list",
+    "list_encrypted", "gateway", "gateway_null", "id-sti", "compressed_inside",
+    *(f"signed_{kind}" for kind in ("rsa2048", "rsa3072", "p256", "p384", "ed25519")), "signed_rsa2048_pss",
+    *(f"encrypted_{reader}_{content}_{padding}"
+      for reader in ("rsa", "p256", "p384", "x25519")
+      for content in ("aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc")
+      for padding in (("oaep", "pkcs1v15") if reader == "rsa" else ("oaep",))),
+    "encrypted_to_two",
+]  # fmt: skip
+# OpenSSL 3.0 has neither Ed25519 nor X25519 in CMS; the X25519 that was put together for Bouncy Castle knows CBC only
+CANNOT = {
+    "openssl": ("signed_ed25519", "encrypted_x25519"),
+    "bouncycastle": ("encrypted_x25519_aes256-gcm", "encrypted_x25519_aes128-gcm"),
+}
+JUDGED = [(name, engine) for engine, cannot in CANNOT.items() for name in NAMES if not name.startswith(cannot)]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, judges.Seen]]:
+    judges.engines()
+    folder = tmp_path_factory.mktemp("judges")
+    known = {f"beta-dca-{name}": identity for name, identity in readers().items()}
+    known |= {f"acme-dsa-{name}": identity for name, identity in signers().items()}
+    known |= {"alice": acme().users["alice"], "acme-dsa": acme().signing, "beta-dca": beta().confidentiality}
+    keys = judges.write_keys(folder / "pki", known, pki.world().cas)
+    return judges.judge(messages(), keys, folder)
+
+
+def test_every_message_is_judged() -> None:
+    assert sorted(messages()) == sorted(NAMES)
+
+
+@pytest.mark.requirement(
+    "R3183-2.1-02", "R3183-2.4-01", "R3183-3.1.2-06", "R3183-3-05", "R3183-4.2-02", "R3183-4-10", "R8551-2.2-02"
+)
+@pytest.mark.parametrize(("name", "engine"), JUDGED)
+def test_others_see_what_we_meant(seen: dict[str, dict[str, judges.Seen]], name: str, engine: str) -> None:
+    found = seen[name][engine]
+    assert not found.get("error"), found
+    ours = world.look(messages()[name], _everything())
+    spine = [layer for layer in ours.message.spine() if layer.kind not in ("content", "compressed")]
+    theirs = [layer for layer in found["layers"] if layer["type"] != "content"]
+    if name == "compressed_inside":
+        assert [layer["type"] for layer in theirs[:2]] == ["signedData", "signedData"]
+        return
+    kinds = {"signed": "signedData", "null": "signedData", "enveloped": "envelopedData"}
+    assert [layer["type"] for layer in theirs] == [kinds.get(layer.kind, "authEnvelopedData") for layer in spine]
+    for layer, finding in zip(theirs, [f for f in ours.findings if f.layer in spine], strict=True):
+        if finding.layer.encrypted:
+            assert layer["valid"]
+            assert layer["decrypted_by"].startswith("beta-dca")
+            continue
+        assert len(layer["signers"]) == len(finding.signers)
+        for signer, mine in zip(layer["signers"], finding.signers, strict=True):
+            assert signer["signature_valid"]
+            assert signer["chain"] == "ok"
+            assert set(signer["signature_types"]) == set(mine.reading.oids)
+            assert {a.lower() for a in signer["emails"]} == set(mine.verdict.addresses)
+
+
+def _everything() -> Any:
+    known = [*readers().values(), beta().confidentiality]
+    return world.context(*known)
+
+
+@pytest.mark.requirement("R3183-3.1.2-02")
+@pytest.mark.parametrize(("name", "oid"), [("domain_over_null", "1.2.840.113549.1.9.16.2.28"),
+                                           ("id-sti", "1.2.840.113549.1.9.16.9")])  # fmt: skip
+def test_the_type_stands_where_others_look_for_it(seen: dict[str, dict[str, judges.Seen]], name: str, oid: str) -> None:
+    for engine in ("openssl", "bouncycastle"):
+        (signer,) = seen[name][engine]["layers"][0]["signers"]
+        assert signer["signature_types"] == [DOMAIN_TYPE]
+        assert oid in str(signer["signature_type_attrs"])
+        assert not signer["unsigned_signature_type_attrs"]
+
+
+def test_the_judges_notice_what_is_wrong(tmp_path: Path) -> None:
+    """That they are judges at all."""
+    judges.engines()
+    keys = judges.write_keys(tmp_path / "pki", {"alice": acme().users["alice"]}, pki.world().cas)
+    good = messages()["originator_clear"]
+    found = judges.judge({"good": good, "bad": good.replace(b"dawn", b"dusk")}, keys, tmp_path)
+    for engine in ("openssl", "bouncycastle"):
+        for name, valid in (("good", True), ("bad", False)):
+            assert found[name][engine]["layers"][0]["signers"][0]["signature_valid"] is valid
+
+
+# --- the openssl command alone --------------------------------------------------------------------------------------
+
+openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+
+
+def _openssl(*arguments: str, given: bytes) -> bytes:
+    done = subprocess.run(["openssl", "cms", *arguments], input=given, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+@openssl
+@pytest.mark.requirement("R3183-3.1.2-06", "R3183-3-08")
+@pytest.mark.parametrize("notation", ["S(OC)", "S~(OC)", "OC"])
+def test_openssl_verifies_layer_after_layer(notation: str, tmp_path: Path) -> None:
+    keys = judges.write_keys(tmp_path, {}, pki.world().cas)
+    bundle = tmp_path / "cas.pem"
+    bundle.write_bytes(b"".join(path.read_bytes() for path in sorted((keys / "trust").iterdir())))
+    at = str(int(world.NOW.timestamp()))
+    entity = _gateway(notation, encrypt="no")
+    arguments = ("-verify", "-CAfile", str(bundle), "-purpose", "any", "-attime", at)
+    inner = _openssl(*arguments, given=entity)
+    assert layers.peel_entity(inner).kind == ("null" if notation == "OC" else "signed")
+    if notation != "OC":
+        assert world.SECRET in _openssl(*arguments, given=inner)
+
+
+@openssl
+@pytest.mark.requirement("R3183-4-07", "R3183-4.2-02")
+@pytest.mark.parametrize(
+    "name",
+    [n for n in NAMES if n.startswith(("encrypted_rsa", "encrypted_p", "encrypted_to"))],
+)
+def test_openssl_decrypts(name: str, tmp_path: Path) -> None:
+    reader = name.split("_")[1].replace("to", "rsa")
+    keys = judges.write_keys(tmp_path, {"reader": readers()[reader]}, [])
+    plain = _openssl(
+        "-decrypt", "-recip", str(keys / "certs/reader.pem"), "-inkey", str(keys / "keys/reader.key"),
+        given=messages()[name],
+    )  # fmt: skip
+    assert plain == layers.peel_entity(plain).entity
+    assert world.judge(world.message(plain), _everything()).structure == "S[domain](S[originator](OC))"
+
+
+@openssl
+@pytest.mark.requirement("R3183-4-07", "R3183-3.1-06")
+@pytest.mark.parametrize("cipher", ["-aes-256-cbc", "-aes-128-cbc", "-aes-256-gcm", "-aes-128-gcm"])
+@pytest.mark.parametrize("reader", ["rsa", "p256"])
+def test_what_openssl_encrypts_is_opened(cipher: str, reader: str, tmp_path: Path) -> None:
+    keys = judges.write_keys(tmp_path, {"reader": readers()[reader]}, [])
+    inside = world.entity("S[domain](S(OC))")
+    made = _openssl("-encrypt", cipher, "-binary", str(keys / "certs/reader.pem"), given=inside)
+    verdict = world.judge(b"From: alice@acme.example\r\nTo: bob@beta.example\r\n" + made, _everything())
+    assert verdict.structure == "E(S[domain](S[originator](OC)))"
+    assert verdict.accepted
+
+
+@openssl
+@pytest.mark.requirement("R3183-3.1-06", "R8551-3.5-01")
+@pytest.mark.parametrize("options", [(), ("-nodetach",), ("-nodetach", "-keyid"), ("-md", "sha512"),
+                                     ("-nodetach", "-stream", "-indef")])  # fmt: skip
+def test_what_openssl_signs_is_verified(options: tuple[str, ...], tmp_path: Path) -> None:
+    keys = judges.write_keys(tmp_path, {"alice": acme().users["alice"]}, [])
+    signer = ("-signer", str(keys / "certs/alice.pem"), "-inkey", str(keys / "keys/alice.key"))
+    made = _openssl("-sign", *signer, "-crlfeol", *options, given=world.TEXT)
+    verdict = world.judge(b"From: alice@acme.example\r\nTo: bob@beta.example\r\n" + made)
+    assert (verdict.structure, verdict.level) == ("S[originator](OC)", "originator_direct")
+
+
+def test_the_empty_signature_is_octet_by_octet_that_of_the_judges(tmp_path: Path) -> None:
+    built = judges.engines() / "build"
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(world.TEXT)
+    subprocess.run([str(built / "ossl"), "s0", str(source), str(target)], check=True, timeout=60)
+    found = smime.recognise(layers.null_layer(world.TEXT))
+    assert isinstance(found, smime.Pkcs7)
+    assert bytes(found.der) == target.read_bytes()
