@@ -1,0 +1,228 @@
+"""The gateway through real SMTP: smtp-source -> gateway -> smtp-sink, on all cores of this machine.
+
+Source and sink want the processor too, so the limit is what they do alone; beside it stands what the raw cryptography
+of the path and the gateway that decides nothing would allow together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from bench import library, world
+from bench.measure import Result, everywhere
+from domsec.mime import fields
+from domsec.services import encrypt
+
+SIZE = 10 * 1024
+CONNECTIONS = 10
+MESSAGES = 3000
+ROUNDS = 3
+
+Case = tuple[str, Callable[[], list[Result]]]
+_found: dict[str, float] = {}
+
+
+def cases() -> Iterator[Case]:
+    yield "gateway.null", lambda: [_null()]
+    yield "gateway.outbound_sign", lambda: [_outbound("gateway.outbound_sign", encrypted=False)]
+    yield "gateway.outbound_sign_encrypt", lambda: [_outbound("gateway.outbound_sign_encrypt", encrypted=True)]
+    yield "gateway.inbound_decrypt_verify", lambda: [_inbound()]
+
+
+def _null() -> Result:
+    """A gateway that lets everything pass: our own SMTP, MIME and policy, no cryptography."""
+    direct = _direct()
+    null = _null_rate()
+    return Result("gateway.null", null, "msg/s", direct, null / direct, MESSAGES * ROUNDS)
+
+
+def _direct() -> float:
+    if "direct" not in _found:
+        with _folder() as folder, _sink() as sink:
+            _found["direct"] = _best_rate(sink, _plain(folder))
+    return _found["direct"]
+
+
+def _null_rate() -> float:
+    if "null" not in _found:
+        with _folder() as folder, _sink() as sink, _gateway(folder, sink, sign=False, encrypt="no") as ports:
+            _found["null"] = _best_rate(ports[0], _plain(folder))
+    return _found["null"]
+
+
+def _outbound(name: str, *, encrypted: bool) -> Result:
+    wanted = "dca" if encrypted else "no"
+    raw = [library._raw_sign(world.held("signing", "acme.example", "rsa2048").key)]
+    if encrypted:
+        entity = fields.entity_of(world.message(SIZE))
+        raw.append(library._raw_wrap(world.held("confidentiality", "beta.example", "rsa2048").key, entity))
+    with _folder() as folder, _sink() as sink, _gateway(folder, sink, sign=True, encrypt=wanted) as ports:
+        value = _best_rate(ports[0], _plain(folder))
+    return _against(name, value, raw)
+
+
+def _inbound() -> Result:
+    signed = library._domain_signer(world.message(SIZE), "rsa2048")()
+    authority = world.held("confidentiality", "acme.example", "rsa2048")
+    entity = encrypt.encrypt(fields.entity_of(signed), [authority.credential.certificate])
+    octets = fields.replace_entity(fields.split_message(signed)[0], entity)
+    raw = [
+        library._raw_unwrap(authority.key, entity),
+        library._raw_verify(world.held("signing", "acme.example", "rsa2048").key),
+    ]
+    with _folder() as folder, _sink() as sink, _gateway(folder, sink, sign=True, encrypt="dca") as ports:
+        mail = folder / "mail.eml"
+        mail.write_bytes(octets.replace(b"\r\n", b"\n"))
+        value = _best_rate(ports[1], mail)
+    return _against("gateway.inbound_decrypt_verify", value, raw)
+
+
+def _against(name: str, value: float, raw: list[Callable[[], object]]) -> Result:
+    """The limit is what a null gateway and the bare cryptography, on all cores at once, would allow together."""
+    limit = 1 / (1 / _null_rate() + 1 / everywhere(*raw))
+    return Result(name, value, "msg/s", limit, value / limit, MESSAGES * ROUNDS)
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="domsec-bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(400):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nobody listens on port {port}")
+
+
+@contextlib.contextmanager
+def _process(arguments: list[str], ready: Callable[[], None]) -> Iterator[None]:
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(arguments, stdout=log, stderr=log)
+        try:
+            ready()
+            yield
+        except TimeoutError:
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace"))
+            raise
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@contextlib.contextmanager
+def _sink() -> Iterator[int]:
+    port = _free_port()
+    user = ["-u", "postfix"] if os.geteuid() == 0 else []
+    arguments = ["smtp-sink", *user, f"127.0.0.1:{port}", "1000"]
+    with _process(arguments, lambda: _wait_for(port)):
+        yield port
+
+
+@contextlib.contextmanager
+def _gateway(folder: Path, sink: int, *, sign: bool, encrypt: str) -> Iterator[tuple[int, int]]:
+    outbound, inbound, status = (_free_port() for _ in range(3))
+    for role, domain in (("signing", "acme.example"), ("confidentiality", "acme.example")):
+        _write_credential(folder / f"{role}.pem", world.held(role, domain, "rsa2048"))  # type: ignore[arg-type]
+    (folder / "ca.pem").write_bytes(world.ca()[0].x509.public_bytes(Encoding.PEM))
+    partner = world.held("confidentiality", "beta.example", "rsa2048").credential.certificate
+    (folder / "partner.pem").write_bytes(partner.x509.public_bytes(Encoding.PEM))
+    configuration = folder / "domsec.toml"
+    configuration.write_text(f"""\
+domains = ["acme.example"]
+[listen]
+outbound = "smtp:127.0.0.1:{outbound}"
+inbound = "smtp:127.0.0.1:{inbound}"
+metrics = "127.0.0.1:{status}"
+[next_hop]
+outbound = "smtp:127.0.0.1:{sink}"
+inbound = "smtp:127.0.0.1:{sink}"
+[keys.signing]
+credential = "signing.pem"
+[keys.confidentiality]
+credential = "confidentiality.pem"
+[trust]
+roles = ["ca.pem"]
+users = ["ca.pem"]
+certificates = ["partner.pem"]
+[outbound]
+sign = "{"required" if sign else "never"}"
+encrypt = "{encrypt}"
+[[outbound.evidence]]
+kind = "network"
+networks = ["127.0.0.0/8"]
+[[peer]]
+domain = "beta.example"
+[store]
+url = "sqlite:///bench.db"
+audit = "audit.jsonl"
+[log]
+level = "warning"
+""")
+
+    def ready() -> None:
+        _wait_for(status)
+        for _ in range(400):
+            with (
+                contextlib.suppress(urllib.error.URLError),
+                urllib.request.urlopen(f"http://127.0.0.1:{status}/readyz"),
+            ):
+                return
+            time.sleep(0.05)
+        raise TimeoutError("the gateway is not ready")
+
+    start = "import pathlib, sys; from domsec.gateway.run import run; sys.exit(run(pathlib.Path(sys.argv[1])))"
+    with _process([sys.executable, "-c", start, str(configuration)], ready):
+        yield outbound, inbound
+
+
+def _write_credential(path: Path, held: world.Held) -> None:
+    key = held.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(key + held.credential.certificate.x509.public_bytes(Encoding.PEM))
+    path.chmod(0o600)
+
+
+def _plain(folder: Path) -> Path:
+    mail = folder / "plain.eml"
+    mail.write_bytes(world.message(SIZE).replace(b"\r\n", b"\n"))
+    return mail
+
+
+def _best_rate(port: int, mail: Path) -> float:
+    """Messages a second of the best of some runs; every run has to end without an error."""
+    command = ["smtp-source", "-d", "-s", str(CONNECTIONS), "-m", str(MESSAGES), "-f", "alice@acme.example"]
+    command += ["-t", "bob@beta.example" if mail.name == "plain.eml" else "bob@acme.example", "-F", str(mail)]
+    rates = []
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        subprocess.run([*command, f"127.0.0.1:{port}"], check=True)
+        rates.append(MESSAGES / (time.perf_counter() - begin))
+    return max(rates)

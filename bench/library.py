@@ -1,0 +1,147 @@
+"""The library against bare operations: one core, 10 KB unless the name says otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from bench import world
+from bench.measure import Result, rate
+from domsec.mime import fields
+from domsec.services import encrypt, sign
+from domsec.services.check import verify
+from domsec.services.encrypt import Cipher
+from domsec.services.layers import peel, peel_entity
+from domsec.services.sign import Signer
+from domsec.trust.issue import KeyKind, PrivateKey
+
+SIZE = 10 * 1024
+DIGEST_INPUT = os.urandom(300)  # about what signed attributes come to
+
+Case = tuple[str, Callable[[], list[Result]]]
+
+SIGNING: dict[str, KeyKind] = {"rsa2048": "rsa2048", "rsa3072": "rsa3072", "p256": "p256", "ed25519": "ed25519"}
+ENCRYPTION: dict[str, KeyKind] = {"rsa2048_oaep": "rsa2048", "p256": "p256", "x25519": "x25519"}
+SIZES = {"10k": 10 * 1024, "1m": 1024 * 1024, "25m": 25 * 1024 * 1024}
+
+
+def cases() -> Iterator[Case]:
+    for name, kind in SIGNING.items():
+        yield f"library.sign_domain.{name}", lambda name=name, kind=kind: [_sign(f"library.sign_domain.{name}", kind)]
+    for name, kind in SIGNING.items():
+        yield f"library.verify_domain.{name}", lambda name=name, kind=kind: [_verify(name, kind)]
+    for name, kind in ENCRYPTION.items():
+        yield f"library.encrypt_dca.{name}", lambda name=name, kind=kind: [_encrypt(name, kind)]
+    for name, kind in ENCRYPTION.items():
+        yield f"library.decrypt_dca.{name}", lambda name=name, kind=kind: [_decrypt(name, kind)]
+    for name, size in SIZES.items():
+        yield f"library.sign_domain.size_{name}", lambda name=name, size=size: [_sign_size(name, size)]
+
+
+def _raw_sign(key: PrivateKey) -> Callable[[], object]:
+    if isinstance(key, rsa.RSAPrivateKey):
+        return lambda: key.sign(DIGEST_INPUT, padding.PKCS1v15(), hashes.SHA256())
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return lambda: key.sign(DIGEST_INPUT, ec.ECDSA(hashes.SHA256()))
+    assert isinstance(key, ed25519.Ed25519PrivateKey)
+    return lambda: key.sign(DIGEST_INPUT)
+
+
+def _raw_verify(key: PrivateKey) -> Callable[[], object]:
+    if isinstance(key, rsa.RSAPrivateKey):
+        public, signature = key.public_key(), key.sign(DIGEST_INPUT, padding.PKCS1v15(), hashes.SHA256())
+        return lambda: public.verify(signature, DIGEST_INPUT, padding.PKCS1v15(), hashes.SHA256())
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        ec_public, ec_signature = key.public_key(), key.sign(DIGEST_INPUT, ec.ECDSA(hashes.SHA256()))
+        return lambda: ec_public.verify(ec_signature, DIGEST_INPUT, ec.ECDSA(hashes.SHA256()))
+    assert isinstance(key, ed25519.Ed25519PrivateKey)
+    ed_public, ed_signature = key.public_key(), key.sign(DIGEST_INPUT)
+    return lambda: ed_public.verify(ed_signature, DIGEST_INPUT)
+
+
+def _domain_signer(octets: bytes, kind: KeyKind) -> Callable[[], bytes]:
+    """The domain signature of a plain message: null layer, protected headers, signature, base64, header."""
+    signer = Signer(world.held("signing", "acme.example", kind).credential)
+    message = peel(octets)
+    plan = sign.plan(message.spine(), encrypt=False)
+    return lambda: fields.replace_entity(message.header, sign.apply(plan, message.header, signer, world.NOW))
+
+
+def _sign(name: str, kind: KeyKind) -> Result:
+    return rate(
+        name, _domain_signer(world.message(SIZE), kind), _raw_sign(world.held("signing", "acme.example", kind).key)
+    )
+
+
+def _verify(name: str, kind: KeyKind) -> Result:
+    octets = _domain_signer(world.message(SIZE), kind)()
+    context = world.context()
+    assert verify(peel(octets), context).accepted
+    raw = _raw_verify(world.held("signing", "acme.example", kind).key)
+    return rate(f"library.verify_domain.{name}", lambda: verify(peel(octets), context), raw)
+
+
+def _encrypt(name: str, kind: KeyKind) -> Result:
+    held = world.held("confidentiality", "beta.example", kind)
+    entity = fields.entity_of(_domain_signer(world.message(SIZE), "p256")())
+    certificate = held.credential.certificate
+    raw = _raw_wrap(held.key, entity)
+    return rate(f"library.encrypt_dca.{name}", lambda: encrypt.encrypt(entity, [certificate], Cipher()), raw)
+
+
+def _decrypt(name: str, kind: KeyKind) -> Result:
+    held = world.held("confidentiality", "beta.example", kind)
+    inner = fields.entity_of(world.message(SIZE))
+    entity = encrypt.encrypt(inner, [held.credential.certificate], Cipher())
+    assert peel_entity(entity, (held.credential,)).opened is not None
+    raw = _raw_unwrap(held.key, inner)
+    return rate(f"library.decrypt_dca.{name}", lambda: peel_entity(entity, (held.credential,)), raw)
+
+
+_OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+
+
+def _raw_wrap(key: PrivateKey, content: bytes) -> Callable[[], object]:
+    cek, nonce = os.urandom(32), os.urandom(12)
+    seal = AESGCM(cek)
+    if isinstance(key, rsa.RSAPrivateKey):
+        public = key.public_key()
+        return lambda: (public.encrypt(cek, _OAEP), seal.encrypt(nonce, content, None))
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        peer = key.public_key()
+        return lambda: (
+            ec.generate_private_key(ec.SECP256R1()).exchange(ec.ECDH(), peer),
+            seal.encrypt(nonce, content, None),
+        )
+    assert isinstance(key, x25519.X25519PrivateKey)
+    x_peer = key.public_key()
+    return lambda: (x25519.X25519PrivateKey.generate().exchange(x_peer), seal.encrypt(nonce, content, None))
+
+
+def _raw_unwrap(key: PrivateKey, content: bytes) -> Callable[[], object]:
+    cek, nonce = os.urandom(32), os.urandom(12)
+    sealed, seal = AESGCM(cek).encrypt(nonce, content, None), AESGCM(cek)
+    if isinstance(key, rsa.RSAPrivateKey):
+        wrapped = key.public_key().encrypt(cek, _OAEP)
+        return lambda: (key.decrypt(wrapped, _OAEP), seal.decrypt(nonce, sealed, None))
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        peer = ec.generate_private_key(ec.SECP256R1()).public_key()
+        return lambda: (key.exchange(ec.ECDH(), peer), seal.decrypt(nonce, sealed, None))
+    assert isinstance(key, x25519.X25519PrivateKey)
+    x_peer = x25519.X25519PrivateKey.generate().public_key()
+    return lambda: (key.exchange(x_peer), seal.decrypt(nonce, sealed, None))
+
+
+def _sign_size(name: str, size: int) -> Result:
+    octets = world.message(size)
+    raw = _raw_sign(world.held("signing", "acme.example", "rsa2048").key)
+    return rate(
+        f"library.sign_domain.size_{name}",
+        _domain_signer(octets, "rsa2048"),
+        lambda: (hashlib.sha256(octets).digest(), raw()),
+    )

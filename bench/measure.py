@@ -1,0 +1,78 @@
+"""Timing that survives a shared machine: processor time, best of short batches, limit and subject in turns."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+ROUNDS = 25
+BATCH = 0.02  # seconds of processor time a batch should take
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of `bench/results.json`."""
+
+    name: str
+    value: float
+    unit: str
+    limit: float | None
+    ratio: float | None
+    n: int
+
+
+def _batch(act: Callable[[], object]) -> int:
+    """How many calls make a batch long enough to time."""
+    count = 1
+    while True:
+        begin = time.process_time()
+        for _ in range(count):
+            act()
+        taken = time.process_time() - begin
+        if taken > BATCH / 4:
+            return max(1, int(count * BATCH / taken))
+        count *= 4
+
+
+def best(*acts: Callable[[], object], rounds: int = ROUNDS) -> tuple[list[float], int]:
+    """Seconds of processor time for each act, the best batch of each, and how many calls the first one had."""
+    counts = [_batch(act) for act in acts]
+    found = [float("inf")] * len(acts)
+    for _ in range(rounds):
+        for i, act in enumerate(acts):
+            begin = time.process_time()
+            for _ in range(counts[i]):
+                act()
+            found[i] = min(found[i], (time.process_time() - begin) / counts[i])
+    return found, counts[0] * rounds
+
+
+def rate(name: str, act: Callable[[], object], limit: Callable[[], object]) -> Result:
+    """Acts per second of one core, and the limit's."""
+    (subject, raw), n = best(act, limit)
+    return Result(name, 1 / subject, "1/s", 1 / raw, raw / subject, n)
+
+
+def everywhere(*acts: Callable[[], object], seconds: float = 1.5) -> float:
+    """How often a second all cores together do these acts, one after the other. Two threads of a core share it."""
+    cores = os.cpu_count() or 1
+    with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("fork")) as pool:
+        _FORKED[:] = acts
+        return sum(pool.map(_count, [seconds] * cores))
+
+
+_FORKED: list[Callable[[], object]] = []
+
+
+def _count(seconds: float) -> float:
+    begin = time.perf_counter()
+    done = 0
+    while (now := time.perf_counter()) < begin + seconds:
+        for act in _FORKED:
+            act()
+        done += 1
+    return done / (now - begin)
