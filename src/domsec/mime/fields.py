@@ -23,6 +23,7 @@ _FTEXT = bytes(range(33, 58)) + bytes(range(59, 127))  # printable, without the 
 _FIRST_LOOK = 16 * 1024  # most headers are shorter; larger ones of memoryviews are copied again, up to the limit
 
 ENTITY_FIELDS = ("mime-version",)  # with everything that begins with content-: RFC 2045 3
+_SHORT_BLOCK = 512  # octets of a header that is remembered when it was cut
 _USUAL_NAME = 64  # octets within which the colon of a field usually stands
 
 
@@ -137,13 +138,24 @@ def _find_empty_line(start: bytes) -> tuple[int, int] | None:
 
 
 def _cut_fields(block: bytes, limits: Limits) -> tuple[Field, ...]:
+    cut = _short_block if len(block) <= _SHORT_BLOCK else _fields_of
+    return cut(block, limits.header_fields)
+
+
+@functools.lru_cache(maxsize=512)
+def _short_block(block: bytes, most: int) -> tuple[Field, ...]:
+    """The headers of security layers are the same few octets over and over."""
+    return _fields_of(block, most)
+
+
+def _fields_of(block: bytes, most: int) -> tuple[Field, ...]:
     fields: list[Field] = []
     at = 0
     for mark in _FIELD_START.finditer(block):
         end = mark.end()
         fields.append(_field(block[at:end]))
         at = end
-        if len(fields) > limits.header_fields:
+        if len(fields) > most:
             raise LimitExceeded("header_fields")
     if at < len(block):
         fields.append(_field(block[at:]))
