@@ -37,7 +37,7 @@ _log = logging.getLogger("domsec.gateway")
 ROWS = 128  # workers that may exist at the same time, draining ones included
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
 _BACKLOG = 1024
-_GC_THRESHOLDS = (20_000, 20, 20)  # a message makes some thousand objects and no cycles; the usual 700 is a tax
+_GC_THRESHOLDS = (20_000, 20, 20)  # what a message makes is freed by counting; looking for cycles may be rare
 _START_FAILED = 78  # exit status of a worker that could not start (EX_CONFIG)
 
 
