@@ -327,11 +327,6 @@ def _zone(text: str) -> timezone:
     return timezone(-offset if text[0] == "-" else offset)
 
 
-def length(count: int) -> bytes:
-    """The length octets of a definite length, in DER."""
-    return header(0, count)[1:]
-
-
 def header(tag: int, count: int) -> bytes:
     """Identifier and length octets. The short forms stand here one by one because they are what is written most."""
     if count < 0x80:

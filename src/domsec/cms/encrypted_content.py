@@ -246,4 +246,4 @@ def write_sealed(
 
 def _head(tag: int, before: bytes, following: int) -> bytes:
     """The start of a value: its header, and what its content has before `following` octets that are still missing."""
-    return bytes((tag,)) + der.length(len(before) + following) + before
+    return der.header(tag, len(before) + following) + before

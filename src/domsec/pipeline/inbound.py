@@ -32,11 +32,13 @@ def inbound(transaction: Transaction, site: Site) -> Decision:
     """Mail from outside on its way in: open, verify, say what may be believed, act on it, hand on what can be read."""
     ours, others = _ours(transaction, site)
     settled: list[Settled] = []
-    log: dict[str, object] = {}
-    for indexes, keyring in ((ours, True), (others, False)):
-        if indexes:
-            settled.append(_take_in(transaction, indexes, site, log, open_it=keyring))
-    return decision(settled, log)
+    opened: dict[str, object] = {}
+    unopened: dict[str, object] = {}
+    if ours:
+        settled.append(_take_in(transaction, ours, site, opened, open_it=True))
+    if others:
+        settled.append(_take_in(transaction, others, site, unopened, open_it=False))
+    return decision(settled, opened or unopened)  # what we could open says more
 
 
 def _ours(transaction: Transaction, site: Site) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -79,11 +81,7 @@ def _take_in(
     )
     entity = None if delivery.unauthenticated else delivery.entity()
     marked = _marked(message.header, examination, site)
-    octets = (
-        fields.join_message(marked, fields.split_message(transaction.octets, context.limits)[1])
-        if entity is None
-        else fields.replace_entity(marked, entity)
-    )
+    octets = fields.join_message(marked, message.body) if entity is None else fields.replace_entity(marked, entity)
     log["removed"] = list(delivery.removed) if entity is not None else []
     return _act(action, transaction, indexes, reasons, octets, opened=entity is not None and verdict.decrypted)
 

@@ -277,8 +277,7 @@ class _Case:
         """The message for one group: signed as planned (None: not signed), encrypted if there are certificates."""
         if plan is None:
             if not certificates:
-                body = fields.split_message(self.transaction.octets, self.context.limits)[1]
-                return fields.join_message(self.header, body)
+                return fields.join_message(self.header, self.examination.message.body)
             entity = bytes(mime_entity(self.examination.message.root))
             return fields.replace_entity(self.header, self._encrypted(wish, certificates, entity))
         signer = self.site.signer(wish.signature, wish.sigtype_oid)

@@ -21,10 +21,10 @@ from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.errors import MalformedMessage, SignatureInvalid, Unsupported
 from domsec.mime.addresses import Mailbox, parse_originators
 from domsec.services import describe, ess_attributes, names, signature_type
-from domsec.services.conclude import conclude, domain_layer
+from domsec.services.conclude import conclude
 from domsec.services.context import Context
 from domsec.services.finding import Finding, Signer, inner_from, mailboxes_of, originator_layer
-from domsec.services.layers import Layer, Message
+from domsec.services.layers import ROLES_IN_ORDER, Layer, Message
 from domsec.services.names import Entity, Mapping
 from domsec.services.peer import Peer
 from domsec.services.signature_type import DOMSEC, SignatureType
@@ -43,7 +43,6 @@ from domsec.trust.addresses import addresses
 from domsec.trust.names import common_names, name_text
 from domsec.trust.usage import signing_problems
 
-ROLE_ORDER: Final = ("originator", "domain", "review", "attributes")
 _WORST_FIRST: Final[tuple[State, ...]] = ("invalid", "weak", "untrusted", "no_certificate", "unsupported")
 _FUTURE: Final = timedelta(days=1)  # clocks differ, but not by more (decisions A-49)
 
@@ -55,10 +54,6 @@ class Examination:
     message: Message
     findings: tuple[Finding, ...]
     verdict: Verdict
-
-    def domain_layer(self) -> Finding | None:
-        """The layer the domain level rests on."""
-        return domain_layer(self.findings)
 
 
 def verify(message: Message, context: Context) -> Verdict:
@@ -299,7 +294,9 @@ def _roles(
     address = _address(finding.signers, originators) if "originator" in roles else None
     return replace(
         finding,
-        roles=tuple(sorted(roles, key=lambda r: ROLE_ORDER.index(r) if r in ROLE_ORDER else 9)),
+        roles=tuple(
+            sorted(roles, key=lambda r: ROLES_IN_ORDER.index(r) if r in ROLES_IN_ORDER else len(ROLES_IN_ORDER))
+        ),
         coverage=_coverage(below),
         naming=naming,
         mapping=mapping,

@@ -27,7 +27,7 @@ from domsec.mime.content_type import parse_content_type
 from domsec.mime.fields import split_message
 from domsec.services import ess_attributes, signature_type
 from domsec.services.ess_attributes import identifier_text, name_words
-from domsec.services.layers import SYMBOLS, Layer, Message, nested, signature_symbol
+from domsec.services.layers import SYMBOLS, Layer, Message, carries, nested, signature_symbol
 from domsec.services.signature_type import Reading, SignatureType
 from domsec.services.verdict import JSON, Embedded, EncryptionVerdict, Flag, From, document, flag, unreadable
 from domsec.trust.addresses import addresses
@@ -140,20 +140,13 @@ def _symbol(layer: Layer, below: Sequence[Layer]) -> str:
         alone = not closed and not any(inner.kind == "signed" for inner in below)
         absent = all(reading.state == "absent" for reading in readings)
         types = (SignatureType.ORIGINATOR,) if absent and alone else ()
-    return signature_symbol(types, history=_has_history(layer))
+    return signature_symbol(types, history=carries(layer, oids.ID_AA_ML_EXPAND_HISTORY))
 
 
 def _types(readings: Sequence[Reading]) -> tuple[SignatureType, ...] | None:
     """The types all signers of a layer state; None where they are absent, broken or differ."""
     agreed = len({(r.state, frozenset(r.oids)) for r in readings}) == 1
     return readings[0].types if agreed and readings[0].state == "valid" else None
-
-
-def _has_history(layer: Layer) -> bool:
-    return layer.signed is not None and any(
-        info.signed_attributes is not None and info.signed_attributes.get(oids.ID_AA_ML_EXPAND_HISTORY)
-        for info in layer.signed.signers
-    )
 
 
 def _layer(layer: Layer, above: Sequence[Layer], below: Sequence[Layer]) -> LayerDescription:
@@ -174,7 +167,7 @@ def _layer(layer: Layer, above: Sequence[Layer], below: Sequence[Layer]) -> Laye
             for info, reading in zip(signers, readings, strict=True)
         ),
         encryption=encryption(layer),
-        expansion_history=_has_history(layer),
+        expansion_history=carries(layer, oids.ID_AA_ML_EXPAND_HISTORY),
         content_type=_content_type(layer),
         octets=len(layer.entity),
         certificates=tuple(subject_text(c) for c in signed.certificates) if signed else (),

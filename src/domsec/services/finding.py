@@ -10,7 +10,7 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import SignerInfo
 from domsec.errors import MalformedMessage
 from domsec.mime.addresses import FromInfo, Mailbox, parse_address, parse_from
-from domsec.services.layers import Layer
+from domsec.services.layers import Layer, carries
 from domsec.services.names import Mapping
 from domsec.services.signature_type import Reading, SignatureType
 from domsec.services.verdict import Address, Coverage, Flag, Severity, SignerVerdict, State
@@ -68,10 +68,7 @@ def originator_layer(findings: Iterable[Finding]) -> Finding | None:
 
 def expansion_history(finding: Finding) -> bool:
     """Whether a signed layer carries mlExpansionHistory (RFC 2634 4.2)."""
-    return any(
-        s.info.signed_attributes is not None and s.info.signed_attributes.get(oids.ID_AA_ML_EXPAND_HISTORY)
-        for s in finding.signers
-    )
+    return carries(finding.layer, oids.ID_AA_ML_EXPAND_HISTORY)
 
 
 def inner_from(layers: Iterable[Layer]) -> list[FromInfo]:

@@ -21,7 +21,7 @@ from domsec.cms.credential import Credential
 from domsec.cms.enveloped_data import Enveloped, Opened
 from domsec.cms.signed_data import SignedData
 from domsec.der import Octets
-from domsec.errors import DecryptionFailed, DomsecError, LimitExceeded, MalformedMessage, Unsupported
+from domsec.errors import DecryptionFailed, LimitExceeded, MalformedMessage, Unsupported
 from domsec.limits import DEFAULT, Limits
 from domsec.mime import addresses, canonical, fields, header_protection, smime
 from domsec.mime.addresses import FromInfo
@@ -101,6 +101,11 @@ class Message:
     header: Header
     originators: FromInfo
     root: Layer
+
+    @property
+    def body(self) -> memoryview:
+        """What stands behind the header, as received."""
+        return memoryview(self.octets)[len(self.header.raw) + len(self.header.separator) :]
 
     def spine(self) -> tuple[Layer, ...]:
         """The layers from outside in."""
@@ -330,9 +335,11 @@ def null_layer(entity: Octets) -> bytes:
     return smime.pkcs7_mime(signed_data.null_layer(entity), "signed-data")
 
 
-def reason_of(error: DomsecError) -> str:
-    """The text of an error as one line."""
-    return " ".join(str(error).split())
+def carries(layer: Layer, oid: str) -> bool:
+    """Whether a SignerInfo of a layer has this signed attribute; whether it holds is for `check` to say."""
+    return layer.signed is not None and any(
+        s.signed_attributes is not None and s.signed_attributes.get(oid) for s in layer.signed.signers
+    )
 
 
 # the letter of each kind but "signed" in RFC notation (CONTRACT.md section 3)
@@ -346,12 +353,12 @@ SYMBOLS: Final[dict[str, str]] = {
     "certs_only": "CERTS",
     "unsupported": "X",
 }
-_TYPES_IN_ORDER: Final = ("originator", "domain", "review", "attributes")
+ROLES_IN_ORDER: Final = ("originator", "domain", "review", "attributes")
 
 
 def signature_symbol(types: Iterable[str], *, history: bool = False) -> str:
     """A signed layer in RFC notation: S[domain], S[unspecified]+mlh."""
-    order = {name: position for position, name in enumerate(_TYPES_IN_ORDER)}
+    order = {name: position for position, name in enumerate(ROLES_IN_ORDER)}
     shown = "+".join(sorted(types, key=lambda name: order.get(name, len(order))))
     return f"S[{shown or 'unspecified'}]" + ("+mlh" if history else "")
 

@@ -23,14 +23,14 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.cms.signed_data import Signing
 from domsec.der import Octets
-from domsec.errors import MalformedMessage, SigningRefused
+from domsec.errors import SigningRefused
 from domsec.mime import canonical, header_protection, seven_bit, smime
-from domsec.mime.addresses import Mailbox, parse_address
+from domsec.mime.addresses import Mailbox
 from domsec.mime.fields import Header
 from domsec.services import layers, names, signature_type
 from domsec.services.check import Examination
 from domsec.services.context import Context
-from domsec.services.finding import Finding
+from domsec.services.finding import Finding, mailboxes_of
 from domsec.services.layers import Layer
 from domsec.services.names import Entity
 from domsec.services.peer import Peer
@@ -55,15 +55,7 @@ class Evidence:
     def allows(self, mailbox: Mailbox) -> bool:
         """Whether this speaks for a From mailbox."""
         below = any(mailbox.domain == d or mailbox.domain.endswith(f".{d}") for d in self.domains)
-        return below or any(mailbox.same_as(a) for a in self._mailboxes())
-
-    def _mailboxes(self) -> list[Mailbox]:
-        return [_mailbox(address) for address in self.addresses]
-
-
-@functools.lru_cache(maxsize=4096)
-def _mailbox(address: str) -> Mailbox:
-    return parse_address(address)
+        return below or any(mailbox.same_as(a) for a in mailboxes_of(self.addresses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +175,7 @@ def _originators(examination: Examination, evidence: tuple[Evidence, ...]) -> tu
     """Every From mailbox is authentic, by the innermost originator signature or by evidence from the session."""
     mailboxes = examination.message.originators.mailboxes
     signed = next((f for f in reversed(examination.findings) if "originator" in f.roles), None)
-    addresses = [_mailbox(a) for s in signed.signers for a in _usable(s.verdict.addresses)] if signed else []
+    addresses = mailboxes_of(a for s in signed.signers for a in s.verdict.addresses) if signed else []
     used: list[str] = []
     reasons: list[Reason] = []
     for mailbox in mailboxes:
@@ -198,17 +190,6 @@ def _originators(examination: Examination, evidence: tuple[Evidence, ...]) -> tu
     if signed is not None and not any(m.same_as(a) for m in mailboxes for a in addresses):
         reasons.append(("gate.originator_conflict", "the originator's signature is by somebody else than From"))
     return tuple(used), reasons
-
-
-def _usable(addresses: Iterable[str]) -> list[str]:
-    found = []
-    for address in addresses:
-        try:
-            _mailbox(address)
-        except MalformedMessage:
-            continue
-        found.append(address)
-    return found
 
 
 # --- section 5 ------------------------------------------------------------------------------------------------------
@@ -247,10 +228,7 @@ def _letters(layer: Layer) -> str:
 
 def has_history(layer: Layer) -> bool:
     """Whether a layer carries mlExpansionHistory in a SignerInfo. `gate` has verified it by then."""
-    return layer.signed is not None and any(
-        s.signed_attributes is not None and s.signed_attributes.get(oids.ID_AA_ML_EXPAND_HISTORY)
-        for s in layer.signed.signers
-    )
+    return layers.carries(layer, oids.ID_AA_ML_EXPAND_HISTORY)
 
 
 def search_outer(spine: Sequence[Layer]) -> tuple[Branch, int]:
@@ -364,10 +342,7 @@ _KEPT: Final = frozenset(
 
 def has_label(layer: Layer) -> bool:
     """Whether a layer bears a security label in a SignerInfo. `gate` has verified it by then."""
-    return layer.signed is not None and any(
-        s.signed_attributes is not None and s.signed_attributes.get(oids.ID_AA_SECURITY_LABEL)
-        for s in layer.signed.signers
-    )
+    return layers.carries(layer, oids.ID_AA_SECURITY_LABEL)
 
 
 def carries_label(plan: Plan) -> bool:
