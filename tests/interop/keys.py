@@ -57,13 +57,15 @@ def files(folder: Path) -> Path:
     """certs/NAME.pem, keys/NAME.key, trust/0.pem and, where there is such a thing, p12/NAME.p12."""
     judges.write_keys(folder, identities(), [authority().certificate])
     (folder / "p12").mkdir()
-    for name, identity in identities().items():
+    for name in identities():
         if name != "x25519" and name != "ed25519":
-            (folder / "p12" / f"{name}.p12").write_bytes(_pkcs12(name, identity))
+            (folder / "p12" / f"{name}.p12").write_bytes(as_pkcs12(name))
     return folder
 
 
-def _pkcs12(name: str, identity: Identity) -> bytes:
+def as_pkcs12(name: str) -> bytes:
+    """The key with its certificate as NSS and gpgsm read it; with a new salt each time."""
+    identity = identities()[name]
     how = (
         PrivateFormat.PKCS12.encryption_builder()
         .kdf_rounds(1000)

@@ -228,9 +228,21 @@ class Gpgsm:
         self._gpgsm("--import", self.files.anchor)
         for name in keys.KINDS:
             if name in self.holds:
-                self._gpgsm("--import", str(self.files.folder / "p12" / f"{name}.p12"))
+                self._import_key(name)
             else:  # an EC key in a PKCS #12 makes gpgsm 2.2 crash: interop-notes 3
                 self._gpgsm("--import", self.files.certificate(name))
+
+    def _import_key(self, name: str) -> None:
+        """gpgsm 2.2 cannot decrypt one in some hundred PKCS #12 files: it gets the key again under another salt."""
+        for _ in range(4):
+            try:
+                self._gpgsm("--import", str(self.files.new(keys.as_pkcs12(name))))
+            except RefusedError as error:
+                if "error parsing or decrypting the PKCS#12 file" not in str(error):
+                    raise
+            else:
+                return
+        raise RefusedError(f"gpgsm takes no PKCS #12 file with the key {name}")
 
     def close(self) -> None:
         try:
