@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 import pki
 from domsec import der, oids
-from domsec.cms import attributes, compressed_data, enveloped_data, signed_data
+from domsec.cms import attributes, compressed_data, content_info, enveloped_data, signed_data
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential, credential_from_private_key
@@ -96,6 +96,25 @@ def signed(
     )
     octets = signed_data.sign(entity, content_type, signings, detached=detached)
     return smime.clear_signed(entity, octets, "sha-256") if detached else smime.pkcs7_mime(octets, "signed-data")
+
+
+def with_signers(entity: bytes, change: Callable[[list[bytes]], Iterable[bytes]]) -> bytes:
+    """An opaque signature with other SignerInfos, in the order given: what anybody can do to a message on its way."""
+    found = smime.recognise(entity)
+    assert isinstance(found, smime.Pkcs7)
+    reader = der.Reader(content_info.parse(found.der).content)
+    reader.enter(der.SEQUENCE)
+    parts = []
+    while not reader.at_end():
+        parts.append(bytes(reader.skip()))
+    *head, signers = parts
+    reader = der.Reader(signers)
+    reader.enter(der.SET)
+    infos = []
+    while not reader.at_end():
+        infos.append(bytes(reader.skip()))
+    value = der.sequence(*head, der.tlv(der.SET, *change(infos)))
+    return smime.pkcs7_mime(content_info.wrap(oids.ID_SIGNED_DATA, value), "signed-data")
 
 
 def encrypted(entity: bytes, *identities: pki.Identity, cipher: str = "aes256-gcm") -> bytes:

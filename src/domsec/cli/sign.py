@@ -116,8 +116,9 @@ def sign_domain(
 ) -> int:
     """Sign FILE for its domain (RFC 3183 3.2 and section 5), then encrypt if asked.
 
-    With several --credential of the domain's authority, say one with RSA and one with ML-DSA, each signs. RFC 4853 has
-    a verifier rely on the one it knows; some, as OpenSSL, want to know all.
+    With several --credential of the domain's authority, say one with RSA and one with ML-DSA, each signs and names
+    the others, so that none is removed unseen (RFC 5752). RFC 4853 has a verifier rely on the one it knows; some, as
+    OpenSSL, want to know all.
 
     Nothing is signed unless the originator is authentic, by a signature or by --evidence, and every signature in the
     message is valid.

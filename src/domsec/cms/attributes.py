@@ -231,13 +231,18 @@ def signing_time(when: datetime) -> Attribute:
 
 
 def signing_certificate_v2(certificate: Certificate) -> Attribute:
-    """RFC 5035 3: SHA-256, which is the default and therefore not written, with issuer and serial number."""
+    """RFC 5035 3, naming the signer's certificate alone."""
+    identifier = certificate_identifier(certificate)
+    return attribute(oids.ID_AA_SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(identifier)))
+
+
+def certificate_identifier(certificate: Certificate) -> bytes:
+    """ESSCertIDv2 (RFC 5035 4): SHA-256, which is the default and so not written, with issuer and serial number."""
     names = der.sequence(der.tlv(_DIRECTORY_NAME, certificate.issuer))
-    identifier = der.sequence(
+    return der.sequence(
         der.octet_string(hashlib.sha256(certificate.der).digest()),
         der.sequence(names, der.integer(certificate.serial)),
     )
-    return attribute(oids.ID_AA_SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(identifier)))
 
 
 def smime_capabilities(capabilities: Sequence[AlgorithmIdentifier]) -> Attribute:
@@ -347,7 +352,7 @@ def read_signing_certificate(found: Attribute) -> tuple[CertificateHash, ...]:
     reader.enter(der.SEQUENCE)
     hashes = []
     while not reader.at_end():
-        hashes.append(_read_certificate_hash(reader, v2=found.oid == oids.ID_AA_SIGNING_CERTIFICATE_V2))
+        hashes.append(read_certificate_hash(reader, v2=found.oid == oids.ID_AA_SIGNING_CERTIFICATE_V2))
     reader.leave()
     if not reader.at_end():
         reader.skip()  # policies: nothing here depends on them
@@ -356,7 +361,8 @@ def read_signing_certificate(found: Attribute) -> tuple[CertificateHash, ...]:
     return tuple(hashes)
 
 
-def _read_certificate_hash(reader: der.Reader, *, v2: bool) -> CertificateHash:
+def read_certificate_hash(reader: der.Reader, *, v2: bool) -> CertificateHash:
+    """The ESSCertIDv2, or without `v2` the ESSCertID, that comes next. Raises MalformedMessage."""
     reader.enter(der.SEQUENCE)
     digest = oids.SHA256 if v2 else oids.SHA1
     if v2 and reader.peek() == der.SEQUENCE:

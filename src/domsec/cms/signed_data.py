@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from domsec import der, oids
 from domsec.cms import attributes as attrs
+from domsec.cms import multiple_signatures
 from domsec.cms.algorithms import (
     AlgorithmIdentifier,
     Digest,
@@ -400,13 +401,15 @@ _MADE_HERE: Final = (
     oids.ID_SIGNING_TIME,
     oids.ID_AA_SIGNING_CERTIFICATE_V2,
     oids.ID_AA_CMS_ALGORITHM_PROTECT,
+    oids.ID_AA_MULTIPLE_SIGNATURES,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Signing:
     """How one signer signs. `attributes` are signed beside those made here: content type, message digest, signing time
-    (if given), signing certificate, algorithm protection.
+    (if given), signing certificate, algorithm protection, and where the same name signs more than once
+    multiple-signatures.
 
     No algorithm: the usual one for the key. `key_identifier` names the certificate by that, not by issuer and serial.
     Raises ValueError if `attributes` hold one that is made here.
@@ -461,10 +464,13 @@ def sign_around(
     Raises as `sign`.
     """
     prepared = [_prepare(*_constant(one, content_type)) for one in signers]
-    infos = [
-        _signer_info(one, constant, digests, one.signing_time or signing_time)
+    items = [
+        _signed_attributes(constant, digests, one.signing_time or signing_time)
         for one, constant in zip(signers, prepared, strict=True)
     ]
+    if len(signers) > 1:
+        _link(signers, prepared, items)
+    infos = [_signer_info(one, constant, own) for one, constant, own in zip(signers, prepared, items, strict=True)]
     enclosed = [c for one in signers for c in (one.credential.certificate, *one.credential.chain)]
     return _around(
         size,
@@ -590,12 +596,35 @@ def _prepare(
     )
 
 
-def _signer_info(one: Signing, constant: _Prepared, digests: ContentDigests, when: datetime | None) -> bytes:
+def _signed_attributes(constant: _Prepared, digests: ContentDigests, when: datetime | None) -> list[bytes]:
     items = [*constant.attributes, attrs.message_digest(digests.of(constant.digest)).raw]
     if when is not None:
         items.append(attrs.signing_time(when.replace(microsecond=0)).raw)
-    items.sort()
-    signed = _as_set(b"".join(items))
+    return items
+
+
+def _link(signers: Sequence[Signing], prepared: Sequence[_Prepared], items: Sequence[list[bytes]]) -> None:
+    """Add multiple-signatures to the attributes of each who signs more than once (RFC 5752 4.4.1)."""
+    groups: dict[tuple[bytes, bytes], list[int]] = {}
+    for i, one in enumerate(signers):
+        own = one.credential.certificate
+        groups.setdefault((own.subject, own.issuer), []).append(i)
+    for group in (group for group in groups.values() if len(group) > 1):
+        siblings = [
+            multiple_signatures.Sibling(
+                prepared[i].digest,
+                prepared[i].algorithm.identifier,
+                signers[i].credential.certificate,
+                tuple(items[i]),
+            )
+            for i in group
+        ]
+        for i, made in zip(group, multiple_signatures.link(siblings), strict=True):
+            items[i].append(made.raw)
+
+
+def _signer_info(one: Signing, constant: _Prepared, items: list[bytes]) -> bytes:
+    signed = _as_set(b"".join(sorted(items)))
     signature = one.credential.sign(signed, constant.algorithm)
     return der.sequence(
         constant.before,

@@ -58,4 +58,5 @@ PLACES: Final[Mapping[str, Place]] = {
     oids.ID_SIGNING_TIME: Place("either", "must"),
     oids.SMIME_CAPABILITIES: Place("either", "must"),
     oids.ID_AA_ENCRYP_KEY_PREF: Place("either", "must"),
+    oids.ID_AA_MULTIPLE_SIGNATURES: Place("either", "must"),  # RFC 5752 3
 }

@@ -41,7 +41,7 @@ def _parts(verdict: Verdict) -> Iterator[tuple[LayerVerdict, str]]:
 
 def _result(verdict: Verdict, layer: LayerVerdict, part: str) -> SmimeResult:
     outcome, reason = _outcome(layer, verdict)
-    signer = layer.signers[0] if layer.signers else None
+    signer = next((s for s in layer.signers if s.state == layer.state), None)
     domain = "domain" in layer.roles and outcome == "pass"
     return SmimeResult(
         outcome,

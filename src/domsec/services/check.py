@@ -20,7 +20,7 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.errors import MalformedMessage, SignatureInvalid, Unsupported
 from domsec.mime.addresses import Mailbox, parse_originators
-from domsec.services import describe, ess_attributes, names, signature_type
+from domsec.services import describe, ess_attributes, names, siblings, signature_type
 from domsec.services.conclude import conclude
 from domsec.services.context import Context
 from domsec.services.finding import Finding, Signer, inner_from, mailboxes_of, originator_layer
@@ -43,7 +43,6 @@ from domsec.trust.addresses import addresses
 from domsec.trust.names import common_names, name_text
 from domsec.trust.usage import signing_problems
 
-_WORST_FIRST: Final[tuple[State, ...]] = ("invalid", "weak", "untrusted", "no_certificate", "unsupported")
 _FUTURE: Final = timedelta(days=1)  # clocks differ, but not by more (decisions A-49)
 
 
@@ -84,8 +83,9 @@ def _first_look(layer: Layer, context: Context, peer: Peer | None) -> Finding:
         return Finding(layer, state="invalid", flags=tuple(flags))
     digests = ContentDigests(layer.content)
     signers = tuple(_signer(info, layer, digests, context, peer) for info in layer.signed.signers)
-    for signer in signers:
-        flags += [flag(code, text, layer.id) for code, text in (*signer.reading.flags, *signer.flags)]
+    finding = Finding(layer, signers)
+    flags += [flag(code, text, layer.id) for signer in signers for code, text in signer.reading.flags]
+    flags += siblings.flags(finding)
     stated = {info.digest_algorithm.oid for info in layer.signed.signers}
     if not stated <= {algorithm.oid for algorithm in layer.signed.digest_algorithms}:
         flags.append(flag("cms.digest_algorithms", "", layer.id))
@@ -94,22 +94,7 @@ def _first_look(layer: Layer, context: Context, peer: Peer | None) -> Finding:
     if len({(r.state, frozenset(r.oids)) for r in readings}) > 1:
         flags.append(flag("sigtype.inconsistent", "", layer.id))
         types = None
-    state, siblings = _layer_state(signers)
-    if siblings:
-        flags.append(flag("alg.unsupported_sibling", "", layer.id))
-    return Finding(layer, signers, state, types, flags=tuple(dict.fromkeys(flags)))
-
-
-def _layer_state(signers: Sequence[Signer]) -> tuple[State, bool]:
-    """Valid if every signer has a valid SignerInfo, else the worst that is left (RFC 4853, decisions A-52)."""
-    groups: dict[object, list[State]] = {}
-    for signer in signers:
-        certificate = signer.certificate
-        who = (certificate.subject, certificate.issuer) if certificate else signer.info.sid
-        groups.setdefault(who, []).append(signer.verdict.state)
-    left: list[State] = [min(states, key=_WORST_FIRST.index) for states in groups.values() if "valid" not in states]
-    siblings = any("valid" in states and "unsupported" in states for states in groups.values())
-    return (min(left, key=_WORST_FIRST.index) if left else "valid"), siblings
+    return replace(finding, state=siblings.state(finding), types=types, flags=tuple(dict.fromkeys(flags)))
 
 
 def _signer(info: SignerInfo, layer: Layer, digests: ContentDigests, context: Context, peer: Peer | None) -> Signer:
@@ -291,7 +276,7 @@ def _roles(
             flags += [flag(code, text, layer.id) for code, text in mapping.findings]
     if types and not roles:
         roles.append("none")
-    address = _address(finding.signers, originators) if "originator" in roles else None
+    address = _address(finding.relied_on, originators) if "originator" in roles else None
     return replace(
         finding,
         roles=tuple(

@@ -215,7 +215,7 @@ def _subjects(findings: Iterable[Finding], role: str) -> tuple[str, ...]:
         s.verdict.subject
         for f in findings
         if role in f.roles and f.state == "valid"
-        for s in f.signers
+        for s in f.relied_on
         if s.verdict.subject is not None
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from domsec import der, oids
-from domsec.cms import attributes
+from domsec.cms import attributes, multiple_signatures
 from domsec.cms.algorithms import DIGESTS
 from domsec.cms.attributes import Attribute, Attributes
 from domsec.cms.certificates import Certificate, read_issuer_and_serial
@@ -327,6 +327,11 @@ def _protection(value: bytes) -> str:
     return f"{oids.name(digest.oid)} with {oids.name(signature.oid) if signature else 'a MAC'}"
 
 
+def _siblings(value: bytes) -> str:
+    found = multiple_signatures.read(value)
+    return f"{oids.name(found.signature.oid)} with {oids.name(found.digest.oid)}"
+
+
 def _key_preference(value: bytes) -> str:
     reader = der.Reader(value)
     if reader.peek() == der.context(0):
@@ -437,6 +442,7 @@ _VALUES: Final[Mapping[str, Callable[[bytes], str]]] = {
     oids.SMIME_CAPABILITIES: _capabilities,
     oids.ID_AA_CMS_ALGORITHM_PROTECT: _protection,
     oids.ID_AA_ENCRYP_KEY_PREF: _key_preference,
+    oids.ID_AA_MULTIPLE_SIGNATURES: _siblings,
     oids.ID_AA_SECURITY_LABEL: _label,
     oids.ID_AA_EQUIVALENT_LABELS: _equivalent_labels,
     oids.ID_AA_ML_EXPAND_HISTORY: _history,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from domsec import oids
@@ -26,6 +26,11 @@ class Signer:
     verdict: SignerVerdict
     flags: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def name(self) -> object:
+        """What tells one signer from another: the certified name, not the identifier (RFC 4853 3, decisions A-52)."""
+        return (self.certificate.subject, self.certificate.issuer) if self.certificate else self.info.sid
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -43,8 +48,25 @@ class Finding:
     flags: tuple[Flag, ...] = ()
 
     @property
+    def by_name(self) -> tuple[tuple[Signer, ...], ...]:
+        """The signatures of each signer."""
+        found: dict[object, list[Signer]] = {}
+        for signer in self.signers:
+            found.setdefault(signer.name, []).append(signer)
+        return tuple(map(tuple, found.values()))
+
+    @property
+    def relied_on(self) -> tuple[Signer, ...]:
+        """Of each signer the signatures that a conclusion may rest on: the valid ones, else the best that is left.
+
+        A certificate that is no good may bear the name of one that is, and any address (threats T-07).
+        """
+        return tuple(signer for group in self.by_name for signer in _best(group))
+
+    @property
     def crypto_valid(self) -> bool:
-        return bool(self.signers) and all(s.verdict.crypto == "valid" for s in self.signers)
+        """Whether of each signer there is a signature whose mathematics hold."""
+        return bool(self.signers) and all(any(s.verdict.crypto == "valid" for s in group) for group in self.by_name)
 
     @property
     def violated(self) -> bool:
@@ -57,8 +79,14 @@ class Finding:
 
     @property
     def certificate(self) -> Certificate | None:
-        """Of the first signer whose certificate is at hand."""
-        return next(iter(self.certificates), None)
+        """Of the first signature that is relied on and whose certificate is at hand."""
+        return next((s.certificate for s in self.relied_on if s.certificate is not None), None)
+
+
+def _best(group: Sequence[Signer]) -> Sequence[Signer]:
+    """Of one signer's signatures those that are valid, else those whose mathematics hold, else all."""
+    valid = [s for s in group if s.verdict.state == "valid"]
+    return valid or [s for s in group if s.verdict.crypto == "valid"] or group
 
 
 def originator_layer(findings: Iterable[Finding]) -> Finding | None:

@@ -175,7 +175,7 @@ def _originators(examination: Examination, evidence: tuple[Evidence, ...]) -> tu
     """Every From mailbox is authentic, by the innermost originator signature or by evidence from the session."""
     mailboxes = examination.message.originators.mailboxes
     signed = next((f for f in reversed(examination.findings) if "originator" in f.roles), None)
-    addresses = mailboxes_of(a for s in signed.signers for a in s.verdict.addresses) if signed else []
+    addresses = mailboxes_of(a for s in signed.relied_on for a in s.verdict.addresses) if signed else []
     used: list[str] = []
     reasons: list[Reason] = []
     for mailbox in mailboxes:

@@ -109,6 +109,8 @@ CODES: Final[Mapping[str, Code]] = {
         ("enc.unauthenticated", "RFC 8551 2.7", "the cipher does not authenticate", "AES-GCM or a signature"),
         ("sender.mismatch", "decisions A-21", "Sender lies outside the domain", "Sender in the domain"),
         ("inner.invalid", "RFC 3183 3.2", "the originator's signature does not hold", "a valid one"),
+        ("alg.invalid_sibling", "RFC 4853", "another signature of the signer does not hold", "all of them valid"),
+        ("multisig.added", "RFC 5752 4.6", "the signer has more signatures than this one names", "all of them named"),
         ("attrs.order", "RFC 5652 5.4", "signed attributes signed in the order sent, not in DER", "DER order"),
         ("ess.placement", "RFC 2634 1.3.4", "an attribute stands where it may not, and is not used", "its place"),
         ("ess.cardinality", "RFC 2634 1.3.4", "an attribute stands too often, and is not used", "once"),
