@@ -6,8 +6,9 @@
 
 Letters of `build`: `S` a signature by alice@acme.example, `S[bob]` by somebody else of acme, `S[domain]` and so on by
 the authority with the type attribute, `S+mlh` one with an mlExpansionHistory, `S0` the empty signature, `E` encryption
-to acme's authority, `E[acme+beta]` to both authorities, `E[bob]` to bob@beta.example, `X` to nobody here, `C`
-compression, `M` message/rfc822 with the header of the message. A `~` after `S` makes it multipart/signed.
+to acme's authority, `E[acme+beta]` to both authorities, `E[bob]` to bob@beta.example, `E[staff]` to the mail list
+staff@acme.example, `X` to nobody here, `C` compression, `M` message/rfc822 with the header of the message. A `~` after
+`S` makes it multipart/signed. `S[staff]` is by that list.
 """
 
 from __future__ import annotations
@@ -117,6 +118,31 @@ def with_signers(entity: bytes, change: Callable[[list[bytes]], Iterable[bytes]]
     return smime.pkcs7_mime(content_info.wrap(oids.ID_SIGNED_DATA, value), "signed-data")
 
 
+def two_signed(entity: bytes, *signers: tuple[pki.Identity, Sequence[Attribute]]) -> bytes:
+    """An entity inside one layer that each of these signs, with attributes of its own."""
+    signings = [Signing(credential(who), attributes=tuple(extra), signing_time=NOW) for who, extra in signers]
+    return smime.pkcs7_mime(signed_data.sign(entity, oids.ID_DATA, signings), "signed-data")
+
+
+def with_forged_signer(
+    entity: bytes, who: pki.Identity, stated: Sequence[Attribute], forged: Sequence[Attribute]
+) -> bytes:
+    """An entity signed by somebody who states some attributes, and beside that what anybody can put there: a SignerInfo
+    that names the same certificate, with a signature of an algorithm nobody knows, and states others."""
+    known = der.oid(oids.ECDSA_WITH_SHA256)
+    taken: list[bytes] = []
+
+    def take(infos: list[bytes]) -> list[bytes]:
+        taken.extend(infos)
+        return infos
+
+    with_signers(signed(entity, who, extra=forged), take)
+    before, algorithm, signature = taken[0].rpartition(der.sequence(known))
+    assert algorithm
+    unknown = before + algorithm.replace(known, known[:-1] + b"\x7f") + signature
+    return with_signers(signed(entity, who, extra=stated), lambda infos: [unknown, *infos])
+
+
 def encrypted(entity: bytes, *identities: pki.Identity, cipher: str = "aes256-gcm") -> bytes:
     octets = enveloped_data.encrypt(entity, [i.certificate for i in identities], cipher=cipher)  # type: ignore[arg-type]
     return smime.pkcs7_mime(octets, "authEnveloped-data" if cipher.endswith("gcm") else "enveloped-data")
@@ -195,7 +221,16 @@ def _person(name: str) -> pki.Identity:
         return (acme() if name == "acme" else beta()).confidentiality
     if name == "evil":
         return stranger_user()
-    return acme().users[name]
+    return mail_list(name) if name in LISTS else acme().users[name]
+
+
+LISTS = ("staff", "board", "friends")
+
+
+@functools.cache
+def mail_list(name: str) -> pki.Identity:
+    """A mail list of acme.example."""
+    return pki.identity("user", f"{name}@acme.example", acme().ca, name=f"List {name}", serial=200 + LISTS.index(name))
 
 
 @functools.cache

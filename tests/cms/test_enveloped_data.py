@@ -25,6 +25,7 @@ from domsec.cms.enveloped_data import (
     encrypt,
     envelope_version,
     parse_enveloped,
+    readdress,
     recipient_matches,
 )
 from domsec.cms.recipients import build_recipient
@@ -823,3 +824,81 @@ def test_we_open_what_openssl_made(
     opened = decrypt(parse(message), [credential("rsa3072"), credential(kind)])
     assert opened.plaintext == CONTENT
     assert opened.authenticated is cipher.endswith("gcm")
+
+
+# --- other recipients for the same content ---------------------------------------------------------------------------
+
+
+def _tail(value: memoryview) -> bytes:
+    """What stands behind RecipientInfos."""
+    reader = der.Reader(value)
+    reader.enter(der.SEQUENCE)
+    while reader.peek() != der.SET:
+        reader.skip()
+    reader.skip()
+    return bytes(value[reader.offset :])
+
+
+@pytest.mark.requirement("R2634-4.2.3.1-01")
+@pytest.mark.parametrize("cipher", [*GCM, *CBC])
+def test_a_message_gets_other_recipients_and_its_content_stays_octet_for_octet(cipher: str) -> None:
+    extra = {"auth_attributes": [signing_time(datetime(2026, 11, 23, tzinfo=UTC))]} if cipher in GCM else {}
+    sent = encrypt(
+        CONTENT, [certificate("p256")], cipher=cipher, originator_certificates=[certificate("p384")], **extra
+    )
+    kind, value = value_of(sent)
+
+    members = [certificate(each) for each in ("rsa2048", "p256b", "x25519")]
+    made = readdress(kind, value, [credential("p256")], members, originator_certificates=[certificate("p256")])
+
+    kind_made, value_made = value_of(made)
+    assert kind_made == kind
+    assert _tail(value_made) == _tail(value)
+    found = parse(made)
+    assert found.originator_certificates == (certificate("p256"),)
+    assert len(found.recipients) == 3
+    for member in ("rsa2048", "p256b", "x25519"):
+        assert decrypt(found, [credential(member)]).plaintext == CONTENT
+    assert not addressed_to(found, [credential("p256")])
+
+
+def test_what_others_wrote_in_ber_is_kept_as_it_is(tmp_path: Path) -> None:
+    """OpenSSL streams: indefinite lengths, and the content in pieces."""
+    for name, text in (
+        ("in", CONTENT * 4000),
+        ("cert", certificate("p256").x509.public_bytes(serialization.Encoding.PEM)),
+    ):
+        (tmp_path / name).write_bytes(text)
+    options = ["-encrypt", "-binary", "-stream", "-outform", "DER", "-aes-256-cbc", "-in", "in", "-out", "out", "cert"]
+    subprocess.run(["openssl", "cms", *options], cwd=tmp_path, check=True, capture_output=True)
+    kind, value = value_of((tmp_path / "out").read_bytes())
+    assert value[1] == 0x80
+    made = readdress(kind, value, [credential("p256")], [certificate("p384")])
+    assert _tail(value_of(made)[1]) + bytes(2) == _tail(value)
+    assert decrypt(parse(made), [credential("p384")]).plaintext == CONTENT * 4000
+
+
+def test_unprotected_attributes_stay_and_count_in_the_version() -> None:
+    whole = value_of(encrypt(CONTENT, [certificate("rsa2048")], cipher="aes256-cbc"))[1]
+    attribute = der.tlv(der.context(1), content_type(oids.ID_DATA).raw)
+    reader = der.Reader(whole)
+    reader.enter(der.SEQUENCE)
+    reader.integer()
+    value = memoryview(der.sequence(der.integer(2), reader.skip(), reader.skip(), attribute))
+    made = readdress(oids.ID_ENVELOPED_DATA, value, [credential("rsa2048")], [certificate("rsa3072")])
+    assert parse(made).version == 2
+    assert _tail(value_of(made)[1]) == _tail(value)
+
+
+@pytest.mark.parametrize("cipher", ["aes256-gcm", "aes256-cbc"])
+def test_a_key_that_does_not_open_is_given_to_nobody(cipher: str) -> None:
+    kind, value = value_of(encrypt(CONTENT, [certificate("rsa2048")], cipher=cipher))
+    with pytest.raises(DecryptionFailed):
+        readdress(kind, value, [credential("p256")], [certificate("p384")])
+    if cipher == "aes256-gcm":
+        changed = bytearray(value)
+        changed[-1] ^= 1
+        with pytest.raises(DecryptionFailed):
+            readdress(kind, memoryview(bytes(changed)), [credential("rsa2048")], [certificate("p384")])
+    with pytest.raises(ValueError, match="nobody"):
+        readdress(kind, value, [credential("rsa2048")], [])

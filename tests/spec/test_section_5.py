@@ -174,6 +174,38 @@ def test_signers_with_different_histories_are_not_resigned() -> None:
         sign.plan(tuple(layers.spine(double)), encrypt=False)
 
 
+@pytest.mark.requirement("R3183-5-03", "R2634-4.1-02")
+def test_attributes_are_those_of_signers_whose_signature_holds() -> None:
+    """Beside a valid signature anybody can put a SignerInfo that names the same signer and is not supported."""
+    bob, forged_history, hint = acme().users["bob"], world.history(2), attributes.attribute("1.2.3.4", der.utf8("kept"))
+    entity = world.with_forged_signer(world.entity("E(S(OC))"), bob, [hint, world.history(1)], [forged_history])
+    found = world.look(world.message(entity)).findings[0]
+    assert (found.state, [s.verdict.state for s in found.signers].count("unsupported")) == ("valid", 1)
+    outer = world.look(only(world.send(world.message(entity)))).message.root
+    assert outer.signed is not None
+    stated = outer.signed.signers[0].signed_attributes
+    assert stated is not None
+    assert [a.raw for a in stated.get(oids.ID_AA_ML_EXPAND_HISTORY)] == [world.history(1).raw]
+    assert stated.get(hint.oid)
+
+
+@pytest.mark.requirement("R3183-5-03", "R2634-4.1-02")
+def test_signers_without_a_history_are_passed_over() -> None:
+    entity = world.two_signed(
+        world.entity("E(S(OC))"), (acme().users["bob"], []), (acme().users["alice"], [world.history(2)])
+    )
+    outer = world.look(only(world.send(world.message(entity)))).message.root
+    assert sign.has_history(outer)
+
+
+@pytest.mark.requirement("R3183-3.2-04")
+def test_a_history_below_a_domain_signature_that_is_trusted_has_to_hold_all_the_same() -> None:
+    trusting = {"outbound": {"trust_domain_signature": ("acme.example",)}}
+    assert world.send(build("S[domain](S[evil](OC))"), at=world.acme_site(**trusting)).outgoing
+    held = world.send(build("S[domain](S[evil]+mlh(S(OC)))"), at=world.acme_site(**trusting)).held
+    assert "gate.invalid_signature" in held[0].reasons
+
+
 @pytest.mark.requirement("R3183-5-06", "R3183-5-11")
 @pytest.mark.parametrize("notation", ["X(S(OC))", "S+mlh(X(S(OC)))", "S(X(S(OC)))"])
 def test_what_is_closed_to_us_is_not_signed(notation: str) -> None:

@@ -25,8 +25,9 @@ from domsec.policy import wishes
 from domsec.policy.wishes import Wish
 from domsec.services import encrypt as encryption
 from domsec.services import sign as signatures
-from domsec.services.check import examine
+from domsec.services.check import Examination, examine
 from domsec.services.describe import addresses_of
+from domsec.services.finding import believed
 from domsec.services.layers import Message, mime_entity, peel
 from domsec.services.peer import Target
 from domsec.services.sign import Evidence, Plan, Signer
@@ -134,7 +135,7 @@ def sign_domain(
     for authority in authorities:
         signatures.gate(examination, authority.certificate, known, context, trust_domain_signature=trusted)
     leaving = _leaving(world, [parse_address(address) for address in rcpt], target)
-    plan = _plan(message, leaving)
+    plan = _plan(examination, leaving)
     made = _made(plan, message, authorities, world, leaving)
     console.write(fields.replace_entity(message.header, made, context.limits), output)
     console.note(f"{examination.verdict.structure} is now {plan.notation}")
@@ -178,8 +179,8 @@ def _wish(world: World, domain: str) -> Wish:
     return wishes.wish(world.configuration, world.site.peers.of(domain) if domain else None, domsec=known)
 
 
-def _plan(message: Message, leaving: _Leaving) -> Plan:
-    plan = signatures.plan(message.spine(), encrypt=leaving.target != "no")
+def _plan(examination: Examination, leaving: _Leaving) -> Plan:
+    plan = signatures.plan(believed(examination.findings), encrypt=leaving.target != "no")
     if plan.encrypt and not leaving.recipients:
         raise click.UsageError("an encryption lies inside, so the result has to be encrypted too: expected --rcpt")
     return plan

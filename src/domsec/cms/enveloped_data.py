@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final, Literal
 
 from domsec import der, oids
-from domsec.cms import auth_enveloped_data
+from domsec.cms import auth_enveloped_data, content_info
 from domsec.cms.algorithms import AlgorithmIdentifier, read_algorithm
 from domsec.cms.attributes import Attribute, Attributes, parse_attributes
 from domsec.cms.certificates import Certificate
@@ -32,7 +32,16 @@ from domsec.der import Octets, Reader, context
 from domsec.errors import DecryptionFailed, LimitExceeded, MalformedMessage
 from domsec.limits import DEFAULT, Limits
 
-__all__ = ["Enveloped", "Opened", "addressed_to", "decrypt", "encrypt", "parse_enveloped", "recipient_matches"]
+__all__ = [
+    "Enveloped",
+    "Opened",
+    "addressed_to",
+    "decrypt",
+    "encrypt",
+    "parse_enveloped",
+    "readdress",
+    "recipient_matches",
+]
 
 EnvelopedKind = Literal["enveloped", "auth_enveloped"]
 _KINDS: Final[dict[str, EnvelopedKind]] = {
@@ -179,6 +188,13 @@ def decrypt(
 
     What comes out of CBC is not checked by anybody: `Opened.authenticated` says so.
     """
+    return _open(enveloped, credentials, limits, refused)[0]
+
+
+def _open(
+    enveloped: Enveloped, credentials: Sequence[Credential], limits: Limits, refused: Collection[str] = ()
+) -> tuple[Opened, bytes]:
+    """What `decrypt` gives, and the content encryption key."""
     row = CIPHERS.get(enveloped.algorithm.oid)
     readable = _readable(enveloped)
     if row is not None and readable is not None:
@@ -188,9 +204,10 @@ def decrypt(
             key = recipient.recover(position, credential, row.key_length, enveloped.originator_certificates)
             plaintext = row.mode.open(key, parameters, ciphertext, associated, enveloped.mac)
             if plaintext is not None:
-                return Opened(
+                opened = Opened(
                     plaintext, enveloped.content_type, row.name, row.authenticated, credential, recipient.management
                 )
+                return opened, key
     raise DecryptionFailed
 
 
@@ -243,10 +260,7 @@ def encrypt(
         build_recipient(key, recipient, padding=key_transport, by_key_identifier=by_key_identifier)
         for recipient in dict.fromkeys(recipients)
     ]
-    originator = b""
-    if originator_certificates:
-        certificates = sorted({certificate.der for certificate in originator_certificates})
-        originator = der.explicit(0, der.explicit(0, *certificates))
+    originator = _originator_info(originator_certificates)
     if not row.authenticated:
         kind, associated, attributes, tail_length = oids.ID_ENVELOPED_DATA, b"", b"", 0
         version = envelope_version(infos, originator_information=bool(originator))
@@ -268,6 +282,60 @@ def encrypt(
         tail=lambda mac: attributes + der.octet_string(mac) if row.authenticated else b"",
         tail_length=tail_length,
     )
+
+
+def _originator_info(certificates: Sequence[Certificate]) -> bytes:
+    """The originatorInfo field with these, nothing for none."""
+    if not certificates:
+        return b""
+    return der.explicit(0, der.explicit(0, *sorted({certificate.der for certificate in certificates})))
+
+
+def readdress(
+    content_type: str,
+    value: Octets,
+    credentials: Sequence[Credential],
+    recipients: Sequence[Certificate],
+    *,
+    key_transport: KeyTransportPadding = "oaep",
+    originator_certificates: Sequence[Certificate] = (),
+    limits: Limits = DEFAULT,
+) -> bytes:
+    """A ContentInfo with the same encrypted content for other recipients (RFC 2634 4.2.3.1, expansion by a mail list).
+
+    `content_type` and `value` as for `parse_enveloped`. RecipientInfos and originatorInfo are new; what follows them,
+    encryptedContentInfo with its parameters, authAttrs, mac and unprotected attributes, stays octet for octet. The
+    content is opened before its key is given to anybody.
+
+    Raises as `parse_enveloped`, `decrypt` and `encrypt`, and checks of the certificates as little.
+    """
+    if not recipients:
+        raise ValueError("a message nobody can open")
+    enveloped = parse_enveloped(content_type, value, limits)
+    _, key = _open(enveloped, credentials, limits)
+    infos = [build_recipient(key, recipient, padding=key_transport) for recipient in dict.fromkeys(recipients)]
+    originator = _originator_info(originator_certificates)
+    version = auth_enveloped_data.VERSION
+    if enveloped.kind == "enveloped":
+        version = envelope_version(
+            infos,
+            originator_information=bool(originator),
+            unprotected_attributes=enveloped.unprotected is not None,
+        )
+    kept = _behind_recipients(value, limits)
+    return content_info.wrap(content_type, der.sequence(der.integer(version), originator, der.set_of(infos), *kept))
+
+
+def _behind_recipients(value: Octets, limits: Limits) -> Iterator[memoryview]:
+    """The fields of an EnvelopedData or AuthEnvelopedData that follow RecipientInfos, as they stand."""
+    reader = Reader(value, limits)
+    reader.enter(der.SEQUENCE)
+    reader.integer()
+    if reader.peek() == context(0):
+        reader.skip()
+    reader.skip()
+    while not reader.at_end():
+        yield reader.skip()
 
 
 def envelope_version(

@@ -33,6 +33,7 @@ from domsec.services import encrypt, sign
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
+from domsec.services.finding import believed
 from domsec.services.layers import mime_entity, peel, spine
 from domsec.services.sign import Grant, Plan
 from domsec.site import Site
@@ -255,7 +256,7 @@ class _Case:
     def plan(self, *, encrypted: bool) -> Plan:
         """Section 5 for this message. Raises SigningRefused."""
         copy = self.site.configuration.outbound.unknown_attributes == "copy"
-        return sign.plan(self.examination.message.spine(), encrypt=encrypted, copy_unknown=copy)
+        return sign.plan(believed(self.examination.findings), encrypt=encrypted, copy_unknown=copy)
 
     @functools.cached_property
     def lower(self) -> bool:

@@ -4,6 +4,7 @@
     found_in       flags of one layer: place and number of attributes, labels and histories that differ
     labels         the labels of the message, from valid layers only (decisions A-50)
     history        the expansion history of the message, from its outermost valid layer that has one
+    stated_labels, expansions    the values themselves, of valid layers, for those who act on them
 
 A label is reported, never obeyed: what a policy makes of it is decided above.
 """
@@ -11,11 +12,12 @@ A label is reported, never obeyed: what a policy makes of it is decided above.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from domsec import oids
 from domsec.cms.attributes import Attributes
-from domsec.cms.certificates import IssuerAndSerialNumber
+from domsec.cms.certificates import Certificate, IssuerAndSerialNumber
 from domsec.cms.signed_data import SignerInfo
 from domsec.errors import LimitExceeded, MalformedMessage
 from domsec.ess.labels import EquivalentLabels, ESSSecurityLabel
@@ -278,6 +280,35 @@ def _usable(finding: Finding, oid: str, read: Callable[[bytes], _V]) -> tuple[_V
         if value is not None:
             return value, signer.verdict.subject
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class StatedLabel:
+    """The label and its equivalents of one valid layer, whatever its role, and the certificates of who states them."""
+
+    layer: str
+    label: ESSSecurityLabel | None
+    equivalents: tuple[ESSSecurityLabel, ...]
+    signers: tuple[Certificate, ...]
+
+
+def stated_labels(findings: Iterable[Finding]) -> tuple[StatedLabel, ...]:
+    """What each layer with a label says, outermost first: a mail list agent processes every one (RFC 2634 4.2)."""
+    found: list[StatedLabel] = []
+    for finding in findings:
+        label = _usable(finding, oids.ID_AA_SECURITY_LABEL, ESSSecurityLabel.read)
+        others = _usable(finding, oids.ID_AA_EQUIVALENT_LABELS, EquivalentLabels.read)
+        if label is not None or others is not None:
+            equivalents = others[0].labels if others is not None else ()
+            signers = tuple(s.certificate for s in finding.relied_on if s.certificate is not None)
+            found.append(StatedLabel(finding.layer.id, label and label[0], equivalents, signers))
+    return tuple(found)
+
+
+def expansions(finding: Finding) -> tuple[MLData, ...]:
+    """The expansion history that a valid layer states, wherever the layer stands; none if it states none."""
+    stated = _usable(finding, oids.ID_AA_ML_EXPAND_HISTORY, MLExpansionHistory.read)
+    return stated[0].entries if stated is not None else ()
 
 
 def labels(findings: Sequence[Finding]) -> Labels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from domsec import oids
 from domsec.cms.certificates import Certificate
@@ -114,3 +114,20 @@ def mailboxes_of(found: Iterable[str]) -> list[Mailbox]:
         except MalformedMessage:
             continue
     return mailboxes
+
+
+def believed(findings: Iterable[Finding]) -> tuple[Layer, ...]:
+    """The spine with those SignerInfos only whose signature holds: others may state whatever they like.
+
+    A layer is valid where each signer has one valid SignerInfo; anybody could have put another beside it.
+    """
+    child: Layer | None = None
+    spine: list[Layer] = []
+    for finding in reversed(tuple(findings)):
+        layer = finding.layer
+        if layer.signed is not None:
+            signers = tuple(s.info for s in finding.signers if s.verdict.state == "valid")
+            layer = replace(layer, signed=replace(layer.signed, signers=signers))
+        child = replace(layer, child=child)
+        spine.append(child)
+    return tuple(reversed(spine))

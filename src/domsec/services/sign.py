@@ -142,7 +142,10 @@ def _signatures(findings: Iterable[Finding], trusted: frozenset[str]) -> tuple[t
     """All signatures present are valid, including those that were encrypted (RFC 3183 3.2)."""
     checked: list[str] = []
     reasons: list[Reason] = []
+    vouched = False
     for finding in findings:
+        if vouched and not has_history(finding.layer):  # section 5 goes by histories, so these hold in any case
+            continue
         layer_id = finding.layer.id
         violations = [f for f in finding.flags if f.severity is Severity.VIOLATION]
         if finding.layer.kind == "null":
@@ -159,8 +162,7 @@ def _signatures(findings: Iterable[Finding], trusted: frozenset[str]) -> tuple[t
             family = found.code.partition(".")[0]
             code = f"gate.{family}" if family in ("naming", "mapping") else "gate.malformed"
             reasons.append((code, f"layer {layer_id}: {found.text}"))
-        if _vouches(finding, trusted) and not reasons:
-            break
+        vouched = vouched or (_vouches(finding, trusted) and not reasons)
     return tuple(checked), reasons
 
 
@@ -246,6 +248,8 @@ def search_outer(spine: Sequence[Layer]) -> tuple[Branch, int]:
 def plan(spine: Sequence[Layer], *, encrypt: bool, copy_unknown: bool = True) -> Plan:
     """Section 5 for a message whose layers are these; `encrypt` is whether policy wants S/MIME encryption outside.
 
+    Attributes are copied from what the spine has for signers: of a stranger's message give it `finding.believed`.
+
     Where section 5 has no encryption step, wanted encryption is that of section 4: right around the domain signature.
     `copy_unknown` is whether attributes nobody here knows go from a list layer to its successor (decisions A-32).
     Raises SigningRefused where an encryption that has to come off is closed, or what lies inside has no form in MIME.
@@ -273,7 +277,7 @@ def _plan(spine: Sequence[Layer], encrypt: bool) -> Plan:
                 again.branch, again.body, (*spine[: at + 1], *again.stripped), again.lower, again.encrypt, again.outer
             )
         return Plan(branch, body, tuple(spine[: at + 1]), lower, encrypt or lower, None)
-    outer = _readded(spine[at])
+    outer = readded(spine[at])
     inside = spine[at + 1 :]
     closed, found = search_outer_encryption(inside)
     if closed:
@@ -350,20 +354,20 @@ def carries_label(plan: Plan) -> bool:
     return any(a.oid == oids.ID_AA_SECURITY_LABEL for a in plan.outer or ())
 
 
-def _readded(layer: Layer) -> tuple[Attribute, ...]:
-    """The signed attributes of a list layer that step 4 of section 5 puts on the new outer layer."""
+def readded(layer: Layer) -> tuple[Attribute, ...]:
+    """The signed attributes of a layer that its successor takes over: step 4 of section 5, RFC 2634 4.2 (A-32).
+
+    Those of the first signer that states an expansion history, else of the first. Signers without a history are passed
+    over (RFC 2634 4.1); of two that differ raises SigningRefused.
+    """
     assert layer.signed is not None
-    histories = set()
-    kept: tuple[Attribute, ...] = ()
-    for signer in layer.signed.signers:
-        if signer.signed_attributes is None:
-            continue
-        histories.add(tuple(a.raw for a in signer.signed_attributes.get(oids.ID_AA_ML_EXPAND_HISTORY)))
-        if not kept and signer.signed_attributes.get(oids.ID_AA_ML_EXPAND_HISTORY):
-            kept = tuple(a for a in signer.signed_attributes.items if a.oid not in _RECOMPUTED | _DROPPED)
+    stated = [s.signed_attributes for s in layer.signed.signers if s.signed_attributes is not None]
+    with_history = [each for each in stated if each.get(oids.ID_AA_ML_EXPAND_HISTORY)]
+    histories = {tuple(a.raw for a in each.get(oids.ID_AA_ML_EXPAND_HISTORY)) for each in with_history}
     if len(histories) > 1:
         raise SigningRefused([("gate.malformed", f"layer {layer.id}: the signers state different expansion histories")])
-    return kept
+    chosen = (*with_history, *stated)[:1]
+    return tuple(a for each in chosen for a in each.items if a.oid not in _RECOMPUTED | _DROPPED)
 
 
 # --- octets ---------------------------------------------------------------------------------------------------------
