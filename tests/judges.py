@@ -94,6 +94,11 @@ def java(*arguments: str) -> tuple[str, ...]:
     return ("java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", _classpath(str(built)), *arguments)
 
 
+def run_java(*arguments: str) -> bytes:
+    """What a class of the kit writes."""
+    return _run(*java(*arguments))
+
+
 def _file(folder: Path, name: str) -> Path:
     return folder / f"{name}.eml"
 

@@ -26,7 +26,7 @@ LAYER_KEYS = {
 }  # fmt: skip
 SIGNER_KEYS = {
     "subject", "issuer", "serial", "sha256", "addresses", "crypto", "path", "path_reason", "revocation", "usage",
-    "types", "digest", "algorithm", "signing_time", "attributes", "ess", "state", "reason",
+    "types", "digest", "algorithm", "signing_time", "attributes", "ess", "countersignatures", "state", "reason",
 }  # fmt: skip
 ENCRYPTION_KEYS = {"opened", "opened_by", "cipher", "authenticated", "recipients", "originator"}
 

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from domsec import oids
 from domsec.cli import console
 from domsec.cli.console import Exit
 from domsec.cli.options import Given, common, file_argument, json_option, output_option
 
 if TYPE_CHECKING:
     from domsec.cms.credential import Credential
-    from domsec.services.describe import Description, LayerDescription, SignerDescription
+    from domsec.services.describe import (
+        CountersignerDescription,
+        Description,
+        LayerDescription,
+        SignerDescription,
+    )
 
 KINDS: Final = {
     "signed": "signed",
@@ -115,8 +121,18 @@ def _signer(signer: SignerDescription) -> Iterator[str]:
     yield f"{_INDENT}algorithm: {signer.algorithm} with {signer.digest}"
     for oid, name in signer.attributes.items():
         yield f"{_INDENT}{name}: {signer.values[oid]}"
-    for name in signer.unsigned.values():
-        yield f"{_INDENT}unsigned {name}"
+    for oid, name in signer.unsigned.items():
+        if oid != oids.ID_COUNTERSIGNATURE or not signer.countersignatures:
+            yield f"{_INDENT}unsigned {name}"
+    for countersigner in signer.countersignatures:
+        yield from _countersigner(countersigner, _INDENT)
+
+
+def _countersigner(one: CountersignerDescription, indent: str) -> Iterator[str]:
+    when = f" at {one.signing_time}" if one.signing_time else ""
+    yield f"{indent}countersigned by: {one.subject or one.identifier} ({one.algorithm} with {one.digest}{when})"
+    for inner in one.countersignatures:
+        yield from _countersigner(inner, indent + _INDENT)
 
 
 def _some(texts: tuple[str, ...], joint: str) -> str:

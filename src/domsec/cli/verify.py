@@ -11,7 +11,16 @@ import click
 from domsec.cli import console
 from domsec.cli.console import Exit
 from domsec.cli.options import Given, common, file_argument, json_option, output_option
-from domsec.services.verdict import CODES, Flag, Label, Labels, LayerVerdict, SignerVerdict, Verdict
+from domsec.services.verdict import (
+    CODES,
+    CountersignatureVerdict,
+    Flag,
+    Label,
+    Labels,
+    LayerVerdict,
+    SignerVerdict,
+    Verdict,
+)
 from domsec.trust.names import escaped
 
 LEVELS: Final = {
@@ -119,6 +128,8 @@ def _layer(layer: LayerVerdict) -> Iterator[str]:
     yield f"layer {layer.id}: {layer.kind}{where}{roles}{state}" + _about(layer)
     for signer in layer.signers:
         yield f"  {_signer(signer)}"
+        for countersignature in signer.countersignatures:
+            yield from _countersignature(countersignature, "    ")
     if layer.encryption is not None:
         encryption = layer.encryption
         opened = f"opened by {encryption.opened_by}" if encryption.opened else "closed"
@@ -146,6 +157,14 @@ def _signer(signer: SignerVerdict) -> str:
     if signer.state != "valid" and signer.reason:
         words.append(signer.reason)
     return f"{who}: {', '.join(words)}"
+
+
+def _countersignature(one: CountersignatureVerdict, indent: str) -> Iterator[str]:
+    who = one.subject or "somebody whose certificate is not at hand"
+    path = f", path {one.path}" if one.path else ""
+    yield f"{indent}countersigned by {who}: signature {one.crypto}{path}" + (f", {one.reason}" if one.reason else "")
+    for inner in one.countersignatures:
+        yield from _countersignature(inner, indent + "  ")
 
 
 def _flag(flag: Flag) -> Iterator[str]:

@@ -285,6 +285,15 @@ def read_signing_time(value: bytes) -> datetime:
     return when
 
 
+def stated_signing_time(found: Attributes | None) -> datetime | None:
+    """When a signer says that it signed: a claim, and no more (decisions A-49). None if it says nothing to be read."""
+    stated = found.get(oids.ID_SIGNING_TIME) if found else ()
+    try:
+        return read_signing_time(stated[0].values[0])
+    except (IndexError, MalformedMessage):
+        return None
+
+
 def read_smime_capabilities(value: bytes) -> tuple[AlgorithmIdentifier, ...]:
     """Raises MalformedMessage."""
     reader = der.Reader(value)

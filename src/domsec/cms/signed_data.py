@@ -199,6 +199,14 @@ def _read_crls(reader: der.Reader, limits: Limits) -> tuple[bytes, ...]:
     return tuple(found)
 
 
+def parse_signer(value: Octets, limits: Limits = DEFAULT) -> SignerInfo:
+    """One SignerInfo by itself. Raises MalformedMessage, LimitExceeded."""
+    reader = der.Reader(value, limits)
+    signer = _read_signer(reader, limits)
+    reader.end()
+    return signer
+
+
 def _read_signer(reader: der.Reader, limits: Limits) -> SignerInfo:
     reader.enter(der.SEQUENCE)
     version = reader.integer()
@@ -271,13 +279,15 @@ class SignatureCheck:
 def verify(
     signer: SignerInfo,
     content: Octets | ContentDigests,
-    content_type: str,
+    content_type: str | None,
     candidate: Certificate,
     *,
     allow_no_attributes: bool = False,
     limits: Limits = DEFAULT,
 ) -> SignatureCheck:
     """Check one signature with one certificate; a `ContentDigests` saves hashing again for the next.
+
+    No `content_type`: a countersignature, whose content is a signature value and has none (RFC 5652 11.4).
 
     Says nothing about the certificate, nor whether the signer identifier names it. Raises SignatureInvalid with the
     code of the flag, Unsupported, or MalformedMessage (LimitExceeded) where an algorithm or a key makes no sense.
@@ -286,7 +296,8 @@ def verify(
     algorithm = find_signature(signer.signature_algorithm, signer.digest_algorithm)
     signed = signer.signed_attributes
     if signed is None:
-        _check_absence(digests, content_type, allowed=allow_no_attributes, limits=limits)
+        if content_type is not None:
+            _check_absence(digests, content_type, allowed=allow_no_attributes, limits=limits)
         weak = check_signature(candidate, algorithm, signer.signature, digests.octets(), limits)
         return SignatureCheck(algorithm, weak, "der", is_der=True)
     check_attributes(signer, content_type, digests)
@@ -312,7 +323,7 @@ def _as_set(contents: bytes) -> bytes:
     return der.tlv(der.SET, contents)
 
 
-def check_attributes(signer: SignerInfo, content_type: str, digests: ContentDigests) -> None:
+def check_attributes(signer: SignerInfo, content_type: str | None, digests: ContentDigests) -> None:
     """The rules signed attributes keep, apart from the signature (RFC 5652 5.3, 5.6, 11; RFC 6211; RFC 8551 2.5.2).
 
     Raises SignatureInvalid (`attrs.absent`, `attrs.cardinality`, `crypto.invalid`), Unsupported, MalformedMessage.
@@ -320,14 +331,12 @@ def check_attributes(signer: SignerInfo, content_type: str, digests: ContentDige
     signed = signer.signed_attributes
     if signed is None:
         raise SignatureInvalid("there are no signed attributes", "attrs.absent")
-    stated_type = _single(signed, oids.ID_CONTENT_TYPE)
+    _check_content_type(signed, content_type)
     stated_digest = _single(signed, oids.ID_MESSAGE_DIGEST)
-    if stated_type is None or stated_digest is None:
-        raise SignatureInvalid("content type or message digest is not among the signed attributes", "attrs.cardinality")
+    if stated_digest is None:
+        raise SignatureInvalid("the message digest is not among the signed attributes", "attrs.cardinality")
     _single(signed, oids.ID_SIGNING_TIME)
     _single(signed, oids.SMIME_CAPABILITIES)
-    if stated_type != der.oid(content_type) and der.Reader(stated_type).oid() != content_type:
-        raise SignatureInvalid("the content type attribute differs from the type of the content")
     protection = _single(signed, oids.ID_AA_CMS_ALGORITHM_PROTECT)
     if protection is not None:
         digest, signature = attrs.read_cms_algorithm_protection(protection)
@@ -338,6 +347,18 @@ def check_attributes(signer: SignerInfo, content_type: str, digests: ContentDige
     expected = digests.of(find_digest(signer.digest_algorithm))
     if stated_digest != der.octet_string(expected) and der.Reader(stated_digest).octet_string() != expected:
         raise SignatureInvalid("the content has another digest than the one signed")
+
+
+def _check_content_type(signed: Attributes, content_type: str | None) -> None:
+    stated = _single(signed, oids.ID_CONTENT_TYPE)
+    if content_type is None:
+        if stated is not None:
+            raise SignatureInvalid("a countersignature with a content type", "attrs.cardinality")
+        return
+    if stated is None:
+        raise SignatureInvalid("the content type is not among the signed attributes", "attrs.cardinality")
+    if stated != der.oid(content_type) and der.Reader(stated).oid() != content_type:
+        raise SignatureInvalid("the content type attribute differs from the type of the content")
 
 
 def _single(signed: Attributes, oid: str) -> bytes | None:

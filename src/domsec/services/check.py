@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from domsec import oids
-from domsec.cms import attributes, signed_data
+from domsec.cms import attributes
 from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import ContentDigests, SignerInfo
-from domsec.errors import MalformedMessage, SignatureInvalid, Unsupported
+from domsec.errors import MalformedMessage
 from domsec.mime.addresses import Mailbox, parse_originators
-from domsec.services import describe, ess_attributes, names, siblings, signature_type
+from domsec.services import countersigners, describe, ess_attributes, mathematics, names, siblings, signature_type
 from domsec.services.conclude import conclude
 from domsec.services.context import Context
 from domsec.services.finding import Finding, Signer, inner_from, mailboxes_of, originator_layer
@@ -31,7 +31,6 @@ from domsec.services.signature_type import DOMSEC, SignatureType
 from domsec.services.verdict import (
     Address,
     Coverage,
-    Crypto,
     Flag,
     Severity,
     SignerVerdict,
@@ -101,20 +100,30 @@ def _signer(info: SignerInfo, layer: Layer, digests: ContentDigests, context: Co
     assert layer.signed is not None
     reading = signature_type.read(info)
     role = any(t in DOMSEC for t in reading.types)
-    candidates = _candidates(info, layer.signed.certificates, context)
-    allow_bare = context.allow_no_attributes and not role
-    certificate, crypto, reason, flags = _mathematics(info, layer, digests, candidates, context, allow_bare, not role)
+    offered = layer.signed.certificates
+    done = mathematics.check(
+        info,
+        digests,
+        layer.content_type,
+        mathematics.candidates(info, offered, context),
+        context,
+        allow_bare=context.allow_no_attributes and not role,
+        allow_unsorted=not role,
+    )
+    certificate, crypto, reason = done.certificate, done.crypto, done.reason
+    countersignatures, told = countersigners.report(info, offered, context)
+    flags = (*done.flags, *told)
     path = None
     usage: tuple[str, ...] = ()
     state: State = crypto
     if certificate is not None and crypto == "valid":
         usage = signing_problems(certificate)
-        path = context.path(certificate, layer.signed.certificates, role=role, peer=peer)
+        path = context.path(certificate, offered, role=role, peer=peer)
         if usage:
             state, reason = "invalid", "; ".join(usage)
         elif path.state != "valid":
             state, reason = ("untrusted" if path.state == "untrusted" else "invalid"), path.reason
-    signing_time = _signing_time(info)
+    signing_time = attributes.stated_signing_time(info.signed_attributes)
     if signing_time is not None and signing_time > context.now + _FUTURE:
         flags = (*flags, ("signing_time.future", f"signed at {signing_time.isoformat()}"))
     verdict = SignerVerdict(
@@ -134,58 +143,11 @@ def _signer(info: SignerInfo, layer: Layer, digests: ContentDigests, context: Co
         signing_time=signing_time.isoformat() if signing_time else None,
         attributes={a.oid: oids.name(a.oid) for a in info.signed_attributes.items} if info.signed_attributes else {},
         ess=ess_attributes.decoded(info),
+        countersignatures=countersignatures,
         state=state,
         reason=reason,
     )
     return Signer(info, certificate, reading, verdict, flags)
-
-
-def _candidates(info: SignerInfo, offered: Iterable[Certificate], context: Context) -> list[Certificate]:
-    found = [c for c in offered if info.matches(c)]
-    found += [c for c in context.source.by_sid(info.sid) if c not in found]
-    return [c for c in found if signed_data.names_certificate(info, c) is not False]
-
-
-def _mathematics(
-    info: SignerInfo,
-    layer: Layer,
-    digests: ContentDigests,
-    candidates: Sequence[Certificate],
-    context: Context,
-    allow_bare: bool,
-    allow_unsorted: bool,
-) -> tuple[Certificate | None, Crypto, str, tuple[tuple[str, str], ...]]:
-    """The certificate whose key made the signature, whether it holds, why not, and codes to flag."""
-    if not candidates:
-        return None, "no_certificate", "the signer's certificate is not at hand", ()
-    outcome: tuple[Certificate | None, Crypto, str, tuple[tuple[str, str], ...]] | None = None
-    for certificate in candidates[: context.limits.certificate_candidates]:
-        try:
-            done = signed_data.verify(info, digests, layer.content_type, certificate, allow_no_attributes=allow_bare)
-        except SignatureInvalid as error:
-            flags = () if error.code == "crypto.invalid" else ((error.code, str(error)),)
-            outcome = outcome or (certificate, "invalid", str(error), flags)
-        except (Unsupported, MalformedMessage) as error:
-            outcome = outcome or (certificate, "unsupported", str(error), ())
-        else:
-            if done.weak:
-                text = "; ".join(done.weak)
-                return certificate, "weak", text, (("alg.weak", text),)
-            if done.is_der:
-                return certificate, "valid", "", ()
-            # decisions A-11 wants DER; ordinary senders that sort wrongly are read, authorities have no excuse
-            return certificate, "valid", "", (("attrs.not_der" if not allow_unsorted else "attrs.order", ""),)
-    assert outcome is not None
-    return outcome
-
-
-def _signing_time(info: SignerInfo) -> datetime | None:
-    """When the signer says that it signed; a claim, and no more (decisions A-49)."""
-    found = info.signed_attributes.get(oids.ID_SIGNING_TIME) if info.signed_attributes else ()
-    try:
-        return attributes.read_signing_time(found[0].values[0])
-    except (IndexError, MalformedMessage):
-        return None
 
 
 # --- what needs the layers below ------------------------------------------------------------------------------------

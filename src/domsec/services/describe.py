@@ -13,8 +13,9 @@ from typing import Final
 from domsec import der, oids
 from domsec.cms import attributes, multiple_signatures
 from domsec.cms.algorithms import DIGESTS
-from domsec.cms.attributes import Attribute, Attributes
+from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate, read_issuer_and_serial
+from domsec.cms.countersignatures import Countersignature, countersignatures
 from domsec.cms.recipients import RecipientInfo
 from domsec.cms.signed_data import SignerInfo, names_certificate
 from domsec.errors import DomsecError, MalformedMessage
@@ -39,6 +40,22 @@ _SHOWN: Final = 16  # of a kind, in one value
 
 
 @dataclass(frozen=True, slots=True)
+class CountersignerDescription:
+    """One countersignature, and those over it."""
+
+    identifier: str
+    subject: str | None
+    issuer: str | None
+    serial: str | None  # hexadecimal
+    sha256: str | None
+    addresses: tuple[str, ...]
+    digest: str
+    algorithm: str
+    signing_time: str | None
+    countersignatures: tuple[CountersignerDescription, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SignerDescription:
     """One SignerInfo. The certificate is the one in the message that it names, if there is one."""
 
@@ -56,6 +73,7 @@ class SignerDescription:
     values: Mapping[str, str]  # OID to value in words
     ess: Mapping[str, JSON]  # name to value of those of RFC 2634; None: unreadable, or not there exactly once
     unsigned: Mapping[str, str]  # OID to name, of attributes that nobody vouches for
+    countersignatures: tuple[CountersignerDescription, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +215,12 @@ def _content_type(layer: Layer) -> str:
         return "a type that cannot be read"
 
 
-def _signer(info: SignerInfo, reading: Reading, offered: Iterable[Certificate]) -> SignerDescription:
-    named = [c for c in offered if info.matches(c) and names_certificate(info, c) is not False]
-    certificate = named[0] if named else None
+def _named(info: SignerInfo, offered: Iterable[Certificate]) -> Certificate | None:
+    return next((c for c in offered if info.matches(c) and names_certificate(info, c) is not False), None)
+
+
+def _signer(info: SignerInfo, reading: Reading, offered: Sequence[Certificate]) -> SignerDescription:
+    certificate = _named(info, offered)
     stated = info.signed_attributes.items if info.signed_attributes else ()
     others = info.unsigned_attributes.items if info.unsigned_attributes else ()
     return SignerDescription(
@@ -212,21 +233,42 @@ def _signer(info: SignerInfo, reading: Reading, offered: Iterable[Certificate]) 
         types=None if reading.state == "absent" else tuple(str(t) for t in reading.types),
         digest=oids.name(info.digest_algorithm.oid),
         algorithm=oids.name(info.signature_algorithm.oid),
-        signing_time=_first_value(info.signed_attributes, oids.ID_SIGNING_TIME),
+        signing_time=_signing_time(info),
         attributes={a.oid: oids.name(a.oid) for a in stated},
         values={a.oid: value_text(a) for a in stated},
         ess=ess_attributes.decoded(info),
         unsigned={a.oid: oids.name(a.oid) for a in others},
+        countersignatures=_countersigners(info, offered),
     )
 
 
-def _first_value(found: Attributes | None, oid: str) -> str | None:
-    """A claim, and no more (decisions A-49)."""
-    stated = found.get(oid) if found else ()
+def _signing_time(info: SignerInfo) -> str | None:
+    when = attributes.stated_signing_time(info.signed_attributes)
+    return when.isoformat() if when else None
+
+
+def _countersigners(info: SignerInfo, offered: Sequence[Certificate]) -> tuple[CountersignerDescription, ...]:
+    """Those that can be read; that one cannot is for who judges to say."""
     try:
-        return attributes.read_signing_time(stated[0].values[0]).isoformat()
-    except (IndexError, MalformedMessage):
-        return None
+        return tuple(_countersigner(one, offered) for one in countersignatures(info))
+    except MalformedMessage:
+        return ()
+
+
+def _countersigner(one: Countersignature, offered: Sequence[Certificate]) -> CountersignerDescription:
+    certificate = _named(one.info, offered)
+    return CountersignerDescription(
+        identifier=identifier_text(one.info.sid),
+        subject=subject_text(certificate) if certificate else None,
+        issuer=name_text(certificate.issuer) if certificate else None,
+        serial=f"{certificate.serial:x}" if certificate else None,
+        sha256=certificate.sha256 if certificate else None,
+        addresses=addresses_of(certificate),
+        digest=oids.name(one.info.digest_algorithm.oid),
+        algorithm=oids.name(one.info.signature_algorithm.oid),
+        signing_time=_signing_time(one.info),
+        countersignatures=tuple(_countersigner(inner, offered) for inner in one.countersignatures),
+    )
 
 
 # --- certificates and recipients ------------------------------------------------------------------------------------

@@ -133,6 +133,7 @@ CODES: Final[Mapping[str, Code]] = {
         ("encapsulation.unknown", "decisions A-09", "what lies below is closed here", ""),
         ("enc_agent.unknown", "decisions A-36", "the encrypting authority does not say who it is", ""),
         ("alg.unsupported_sibling", "decisions A-52", "another SignerInfo of the signer is not supported", ""),
+        ("countersignature.invalid", "RFC 5652 11.4", "a signature over a signature does not hold", ""),
         ("mime.embedded", "decisions A-10", "a protected part inside the content is not judged", ""),
     ),
 }  # fmt: skip
@@ -158,8 +159,27 @@ def flag(code: str, text: str = "", layer: str | None = None, severity: Severity
 Level = Literal["none", "domain", "originator_vouched", "originator_direct"]
 State = Literal["valid", "invalid", "untrusted", "weak", "unsupported", "no_certificate", "null"]
 Crypto = Literal["valid", "invalid", "weak", "unsupported", "no_certificate"]
+PathState = Literal["valid", "invalid", "untrusted", "unknown"]
 Address = Literal["match", "mismatch", "not_present"]
 Coverage = Literal["plaintext", "through_encryption", "ciphertext", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class CountersignatureVerdict:
+    """Somebody's signature over a signature, and those over it: nothing is concluded from them (decisions A-26)."""
+
+    subject: str | None  # None, and so on, where the certificate is not at hand
+    issuer: str | None
+    serial: str | None  # hexadecimal
+    sha256: str | None
+    addresses: tuple[str, ...]
+    crypto: Crypto
+    path: PathState | None  # to an anchor of the users' store
+    reason: str  # why it does not hold, or its path is not valid
+    digest: str
+    algorithm: str
+    signing_time: str | None
+    countersignatures: tuple[CountersignatureVerdict, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +192,7 @@ class SignerVerdict:
     sha256: str | None
     addresses: tuple[str, ...]
     crypto: Crypto
-    path: Literal["valid", "invalid", "untrusted", "unknown"] | None
+    path: PathState | None
     path_reason: str
     revocation: str | None
     usage: tuple[str, ...]  # why the certificate may not sign; empty if it may
@@ -182,6 +202,7 @@ class SignerVerdict:
     signing_time: str | None
     attributes: Mapping[str, str]  # OID to name, signed ones
     ess: Mapping[str, JSON]  # name to value of those of RFC 2634; None: unreadable, or not there exactly once
+    countersignatures: tuple[CountersignatureVerdict, ...]
     state: State
     reason: str
 

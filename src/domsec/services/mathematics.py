@@ -1,0 +1,69 @@
+"""Whose key made a signature, of the certificates at hand, and whether it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from domsec.cms import signed_data
+from domsec.cms.certificates import Certificate
+from domsec.cms.signed_data import ContentDigests, SignerInfo
+from domsec.errors import MalformedMessage, SignatureInvalid, Unsupported
+from domsec.services.context import Context
+from domsec.services.verdict import Crypto
+
+
+@dataclass(frozen=True, slots=True)
+class Mathematics:
+    """The certificate that fits best, what came of it, why it does not hold, and codes to flag with texts."""
+
+    certificate: Certificate | None
+    crypto: Crypto
+    reason: str = ""
+    flags: tuple[tuple[str, str], ...] = ()
+
+
+def candidates(info: SignerInfo, offered: Iterable[Certificate], context: Context) -> list[Certificate]:
+    """The certificates that may be the signer's, those of the message first."""
+    found = [c for c in offered if info.matches(c)]
+    found += [c for c in context.source.by_sid(info.sid) if c not in found]
+    return [c for c in found if signed_data.names_certificate(info, c) is not False]
+
+
+def check(
+    info: SignerInfo,
+    content: ContentDigests,
+    content_type: str | None,
+    among: Sequence[Certificate],
+    context: Context,
+    *,
+    allow_bare: bool = False,
+    allow_unsorted: bool = True,
+) -> Mathematics:
+    """Try each certificate until one fits; without `content_type` it is a countersignature.
+
+    `allow_bare` is for signatures without attributes, `allow_unsorted` for attributes that are not in DER.
+    """
+    if not among:
+        return Mathematics(None, "no_certificate", "the signer's certificate is not at hand")
+    outcome: Mathematics | None = None
+    for certificate in among[: context.limits.certificate_candidates]:
+        try:
+            done = signed_data.verify(
+                info, content, content_type, certificate, allow_no_attributes=allow_bare, limits=context.limits
+            )
+        except SignatureInvalid as error:
+            flags = () if error.code == "crypto.invalid" else ((error.code, str(error)),)
+            outcome = outcome or Mathematics(certificate, "invalid", str(error), flags)
+        except (Unsupported, MalformedMessage) as error:
+            outcome = outcome or Mathematics(certificate, "unsupported", str(error))
+        else:
+            if done.weak:
+                text = "; ".join(done.weak)
+                return Mathematics(certificate, "weak", text, (("alg.weak", text),))
+            if done.is_der:
+                return Mathematics(certificate, "valid")
+            # decisions A-11 wants DER; ordinary senders that sort wrongly are read, authorities have no excuse
+            return Mathematics(certificate, "valid", "", (("attrs.order" if allow_unsorted else "attrs.not_der", ""),))
+    assert outcome is not None
+    return outcome
