@@ -61,6 +61,7 @@ docs: $(VENV)/.installed ## the generated documents
 	$(BIN)/python -m domsec.policy.reference docs
 	$(BIN)/python -m domsec.gateway.reference docs
 	$(BIN)/python -m domsec.cli.reference docs
+	$(BIN)/python -m domsec.cli.verdicts docs
 
 clean: ## everything that can be made again
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results.json

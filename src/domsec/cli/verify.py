@@ -4,36 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import click
 
-from domsec.cli import console
+from domsec.cli import console, explained
 from domsec.cli.console import Exit
 from domsec.cli.options import Given, common, file_argument, json_option, output_option
-from domsec.services.verdict import (
-    CODES,
-    CountersignatureVerdict,
-    Flag,
-    Label,
-    Labels,
-    LayerVerdict,
-    SignerVerdict,
-    Verdict,
-)
+from domsec.services.verdict import Flag, Label, Labels, LayerVerdict, SignerVerdict, Verdict
 from domsec.trust.names import escaped
-
-LEVELS: Final = {
-    "none": "nothing shows where it comes from",
-    "domain": "released from {domain}; who wrote it is not shown by a signature",
-    "originator_vouched": "written by {originator}, for whose signature {domain} vouches",
-    "originator_direct": "written by {originator}, by a signature of their own",
-}
 
 
 @click.command()
 @file_argument
-@click.option("--explain", is_flag=True, help="For each flag the clause, what was seen, what would have passed.")
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Each layer in plain words; for each flag the clause, what was seen, what would have passed.",
+)
 @json_option
 @output_option
 @common
@@ -88,12 +75,15 @@ def report(verdict: Verdict, *, explain: bool = False) -> Iterator[str]:
     yield from _labels(verdict.labels)
     for expansion in verdict.mlh:
         yield f"expanded by list: {expansion.mail_list_identifier} at {expansion.expansion_time}"
+    if explain:
+        yield from explained.layers(verdict)
+        return
     for layer in verdict.layers:
         yield from _layer(layer)
     if verdict.flags:
         yield "flags:"
     for flag in verdict.flags:
-        yield from _explained(flag) if explain else _flag(flag)
+        yield _flag(flag)
 
 
 def _labels(labels: Labels) -> Iterator[str]:
@@ -115,7 +105,7 @@ def _label(label: Label) -> str:
 def _meaning(verdict: Verdict) -> str:
     who = verdict.originator
     names = {"domain": verdict.domain or "", "originator": ", ".join(who.addresses) or who.name if who else "somebody"}
-    text = LEVELS[verdict.level].format(**names)
+    text = explained.LEVELS[verdict.level].format(**names)
     if verdict.level != "none" and not verdict.accepted:
         return f"{text}; but a rule is broken, so do not rely on it"
     return text
@@ -129,7 +119,7 @@ def _layer(layer: LayerVerdict) -> Iterator[str]:
     for signer in layer.signers:
         yield f"  {_signer(signer)}"
         for countersignature in signer.countersignatures:
-            yield from _countersignature(countersignature, "    ")
+            yield from explained.countersignature(countersignature, "    ")
     if layer.encryption is not None:
         encryption = layer.encryption
         opened = f"opened by {encryption.opened_by}" if encryption.opened else "closed"
@@ -159,24 +149,6 @@ def _signer(signer: SignerVerdict) -> str:
     return f"{who}: {', '.join(words)}"
 
 
-def _countersignature(one: CountersignatureVerdict, indent: str) -> Iterator[str]:
-    who = one.subject or "somebody whose certificate is not at hand"
-    path = f", path {one.path}" if one.path else ""
-    yield f"{indent}countersigned by {who}: signature {one.crypto}{path}" + (f", {one.reason}" if one.reason else "")
-    for inner in one.countersignatures:
-        yield from _countersignature(inner, indent + "  ")
-
-
-def _flag(flag: Flag) -> Iterator[str]:
+def _flag(flag: Flag) -> str:
     where = f" in layer {flag.layer}" if flag.layer else ""
-    yield f"  {flag.severity}: {flag.code}{where}: {flag.text}"
-
-
-def _explained(flag: Flag) -> Iterator[str]:
-    entry = CODES["limit.exceeded"] if flag.code.startswith("limit.") else CODES[flag.code]
-    where = f" in layer {flag.layer}" if flag.layer else ""
-    yield f"  {flag.severity}: {flag.code}{where}: {entry.meaning}"
-    yield f"    clause: {flag.clause}"
-    yield f"    seen: {flag.text}"
-    if entry.would_pass:
-        yield f"    would have passed: {entry.would_pass}"
+    return f"  {flag.severity}: {flag.code}{where}: {flag.text}"

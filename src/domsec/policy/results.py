@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from domsec.mime.authentication_results import Outcome, SmimeResult
-from domsec.services.verdict import LayerVerdict, Severity, Verdict
+from domsec.services.catalogue import Severity
+from domsec.services.verdict import LayerVerdict, Verdict
 
 _OF_STATE: Final[dict[str, Outcome]] = {
     "invalid": "fail",

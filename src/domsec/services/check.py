@@ -21,6 +21,7 @@ from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.errors import MalformedMessage
 from domsec.mime.addresses import Mailbox, parse_originators
 from domsec.services import countersigners, describe, ess_attributes, mathematics, names, siblings, signature_type
+from domsec.services.catalogue import Severity
 from domsec.services.conclude import conclude
 from domsec.services.context import Context
 from domsec.services.finding import Finding, Signer, inner_from, mailboxes_of, originator_layer
@@ -32,7 +33,6 @@ from domsec.services.verdict import (
     Address,
     Coverage,
     Flag,
-    Severity,
     SignerVerdict,
     State,
     Verdict,
@@ -87,11 +87,14 @@ def _first_look(layer: Layer, context: Context, peer: Peer | None) -> Finding:
     flags += siblings.flags(finding)
     stated = {info.digest_algorithm.oid for info in layer.signed.signers}
     if not stated <= {algorithm.oid for algorithm in layer.signed.digest_algorithms}:
-        flags.append(flag("cms.digest_algorithms", "", layer.id))
+        flags.append(
+            flag("cms.digest_algorithms", f"the signers use {', '.join(sorted(map(oids.name, stated)))}", layer.id)
+        )
     readings = [signer.reading for signer in signers]
     types: tuple[SignatureType, ...] | None = readings[0].types if readings[0].state == "valid" else None
     if len({(r.state, frozenset(r.oids)) for r in readings}) > 1:
-        flags.append(flag("sigtype.inconsistent", "", layer.id))
+        text = " against ".join(dict.fromkeys("+".join(r.types) or r.state for r in readings))
+        flags.append(flag("sigtype.inconsistent", text, layer.id))
         types = None
     return replace(finding, state=siblings.state(finding), types=types, flags=tuple(dict.fromkeys(flags)))
 
@@ -221,7 +224,7 @@ def _roles(
         roles.append("originator")
     for signed_as in (t for t in DOMSEC if t in types):
         if not signatures:
-            flags.append(_nothing_inside(layer, signed_as, peer, closed=closed))
+            flags.append(_nothing_inside(layer, below, signed_as, peer, closed=closed))
         if not certificates:
             continue
         role = names.ROLE_NAMES[signed_as]  # which every signer of the layer has to bear
@@ -252,13 +255,17 @@ def _roles(
     )
 
 
-def _nothing_inside(layer: Layer, signed_as: SignatureType, peer: Peer | None, *, closed: bool) -> Flag:
+def _nothing_inside(
+    layer: Layer, below: Sequence[Finding], signed_as: SignatureType, peer: Peer | None, *, closed: bool
+) -> Flag:
     """A DOMSEC signature with no signature below: seen, not to be seen, or agreed (RFC 3183 3.1.2, A-09, A-12)."""
     if closed:
-        return flag("encapsulation.unknown", "", layer.id)
+        shut = next(f.layer.id for f in below if f.layer.encrypted and f.layer.opened is None)
+        return flag("encapsulation.unknown", f"layer {shut} is closed", layer.id)
     if peer is not None and peer.clear_unsigned and layer.form == "clear" and signed_as is SignatureType.DOMAIN:
         return flag("naming.convention", "a domain signature in the clear, as agreed with the domain", layer.id)
-    return flag("encapsulation.missing", "", layer.id)
+    inside = below[0].layer.kind if below else "nothing"
+    return flag("encapsulation.missing", f"inside is {inside}, and no signature below", layer.id)
 
 
 def _entities(originators: Iterable[Mailbox], signed_by: Finding | None, peer: Peer | None) -> tuple[Entity, ...]:
@@ -298,9 +305,12 @@ def _null(finding: Finding, above: Sequence[Finding], below: Sequence[Finding]) 
         enclosing is not None and enclosing.layer.kind == "signed" and any(t in DOMSEC for t in enclosing.types or ())
     )
     if not covered:
-        flags.append(flag("null.uncovered", "", finding.layer.id))
+        around = "nothing" if enclosing is None else f"layer {enclosing.layer.id}, {enclosing.layer.kind}"
+        flags.append(flag("null.uncovered", f"around it is {around}", finding.layer.id))
     if below and below[0].layer.kind in ("signed", "null"):
-        flags.append(flag("null.redundant", "", finding.layer.id))
+        flags.append(
+            flag("null.redundant", f"inside is layer {below[0].layer.id}, {below[0].layer.kind}", finding.layer.id)
+        )
     return replace(finding, flags=tuple(flags))
 
 
@@ -318,7 +328,9 @@ def _encryption(
     role = names.CONFIDENTIALITY_AUTHORITY
     agents = [c for c in layer.enveloped.originator_certificates if _claims(c, role)]
     if not agents:
-        flags.append(flag("enc_agent.unknown", "", layer.id))
+        others = len(layer.enveloped.originator_certificates)
+        text = f"none of {others} certificates in originatorInfo is named {role}" if others else "no originatorInfo"
+        flags.append(flag("enc_agent.unknown", text, layer.id))
     for agent in agents:
         entities = tuple(Entity(m.domain) for m in originators)
         found = names.check_naming(agent, role, peer)

@@ -12,6 +12,7 @@ from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
 from domsec.mime.addresses import Mailbox, parse_originators
 from domsec.services import describe, ess_attributes, names
+from domsec.services.catalogue import Severity
 from domsec.services.context import Context
 from domsec.services.finding import Finding, expansion_history, inner_from, mailboxes_of, originator_layer
 from domsec.services.layers import ENCRYPTED, SYMBOLS, Message, nested, signature_symbol
@@ -25,7 +26,6 @@ from domsec.services.verdict import (
     LayerVerdict,
     Level,
     Originator,
-    Severity,
     Verdict,
     flag,
 )
@@ -52,7 +52,8 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
     domain = domain_layer(findings)
     if domain is None:
         over_ciphertext = [f for f in findings if _domain_holds(f) and f.coverage == "ciphertext"]
-        flags += [flag("coverage.ciphertext_only", "", f.layer.id) for f in over_ciphertext]
+        text = "an encryption lies inside, and in it no signature of somebody From names"
+        flags += [flag("coverage.ciphertext_only", text, f.layer.id) for f in over_ciphertext]
         if over_ciphertext and (context.accept_outer_domain or (peer and peer.accept_outer_domain)):
             domain = over_ciphertext[-1]
     originator = originator_layer(findings)
@@ -61,9 +62,10 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
     flags += _encryption_flags(findings, peer)
     flags += _header_flags(message, findings)
     if domain is None and peer is not None and peer.expect_signed:
-        flags.append(flag("domain.missing", ""))
+        flags.append(flag("domain.missing", f"no valid domain signature, agreed for {peer.domain}"))
     if domain is not None and domain.coverage == "unknown":
-        flags.append(flag("coverage.unknown", "", domain.layer.id))
+        shut = next(f.layer.id for f in findings if f.layer.encrypted and f.layer.opened is None)
+        flags.append(flag("coverage.unknown", f"layer {shut} is closed", domain.layer.id))
     if _outside(message, domain):
         flags.append(flag("sender.mismatch", "Sender is outside the domain of the authority"))
     embedded = [path for finding in findings for path in finding.layer.embedded]
@@ -141,14 +143,14 @@ def _encryption_flags(findings: Sequence[Finding], peer: Peer | None) -> list[Fl
             continue
         if not signed:
             severity = Severity.VIOLATION if peer and peer.expect_signed else None
-            flags.append(flag("enc.unsigned", "", layer.id, severity))
+            flags.append(flag("enc.unsigned", "no signature in the message is valid", layer.id, severity))
         if layer.opened is not None and not layer.opened.authenticated and not any(j > i for j in signed):
             flags.append(flag("enc.unauthenticated", f"{layer.opened.cipher} without a signature inside", layer.id))
     return flags
 
 
 def _header_flags(message: Message, findings: Sequence[Finding]) -> list[Flag]:
-    flags = []
+    flags = [flag(code) for code in message.header.problems]
     outer = message.originators
     if not outer.valid:
         flags.append(flag("from.invalid", outer.reason))
@@ -157,7 +159,8 @@ def _header_flags(message: Message, findings: Sequence[Finding]) -> list[Flag]:
             any(m.same_as(o) for o in outer.mailboxes) for m in inner.mailboxes
         )
         if not inner.valid or not same:
-            flags.append(flag("from.outer_inner_differ", ""))
+            stated = ", ".join(m.address for m in inner.mailboxes) or inner.reason
+            flags.append(flag("from.outer_inner_differ", f"inside it is {names.printable(stated)}"))
     return flags
 
 

@@ -10,10 +10,11 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import SignerInfo
 from domsec.errors import MalformedMessage
 from domsec.mime.addresses import FromInfo, Mailbox, parse_address, parse_from
+from domsec.services.catalogue import Severity
 from domsec.services.layers import Layer, carries
 from domsec.services.names import Mapping
 from domsec.services.signature_type import Reading, SignatureType
-from domsec.services.verdict import Address, Coverage, Flag, Severity, SignerVerdict, State
+from domsec.services.verdict import Address, Coverage, Flag, SignerVerdict, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,7 @@ class _Peeler:
                 layer = self.content_info(octets, entity, layer_id, detached=signed)
             case _:
                 return self.plain(entity, header, body, layer_id, flags, protected=protected)
+        flags += tuple((code, "") for code in header.problems)
         return dataclasses.replace(layer, flags=flags + layer.flags) if flags else layer
 
     def plain(

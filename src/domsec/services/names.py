@@ -119,12 +119,21 @@ def check_naming(certificate: Certificate, role_name: str, peer: Peer | None = N
         findings.append((code, f"the common name is {printable(names[0])}, expected {role_name}"))
     international = smtp_utf8_addresses(certificate)
     for address in found:
-        local = _split(address)[0]
-        if same_name(local, role_name) and address not in international:
-            continue
-        code = "naming.lookalike" if looks_like(local, role_name) else "naming.rfc822_local"
-        findings.append((code, f"the address {printable(address)} does not begin with {role_name}@"))
+        local, domain = _split(address)
+        if not same_name(local, role_name) or address in international:
+            code = "naming.lookalike" if looks_like(local, role_name) else "naming.rfc822_local"
+            findings.append((code, f"the address {printable(address)} does not begin with {role_name}@"))
+        elif not _usable(domain):
+            findings.append(("address.invalid", f"the address {printable(address)} has no domain that can be used"))
     return tuple(findings)
+
+
+def _usable(domain: str) -> bool:
+    try:
+        normalise_domain(domain)
+    except MalformedMessage:
+        return False
+    return True
 
 
 def _trimmed(found: Iterable[str], peer: Peer | None) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from typing import Final
 from domsec import oids
 from domsec.cms.multiple_signatures import MultipleSignatures, Parallel, named
 from domsec.errors import MalformedMessage
+from domsec.services.catalogue import Severity
 from domsec.services.finding import Finding, Signer
-from domsec.services.verdict import Flag, Severity, State, flag
+from domsec.services.verdict import Flag, State, flag
 
 _WORST_FIRST: Final[tuple[State, ...]] = ("invalid", "weak", "untrusted", "no_certificate", "unsupported")
 _SIBLING_CODES: Final = {"unsupported": "alg.unsupported_sibling", "invalid": "alg.invalid_sibling"}

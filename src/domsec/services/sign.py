@@ -28,6 +28,7 @@ from domsec.mime import canonical, header_protection, seven_bit, smime
 from domsec.mime.addresses import Mailbox
 from domsec.mime.fields import Header
 from domsec.services import layers, names, signature_type
+from domsec.services.catalogue import Severity
 from domsec.services.check import Examination
 from domsec.services.context import Context
 from domsec.services.finding import Finding, mailboxes_of
@@ -35,7 +36,6 @@ from domsec.services.layers import Layer
 from domsec.services.names import Entity
 from domsec.services.peer import Peer
 from domsec.services.signature_type import DOMSEC, SignatureType
-from domsec.services.verdict import Severity
 
 # --- the gate -------------------------------------------------------------------------------------------------------
 
