@@ -276,7 +276,7 @@ class Reader:
             raise MalformedMessage("a null with content")
 
     def time(self) -> datetime:
-        """A UTCTime or GeneralizedTime, aware."""
+        """A UTCTime or GeneralizedTime, in UTC."""
         tag = self.peek()
         if tag not in (UTC_TIME, GENERALIZED_TIME):
             raise MalformedMessage("a time is missing")
@@ -303,7 +303,7 @@ def _dotted(content: bytes) -> str:
 
 
 def read_time(tag: int, content: Octets) -> datetime:
-    """The time in the content octets of a UTCTime or GeneralizedTime; seconds may be missing, a zone may not."""
+    """The time, in UTC, that a UTCTime or GeneralizedTime has; seconds may be missing, a zone may not."""
     try:
         text = bytes(content).decode("ascii")
         width = 2 if tag == UTC_TIME else 4
@@ -315,7 +315,8 @@ def read_time(tag: int, content: Octets) -> datetime:
         if width == 2:
             year += 1900 if year >= 50 else 2000
         month, day, hour, minute = (int(stem[i : i + 2]) for i in range(width, width + 8, 2))
-        return datetime(year, month, day, hour, minute, int(stem[width + 8 :] or 0), tzinfo=zone)
+        when = datetime(year, month, day, hour, minute, int(stem[width + 8 :] or 0), tzinfo=zone)
+        return when.astimezone(UTC)  # here, since not every time of another zone has one in UTC
     except (ValueError, UnicodeDecodeError, OverflowError):
         raise MalformedMessage("a time that is none") from None
 
@@ -407,7 +408,7 @@ def time(when: datetime) -> bytes:
     when = when.astimezone(UTC)
     if 1950 <= when.year < 2050:
         return tlv(UTC_TIME, when.strftime("%y%m%d%H%M%SZ").encode())
-    return tlv(GENERALIZED_TIME, when.strftime("%Y%m%d%H%M%SZ").encode())
+    return tlv(GENERALIZED_TIME, f"{when.year:04}{when:%m%d%H%M%S}Z".encode())  # %Y has no leading zeros
 
 
 def explicit(number: int, *values: Octets) -> bytes:
