@@ -238,6 +238,26 @@ def test_validity_is_judged_at_the_given_time_both_ends_included(now, state, rea
     assert (verdict.state, verdict.reason) == (state, reason)
 
 
+@pytest.mark.requirement("R8550-6-01")
+def test_a_certificate_without_an_end_is_valid_and_so_is_its_verdict():
+    """RFC 5280 4.1.2.5 writes that as 99991231235959Z, the last second there is."""
+    template = ACME.signing.certificate.x509
+    builder = x509.CertificateBuilder(extensions=list(template.extensions))
+    made = (
+        builder.issuer_name(template.issuer)
+        .subject_name(template.subject)
+        .public_key(template.public_key())
+        .serial_number(1)
+        .not_valid_before(pki.START)
+        .not_valid_after(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+        .sign(ACME.ca.signing_key, hashes.SHA256())
+    )
+    certificate = Certificate(made.public_bytes(Encoding.DER))
+    assert validate(certificate).state == "valid"
+    assert validate(certificate, now=pki.START - timedelta(seconds=1)).state == "invalid"
+    assert validate(certificate, now=pki.START).state == "valid"
+
+
 def test_an_expired_issuer_breaks_the_path():
     between = intermediate(days=5)
     certificate = pki.identity("signing", "acme.example", between).certificate

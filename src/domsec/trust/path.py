@@ -9,6 +9,7 @@ them, before the path algorithm proper sees anything.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -255,10 +256,7 @@ class _Search:
         latest = self.now + (KEEP_VALID if verdict.state == "valid" else KEEP_OTHERS)
         bounds = [latest, self._revocation_until] if self._revocation_until is not None else [latest]
         for certificate in self._seen:
-            try:
-                bounds += (certificate.not_before, certificate.not_after + timedelta(seconds=1))
-            except MalformedMessage:
-                continue
+            bounds += _turns(certificate)
         return min(bound for bound in bounds if bound > self.now)
 
     def crl_issuers(self, chain: tuple[Certificate, ...], wanted: Container[object]) -> tuple[Certificate, ...]:
@@ -424,6 +422,13 @@ def _expired(chain: Sequence[Certificate], now: datetime) -> str | None:
         if now > certificate.not_after:
             return f"{who}expired {certificate.not_after:%Y-%m-%d %H:%M:%SZ}"
     return None
+
+
+def _turns(certificate: Certificate) -> Iterator[datetime]:
+    """When a certificate begins and ceases to be valid. 99991231235959Z is no end (RFC 5280 4.1.2.5)."""
+    with contextlib.suppress(MalformedMessage, OverflowError):
+        yield certificate.not_before
+        yield certificate.not_after + timedelta(seconds=1)
 
 
 def _weak(chain: Sequence[Certificate]) -> str | None:
