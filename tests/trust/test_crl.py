@@ -8,8 +8,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
 import pki
+from domsec import der
 from domsec.errors import MalformedMessage
 from domsec.trust import issue
 from domsec.trust.crl import Crl, CrlIndex, crl_index, loadable
@@ -41,6 +43,21 @@ def test_what_is_no_crl_is_refused(octets):
     with pytest.raises(MalformedMessage):
         crl_index([octets])
     assert len(loadable([octets, plain()])) == 1
+
+
+X400_NAMES = der.sequence(der.tlv(der.context(3)))  # GeneralNames with an x400Address, which pyca does not read
+
+
+def test_a_crl_with_names_that_cannot_be_read_is_refused():
+    octets = odd(x509.UnrecognizedExtension(ExtensionOID.ISSUER_ALTERNATIVE_NAME, X400_NAMES), critical=False)
+    with pytest.raises(MalformedMessage):
+        crl_index([octets])
+    assert loadable([octets]) == ()
+
+
+def test_an_entry_with_names_that_cannot_be_read_is_left_to_the_path_algorithm():
+    octets = odd(entry=x509.UnrecognizedExtension(CRLEntryExtensionOID.CERTIFICATE_ISSUER, X400_NAMES), critical=False)
+    assert Crl(octets).entries is None
 
 
 def test_a_crl_is_a_table():

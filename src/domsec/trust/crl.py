@@ -33,6 +33,8 @@ _HARMLESS: Final = frozenset(
         ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
     }
 )
+# what pyca raises for extensions it cannot read; names of kinds it does not know have an error of their own
+_UNREADABLE: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _FRESHEST_CRL: Final = ExtensionOID.FRESHEST_CRL.dotted_string
 
 
@@ -55,7 +57,7 @@ class Crl:
         object.__setattr__(self, "sha256", hashlib.sha256(self.der).hexdigest())
         try:
             _ = self.x509.signature_algorithm_oid, self.this_update, self.next_update, self.issuer, self.is_complex
-        except (ValueError, TypeError, x509.DuplicateExtension, x509.InvalidVersion):
+        except (*_UNREADABLE, x509.InvalidVersion):
             raise MalformedMessage("a revocation list that cannot be loaded") from None
 
     @functools.cached_property
@@ -100,7 +102,7 @@ class Crl:
                     if isinstance(extension.value, x509.CRLReason):
                         reason = extension.value.reason.value
                 table[entry.serial_number] = Revocation(entry.revocation_date_utc, reason)
-        except (ValueError, TypeError, x509.DuplicateExtension):
+        except _UNREADABLE:
             return None
         return table
 
@@ -202,7 +204,7 @@ def named_crl_issuers(certificate: Certificate) -> tuple[bytes, ...]:
         points = certificate.x509.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
     except x509.ExtensionNotFound:
         return ()
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except _UNREADABLE:
         raise MalformedMessage("a certificate whose extensions cannot be read") from None
     found = [name.value for point in points for name in point.crl_issuer or () if isinstance(name, x509.DirectoryName)]
     return tuple(name.public_bytes() for name in found)
