@@ -74,7 +74,8 @@ class GCM:
         tag_length = SHORTEST_TAG if reader.at_end() else reader.integer()
         reader.leave()
         if not SHORTEST_NONCE <= len(nonce) <= LONGEST_NONCE or not SHORTEST_TAG <= tag_length <= TAG_LENGTH:
-            raise MalformedMessage(f"aes-gcm with a nonce of {len(nonce)} and a tag of {tag_length} octets")
+            # the tag length is not in the text: Python does not print numbers as long as a stranger can send
+            raise MalformedMessage(f"aes-gcm with a nonce of {len(nonce)} octets, or a tag of an impossible length")
         return Parameters(nonce, tag_length)
 
     def write(self, parameters: Parameters) -> bytes:
