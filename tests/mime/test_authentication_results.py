@@ -79,6 +79,14 @@ def test_fields_of_others_stay(field):
     assert survives(field)
 
 
+@pytest.mark.parametrize(("length", "stays"), [(255, True), (256, False)])
+def test_a_name_has_a_length(length, stays):
+    """What is compared is normalised first, which takes time by the square of the marks on one letter."""
+    name = "a" + "\u0315\u0300" * ((length - 1) // 2) + "b" * ((length - 1) % 2)
+    assert len(name) == length
+    assert survives(f"Authentication-Results: {name}; smime=pass".encode()) is stays
+
+
 def test_several_names_and_international_ones():
     field = "Authentication-Results: BÜCHER.example; smime=pass".encode()
 

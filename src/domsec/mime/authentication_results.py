@@ -23,6 +23,7 @@ NAME = "authentication-results"
 Outcome = Literal["none", "pass", "fail", "policy", "neutral", "temperror", "permerror"]  # RFC 7281 3.1
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
+MAX_NAME = 255  # characters of an authserv-id, as of a domain
 MAX_VALUE = 300  # characters of one property: a line has at most 998
 MAX_SERIAL_BITS = 512  # RFC 5280 4.1.2.2 allows 160; Python refuses to print what a stranger may send
 
@@ -130,7 +131,7 @@ def parse_authserv_id(value: str) -> str | None:
         return None
     if behind < len(value) and value[behind] != ";":
         return None
-    if not name or not name.isprintable() or not _is_name(name):
+    if not 0 < len(name) <= MAX_NAME or not name.isprintable() or not _is_name(name):
         return None
     return name
 
