@@ -95,6 +95,14 @@ def test_a_value_that_is_broken_inside_is_not_der_and_cannot_be_put_so() -> None
         _ = found.der
 
 
+@pytest.mark.parametrize("tag", [der.BIT_STRING, der.UTF8_STRING, der.NUMERIC_STRING, der.INTEGER])
+def test_other_strings_in_pieces_cannot_be_put_into_der(tag: int) -> None:
+    octets = der.sequence(der.tlv(tag | der.CONSTRUCTED, der.octet_string(b"a")))
+    assert not is_distinguished(octets)
+    with pytest.raises(MalformedMessage):
+        distinguished(octets)
+
+
 def test_nesting_and_number_of_values_are_bounded() -> None:
     deep = der.null()
     for _ in range(40):
@@ -125,6 +133,7 @@ def test_what_the_writer_makes_is_der(value: bytes) -> None:
 def test_hostile_octets_are_der_or_refused(octets: bytes) -> None:
     try:
         once = distinguished(octets)
+        assert is_distinguished(once)
         assert is_distinguished(octets) is (once == octets)
         assert distinguished(once) == once
     except DomsecError:

@@ -185,6 +185,8 @@ def _distinguished(reader: der.Reader, depth: int) -> bytes:
         return der.octet_string(reader.octet_string())
     if not tag & der.CONSTRUCTED:
         return der.tlv(tag, reader.primitive(tag))
+    if tag & 0xC0 == 0 and tag not in (der.SEQUENCE, der.SET):
+        raise MalformedMessage("a string in pieces where nobody writes one")
     reader.enter(tag)
     parts = []
     while not reader.at_end():
