@@ -77,6 +77,9 @@ INDEFINITE = b"\x30\x80\x06\x02\x2a\x03\x31\x80\x02\x01\x01\x00\x00\x00\x00"
         (b"\x24\x80\x04\x01a\x04\x01b\x00\x00", b"\x04\x02ab"),  # a string in pieces
         (b"\x30\x06\x24\x04\x04\x02ab", b"\x30\x04\x04\x02ab"),
         (der.tlv(0xA0, b"\x80\x01a"), None),
+        (b"\x31\x05\x13\x01a\x31\x00", None),  # as the octets go, and as the tags go
+        (b"\x31\x05\x31\x00\x13\x01a", None),
+        (b"\x31\x80\x13\x01a\x31\x00\x00\x00", b"\x31\x05\x13\x01a\x31\x00"),  # an order that may be stays
         (der.octet_string(bytes(200)), None),
         (der.octet_string(bytes(70000)), None),
         (der.sequence(der.octet_string(bytes(300))), None),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -140,7 +141,7 @@ def _is_distinguished(value: bytes) -> bool:
             return False
         if in_set:
             whole = value[at:stop]
-            if whole < previous and not _number(previous) < _number(whole):
+            if not _may_follow(previous, whole):
                 return False
             previous = whole
         at = stop
@@ -151,11 +152,16 @@ def _is_distinguished(value: bytes) -> bool:
             at, end, in_set, previous = start, stop, tag == der.SET, b""
 
 
-def _number(value: bytes) -> int:
-    """What orders the elements of a SET (X.690 10.3): the tag alone, while octets order those of a SET OF (11.6).
+def _may_follow(previous: bytes, value: bytes) -> bool:
+    """Whether one may stand behind the other, as elements of a SET (X.690 10.3) or of a SET OF (11.6).
 
     Which of the two it is, only the type tells; of ESSSecurityLabel, both orders are met (RFC 4134 4.10, RFC 3114).
     """
+    return previous <= value or _number(previous) < _number(value)
+
+
+def _number(value: bytes) -> int:
+    """What orders the elements of a SET: the tag alone."""
     return value[0] & ~der.CONSTRUCTED if value else -1
 
 
@@ -192,7 +198,7 @@ def _distinguished(reader: der.Reader, depth: int) -> bytes:
     while not reader.at_end():
         parts.append(_distinguished(reader, depth + 1))
     reader.leave()
-    if tag == der.SET:
+    if tag == der.SET and not all(itertools.starmap(_may_follow, itertools.pairwise(parts))):
         numbers = {_number(part) for part in parts}
         parts.sort(key=_number if len(numbers) == len(parts) else None)
     return der.tlv(tag, *parts)
