@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import signers
 from domsec import der, oids
+from domsec.cms import certificates
 from domsec.cms.certificates import (
     Certificate,
     IssuerAndSerialNumber,
@@ -108,6 +109,28 @@ def test_a_key_that_cannot_be_used_is_found_out_when_asked_for() -> None:
 )
 def test_names_are_the_same_whatever_their_string_types(one: bytes, other: bytes, same: bool) -> None:
     assert same_name(name((oids.COMMON_NAME, one)), name((oids.COMMON_NAME, other))) is same
+
+
+@pytest.mark.parametrize(("octets", "same"), [(4096, True), (4097, False)])
+def test_a_long_name_is_the_same_only_octet_for_octet(octets: int, same: bool) -> None:
+    text = "a" * (octets - len(name((oids.COMMON_NAME, der.utf8("a" * 4000)))) + 4000)
+    one, other = name((oids.COMMON_NAME, der.utf8(text))), name((oids.COMMON_NAME, der.utf8(text.upper())))
+    assert len(one) == len(other) == octets
+    assert same_name(one, one)
+    assert same_name(one, other) is same
+
+
+def test_a_name_is_folded_once_however_often_it_is_compared() -> None:
+    """Also one that cannot be read: a message asks for each of its certificates with each of its signers."""
+    names = [name((oids.COMMON_NAME, der.utf8(f"{number}"))) for number in range(20)]
+    broken = der.sequence(der.tlv(der.SET, der.sequence(der.oid(oids.COMMON_NAME), der.tlv(der.UTF8_STRING, b"\xff"))))
+    certificates._folded.cache_clear()
+    for _ in range(2):
+        for one in names:
+            assert not same_name(one, broken)
+            assert not same_name(broken, one)
+            assert not any(same_name(one, other) for other in names if other is not one)
+    assert certificates._folded.cache_info().misses == len(names) + 1
 
 
 def test_the_order_of_a_name_matters() -> None:

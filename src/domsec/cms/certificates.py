@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -24,6 +25,7 @@ from domsec.errors import MalformedMessage, Unsupported
 _VERSION: Final = der.context(0)
 _EXTENSIONS: Final = der.context(3)
 _SUBJECT_KEY_IDENTIFIER: Final = "2.5.29.14"
+_LONGEST_FOLDED: Final = 4 * 1024  # octets of a name; longer ones are the same only octet for octet
 _STRINGS: Final = {
     der.UTF8_STRING: "utf-8",
     der.NUMERIC_STRING: "ascii",
@@ -246,16 +248,22 @@ def same_name(one: bytes, other: bytes) -> bool:
     if one == other:
         return True
     # no string type takes more than four times the octets of another, and folding a long name takes its time
-    if max(len(one), len(other)) > 4 * min(len(one), len(other)):
+    if max(len(one), len(other)) > min(4 * min(len(one), len(other)), _LONGEST_FOLDED):
         return False
+    folded = _folded(one)
+    return folded is not None and folded == _folded(other)
+
+
+@functools.lru_cache(maxsize=1024)  # a message may ask for each of its certificates with each of its signers
+def _folded(name: bytes) -> tuple[frozenset[tuple[str, str | bytes]], ...] | None:
+    """What is compared of a name; None where it cannot be read, which is remembered as well."""
     try:
-        return _folded(one) == _folded(other)
+        return tuple(_folded_rdns(name))
     except MalformedMessage:
-        return False
+        return None
 
 
-def _folded(name: bytes) -> list[frozenset[tuple[str, str | bytes]]]:
-    rdns = []
+def _folded_rdns(name: bytes) -> Iterator[frozenset[tuple[str, str | bytes]]]:
     reader = der.Reader(name)
     reader.enter(der.SEQUENCE)
     while not reader.at_end():
@@ -276,6 +284,5 @@ def _folded(name: bytes) -> list[frozenset[tuple[str, str | bytes]]]:
                 attributes.add((kind, " ".join(text.casefold().split())))
             reader.leave()
         reader.leave()
-        rdns.append(frozenset(attributes))
+        yield frozenset(attributes)
     reader.leave()
-    return rdns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,10 +25,10 @@ class Mathematics:
 
 
 def candidates(info: SignerInfo, offered: Iterable[Certificate], context: Context) -> list[Certificate]:
-    """The certificates that may be the signer's, those of the message first."""
-    found = [c for c in offered if info.matches(c)]
-    found += [c for c in context.source.by_sid(info.sid) if c not in found]
-    return [c for c in found if signed_data.names_certificate(info, c) is not False]
+    """The certificates that may be the signer's, each once and as many as are tried, those of the message first."""
+    found = dict.fromkeys((*(c for c in offered if info.matches(c)), *context.source.by_sid(info.sid)))
+    named = (c for c in found if signed_data.names_certificate(info, c) is not False)
+    return list(itertools.islice(named, context.limits.certificate_candidates))
 
 
 def check(
@@ -47,7 +48,7 @@ def check(
     if not among:
         return Mathematics(None, "no_certificate", "the signer's certificate is not at hand")
     outcome: Mathematics | None = None
-    for certificate in among[: context.limits.certificate_candidates]:
+    for certificate in among:
         try:
             done = signed_data.verify(
                 info, content, content_type, certificate, allow_no_attributes=allow_bare, limits=context.limits
