@@ -288,6 +288,14 @@ def test_what_a_name_says() -> None:
 # --- labels ----------------------------------------------------------------------------------------------------------
 
 
+def test_categories_in_another_order_are_the_same_label() -> None:
+    one, two = SecurityCategory("1.2.3", der.null()), SecurityCategory("1.2.4", der.null())
+    label = ESSSecurityLabel("1.2.3", 1, None, (one, two))
+    assert ESSSecurityLabel("1.2.3", 1, None, (two, one)) == label
+    unsorted = der.tlv(der.SET, der.oid("1.2.3"), der.integer(1), der.tlv(der.SET, two.write(), one.write()))
+    assert ESSSecurityLabel.read(unsorted) == label
+
+
 def test_a_label_in_either_order_of_a_set_is_written_as_it_came_and_is_der() -> None:
     """X.690 10.3 puts SET, 17, before PrintableString, 19; RFC 4134 4.10 sorts octets and so has it the other way."""
     mark, categories_ = ESSPrivacyMark("mark", "pString"), (SecurityCategory("1.2.3", der.null()),)

@@ -82,6 +82,8 @@ class ESSSecurityLabel:
             raise MalformedMessage("a security classification out of range")
         if len(self.security_categories) > UB_SECURITY_CATEGORIES:
             raise LimitExceeded("security_categories")
+        in_order = tuple(sorted(self.security_categories, key=SecurityCategory.write))  # a SET OF: none means anything
+        object.__setattr__(self, "security_categories", in_order)
 
     @classmethod
     def read(cls, value: Octets) -> ESSSecurityLabel:
