@@ -15,7 +15,7 @@ class Limits:
     header_fields: int = 1000
     header_size: int = 512 * 1024
     size: int = 64 * 1024 * 1024  # the message as it arrives
-    expanded: int = 256 * 1024 * 1024  # what decompression may yield
+    expanded: int = 256 * 1024 * 1024  # what decompression may yield, of all layers of a message together
     ratio: int = 100  # and how many times its input
     der_depth: int = 64
     der_values: int = 20_000  # tag-length-values read in one structure, segments of strings counted by size

@@ -198,6 +198,17 @@ def test_limits_inside_become_flags() -> None:
     assert peel(signed, signers=0).root.kind == "unsupported"
 
 
+@pytest.mark.requirement("R3274-1.1-01", "R3183-1-02")
+@pytest.mark.parametrize("notation", ["C(C(OC))", "C(S(C(OC)))", "C(E(C(OC)))"])
+def test_what_is_compressed_inside_something_compressed_counts_with_it(notation: str) -> None:
+    octets = build(notation, text=world.TEXT + bytes(range(256)) * 100)
+    found = [len(layer.content or b"") for layer in peel(octets).spine() if layer.kind == "compressed"]
+    outer, inner = found
+    assert flags(peel(octets, expanded=outer + inner)) == set()
+    assert flags(peel(octets, expanded=outer + inner - 1)) == {"limit.expanded"}
+    assert flags(peel(octets, expanded=inner)) == {"limit.expanded"}
+
+
 def test_a_file_name_is_only_a_hint() -> None:
     found = smime.recognise(world.entity("S(OC)"))
     assert isinstance(found, smime.Pkcs7)

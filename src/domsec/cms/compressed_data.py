@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from domsec import der, oids
@@ -53,20 +53,28 @@ def inflate(compressed: Compressed, limits: Limits = DEFAULT) -> bytes:
         raise Unsupported(f"compression algorithm {compressed.algorithm.oid}")
     if compressed.data is None:
         raise Unsupported("compressed data without content")
-    by_ratio = limits.ratio * len(compressed.data)
-    most = min(limits.expanded, by_ratio)
+    most = _most(compressed.data, limits)
     inflater = zlib.decompressobj()
     try:
         content = inflater.decompress(compressed.data, most + 1)
     except zlib.error:
         raise MalformedMessage("compressed data that is none") from None
     if len(content) > most:
-        raise LimitExceeded("ratio" if by_ratio < limits.expanded else "expanded")
+        raise LimitExceeded("ratio" if most < limits.expanded else "expanded")
     if not inflater.eof:
         raise MalformedMessage("compressed data without end")
     if inflater.unused_data:
         raise MalformedMessage("octets after the compressed data")
     return content
+
+
+def _most(data: Octets, limits: Limits) -> int:
+    return min(limits.expanded, limits.ratio * len(data))
+
+
+def left(compressed: Compressed, content: Octets, limits: Limits) -> Limits:
+    """The limits for what is in `content`: what compressed data in it yields counts as if this one had yielded it."""
+    return replace(limits, expanded=_most(compressed.data or b"", limits) - len(content))
 
 
 def compress(content: Octets, *, content_type: str = oids.ID_DATA) -> bytes:

@@ -572,7 +572,7 @@ LIMIT_DOCUMENTATION: Mapping[str, str] = {
     "header_fields": "Header fields of a message.",
     "header_size": "Octets of a header.",
     "size": "Octets of a message as it arrives.",
-    "expanded": "Octets that decompression may yield.",
+    "expanded": "Octets that decompression may yield, of all layers of a message together.",
     "ratio": "How many times its input decompression may yield.",
     "der_depth": "ASN.1 values, one inside the other.",
     "der_values": "ASN.1 values read in one structure.",

@@ -242,7 +242,8 @@ class _Peeler:
                 case oids.ID_CT_COMPRESSED_DATA if detached is None:
                     compressed = compressed_data.parse_compressed(value, self.limits)
                     content = compressed_data.inflate(compressed, self.limits)
-                    child = self.content(compressed.content_type, content, f"{layer_id}.1")
+                    inside = dataclasses.replace(self, limits=compressed_data.left(compressed, content, self.limits))
+                    child = inside.content(compressed.content_type, content, f"{layer_id}.1")
                     return Layer(layer_id, "compressed", form, entity, content, compressed.content_type, child=child)
         except LimitExceeded as error:
             return Layer(layer_id, "unsupported", form, entity, flags=((f"limit.{error.limit}", str(error)),))
