@@ -27,6 +27,7 @@ class Limits:
     attributes_size: int = 64 * 1024
     recipients: int = 1000
     rsa_bits: int = 8192
+    rsa_exponent_bits: int = 64  # of a public key: a long one makes checking a signature as slow as making one
     certificate_candidates: int = 4  # certificates tried for one SignerInfo
     recipient_candidates: int = 4  # RecipientInfos tried with our keys
     path_length: int = 10  # certificates in one path, the anchor included

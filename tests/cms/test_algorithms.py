@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 import signers
 from domsec import der, oids
@@ -291,6 +291,18 @@ def test_rsa_keys_are_bounded() -> None:
     assert check_signature(certificate, row, signature, b"data", replace(DEFAULT, rsa_bits=2048)) == ()
     with pytest.raises(LimitExceeded, match="rsa_bits"):
         check_signature(certificate, row, signature, b"data", replace(DEFAULT, rsa_bits=2047))
+
+
+def test_rsa_exponents_are_bounded() -> None:
+    certificate, row = signers.credential("rsa2048").certificate, algorithms.RSA_SHA256
+    signature = row.sign(signers.key("rsa2048"), b"data")
+    assert check_signature(certificate, row, signature, b"data", replace(DEFAULT, rsa_exponent_bits=17)) == ()
+    with pytest.raises(LimitExceeded, match="rsa_exponent_bits"):
+        check_signature(certificate, row, signature, b"data", replace(DEFAULT, rsa_exponent_bits=16))
+    modulus = certificate.public_key.public_numbers().n
+    algorithms.check_cost(rsa.RSAPublicNumbers(2**63 + 1, modulus).public_key())
+    with pytest.raises(LimitExceeded, match="rsa_exponent_bits"):
+        algorithms.check_cost(rsa.RSAPublicNumbers(2**64 + 1, modulus).public_key())
 
 
 def test_key_transport_reads_what_it_writes() -> None:

@@ -424,7 +424,7 @@ def check_signature(
     """Whether the key in a certificate made a signature over `data`; gives what is weak about it.
 
     Says nothing about the certificate. Raises SignatureInvalid, Unsupported for a kind of key or a curve that is not in
-    the tables, LimitExceeded for an RSA key longer than anybody needs, MalformedMessage for a key that is none.
+    the tables, LimitExceeded for an RSA key slower than anybody needs, MalformedMessage for a key that is none.
     """
     key = certificate.public_key
     if certificate.key_algorithm not in algorithm.keys:
@@ -432,9 +432,8 @@ def check_signature(
         raise SignatureInvalid(f"a signature by {algorithm.name} and a certificate for {found}")
     if certificate.key_algorithm == oids.RSASSA_PSS:
         _check_pss_key(certificate, algorithm)
+    check_cost(key, limits)
     kind = key_algorithm(key)
-    if kind == oids.RSA_ENCRYPTION and cast(rsa.RSAPublicKey, key).key_size > limits.rsa_bits:
-        raise LimitExceeded("rsa_bits")
     if kind == oids.EC_PUBLIC_KEY and cast(ec.EllipticCurvePublicKey, key).curve.name not in _CURVES:
         raise Unsupported(f"curve {cast(ec.EllipticCurvePublicKey, key).curve.name}")
     try:
@@ -444,6 +443,19 @@ def check_signature(
     except UnsupportedAlgorithm:
         raise Unsupported(f"signature algorithm {algorithm.name}") from None
     return weaknesses(key, algorithm)
+
+
+def check_cost(key: object, limits: Limits = DEFAULT) -> None:
+    """Make sure that checking a signature with this key takes no longer than it has to. Raises LimitExceeded.
+
+    A modulus of 3072 bits may have an exponent as long: 16 ms instead of 0.2. OpenSSL bounds that of larger ones only.
+    """
+    if not isinstance(key, rsa.RSAPublicKey):
+        return
+    if key.key_size > limits.rsa_bits:
+        raise LimitExceeded("rsa_bits")
+    if key.public_numbers().e.bit_length() > limits.rsa_exponent_bits:
+        raise LimitExceeded("rsa_exponent_bits")
 
 
 def _check_pss_key(certificate: Certificate, algorithm: SignatureAlgorithm) -> None:

@@ -584,6 +584,7 @@ LIMIT_DOCUMENTATION: Mapping[str, str] = {
     "attributes_size": "Octets of one signer's attributes.",
     "recipients": "Recipients of one encryption layer.",
     "rsa_bits": "Bits of an RSA key that is computed with.",
+    "rsa_exponent_bits": "Bits of the public exponent of an RSA key that a signature is checked with.",
     "certificate_candidates": "Certificates tried for one signer.",
     "recipient_candidates": "Recipients of an encryption layer that are tried with our keys.",
     "path_length": "Certificates of one path, the anchor included.",

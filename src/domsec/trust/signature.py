@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, mldsa, padding, rsa
 
+from domsec.cms.algorithms import check_cost
 from domsec.cms.certificates import Certificate
 from domsec.der import SEQUENCE, Reader, context
 from domsec.errors import DomsecError
@@ -69,6 +70,7 @@ def _one_algorithm(certificate: Certificate) -> bool:
 
 def _verified(signed: x509.Certificate | x509.CertificateRevocationList, tbs: bytes, issuer: Certificate) -> bool:
     key = issuer.public_key
+    check_cost(key)
     if isinstance(key, _WHOLE_MESSAGE):
         key.verify(signed.signature, tbs)
         return True

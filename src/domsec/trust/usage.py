@@ -15,12 +15,14 @@ from domsec import oids
 from domsec.cms.certificates import Certificate
 from domsec.der import BIT_STRING, SEQUENCE, Reader
 from domsec.errors import DomsecError, MalformedMessage
+from domsec.limits import DEFAULT
 
 KEY_USAGE: Final = "2.5.29.15"
 EXTENDED_KEY_USAGE: Final = "2.5.29.37"
 
 MIN_RSA_BITS: Final = 2048  # RFC 8550 4.3 allows 1024 for old mail; decisions A-46 does not
 MAX_RSA_BITS: Final = 8192  # what checking one signature may cost
+MAX_RSA_EXPONENT_BITS: Final = DEFAULT.rsa_exponent_bits
 MIN_EC_BITS: Final = 224
 
 # RFC 5280 4.2.1.3, by number of the bit
@@ -103,6 +105,8 @@ def weak_key(key: object) -> str | None:
             return f"an RSA key of {key.key_size} bits, at least {MIN_RSA_BITS} are needed"
         if key.key_size > MAX_RSA_BITS:
             return f"an RSA key of {key.key_size} bits, more than {MAX_RSA_BITS} are not processed"
+        if key.public_numbers().e.bit_length() > MAX_RSA_EXPONENT_BITS:
+            return f"an RSA key with an exponent of more than {MAX_RSA_EXPONENT_BITS} bits is not processed"
     if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS:
         return f"an elliptic curve key of {key.key_size} bits, at least {MIN_EC_BITS} are needed"
     if isinstance(key, dsa.DSAPublicKey):
