@@ -139,7 +139,7 @@ def plaintext_of(message: Enveloped, key: Any) -> bytes | None:
     names = [identifier for recipient in message.recipients for identifier in recipient.identifiers]
     try:
         with mock.patch.object(os, "urandom", bytes):
-            return decrypt(message, [NamedByTheMessage(key, name) for name in names]).plaintext
+            return decrypt(message, [NamedByTheMessage(key, name) for name in names], archive=True).plaintext
     except DecryptionFailed:
         return None
 

@@ -86,7 +86,7 @@ def _signed(value: Octets) -> None:
 def _open(content_type: str, value: Octets) -> None:
     message = parse_enveloped(content_type, value)
     names = [identifier for recipient in message.recipients for identifier in recipient.identifiers]
-    decrypt(message, [NamedByTheMessage(_key(), name) for name in names])
+    decrypt(message, [NamedByTheMessage(_key(), name) for name in names], archive=True)
 
 
 def _compressed(value: Octets) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,9 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 import pki
@@ -30,6 +34,7 @@ from domsec.cms import attributes, compressed_data, content_info, enveloped_data
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential, credential_from_private_key
+from domsec.cms.recipients import build_recipient
 from domsec.cms.signed_data import Signing
 from domsec.mime import smime
 from domsec.pipeline import Decision, Recipient, Session, Transaction, process
@@ -146,6 +151,21 @@ def with_forged_signer(
 def encrypted(entity: bytes, *identities: pki.Identity, cipher: str = "aes256-gcm") -> bytes:
     octets = enveloped_data.encrypt(entity, [i.certificate for i in identities], cipher=cipher)  # type: ignore[arg-type]
     return smime.pkcs7_mime(octets, "authEnveloped-data" if cipher.endswith("gcm") else "enveloped-data")
+
+
+def triple_des(entity: bytes, *to: pki.Identity) -> bytes:
+    """EnvelopedData with tripleDES, the key wrapped with AES."""
+    key, iv = os.urandom(24), bytes(8)
+    padder = PKCS7(64).padder()
+    sealed = Cipher(TripleDES(key), modes.CBC(iv)).encryptor().update(padder.update(entity) + padder.finalize())
+    content = der.sequence(
+        der.oid(oids.ID_DATA),
+        der.sequence(der.oid(oids.DES_EDE3_CBC), der.octet_string(iv)),
+        der.tlv(der.context(0, constructed=False), sealed),
+    )
+    infos = der.set_of([build_recipient(key, who.certificate) for who in to])
+    value = der.sequence(der.oid(oids.ID_ENVELOPED_DATA), der.explicit(0, der.sequence(der.integer(2), infos, content)))
+    return smime.pkcs7_mime(value, "enveloped-data")
 
 
 def compressed(entity: bytes) -> bytes:

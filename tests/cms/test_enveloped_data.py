@@ -24,6 +24,7 @@ from domsec.cms.enveloped_data import (
     decrypt,
     encrypt,
     envelope_version,
+    is_outdated,
     parse_enveloped,
     readdress,
     recipient_matches,
@@ -373,12 +374,14 @@ def cbc_message(cipher: str, key: bytes, sealed: bytes, iv: bytes, *, to: str = 
     )
 
 
-def test_triple_des_is_read() -> None:
+def test_triple_des_is_read_in_archives_only() -> None:
     key, iv = bytes(range(24)), bytes(8)
     padded = CONTENT + bytes([8 - len(CONTENT) % 8]) * (8 - len(CONTENT) % 8)
     sealed = Cipher(TripleDES(key), modes.CBC(iv)).encryptor().update(padded)
     message = parse_enveloped(oids.ID_ENVELOPED_DATA, cbc_message(oids.DES_EDE3_CBC, key, sealed, iv))
-    opened = decrypt(message, [credential("rsa2048")])
+    assert is_outdated(message, [credential("rsa2048")])
+    assert_fails(message, "rsa2048")
+    opened = decrypt(message, [credential("rsa2048")], archive=True)
     assert (opened.plaintext, opened.cipher, opened.authenticated) == (CONTENT, "des-ede3-cbc", False)
 
 
@@ -821,8 +824,13 @@ def test_we_open_what_openssl_made(
     _, cert = write_credential(kind, tmp_path)
     keyopt = [word for option in options for word in ("-keyopt", option)]
     arguments = ("-encrypt", "-binary", cipher, *form, "-outform", "DER", "-recip", cert, *keyopt)
-    message = openssl(*arguments, stdin=CONTENT)
-    opened = decrypt(parse(message), [credential("rsa3072"), credential(kind)])
+    message = parse(openssl(*arguments, stdin=CONTENT))
+    keys = [credential("rsa3072"), credential(kind)]
+    if cipher == "-des3":
+        assert [recipient.outdated for recipient in message.recipients] == [kind != "rsa2048"]  # it wraps keys as well
+        with pytest.raises(DecryptionFailed):
+            decrypt(message, keys)
+    opened = decrypt(message, keys, archive=cipher == "-des3")
     assert opened.plaintext == CONTENT
     assert opened.authenticated is cipher.endswith("gcm")
 

@@ -230,6 +230,7 @@ MESSAGES: dict[str, str | bytes | Callable[[], Verdict]] = {
     "coverage.unknown": "S[domain](X(OC))",
     "enc.unsigned": "E[beta](OC)",
     "enc.unauthenticated": lambda: judge(build("E[beta](OC)", cipher="aes256-cbc")),
+    "enc.outdated": lambda: judge(message(world.triple_des(S1, beta().confidentiality))),
     "enc_agent.mapping": lambda: encrypting(beta().confidentiality),
     "enc_agent.unknown": "E[beta](S(OC))",
     "from.invalid": lambda: judge(world.other_from(build("S(OC)"), "nobody in particular")),

@@ -8,7 +8,7 @@ import click
 
 from domsec.cli import console
 from domsec.cli.console import Exit
-from domsec.cli.options import ADDRESS, Given, common, file_argument, json_option, output_option
+from domsec.cli.options import ADDRESS, Given, archive_option, common, file_argument, json_option, output_option
 from domsec.cli.reading import read_input
 from domsec.cli.sign import encryption_for, warn_of_hidden
 from domsec.cli.world import load_world, open_keyring
@@ -47,12 +47,13 @@ def encrypt(given: Given, file: Path | None, output: Path | None, *, to: tuple[s
 
 @click.command()
 @file_argument
+@archive_option
 @output_option
 @common
-def decrypt(given: Given, file: Path | None, output: Path | None) -> int:
+def decrypt(given: Given, file: Path | None, output: Path | None, *, archive: bool) -> int:
     """Remove the outer encryption of FILE and print the message with the entity inside; its signatures stay."""
     keyring = open_keyring(given)
-    message = peel(read_input(file), keyring)
+    message = peel(read_input(file), keyring, archive=archive)
     spine = message.spine()
     found = next((i for i, layer in enumerate(spine) if layer.encrypted), None)
     if found is None:
@@ -80,6 +81,9 @@ def _closed(layer: Layer, keys: int) -> int:
     assert layer.enveloped is not None
     if layer.closed == "failed":
         console.error(str(DecryptionFailed()))
+        for code, text in layer.flags:
+            if code == "enc.outdated":
+                console.hint(f"{text}, expected --archive")
         return Exit.REFUSED
     console.error(f"no key for any recipient of layer {layer.id}")
     if not keys:

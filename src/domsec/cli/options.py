@@ -129,3 +129,9 @@ def output_option(command: C) -> C:
 
 def json_option(command: C) -> C:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document instead of words.")(command)
+
+
+def archive_option(command: C) -> C:
+    """For verbs that only read."""
+    return click.option("--archive", is_flag=True, help="Read old mail: open 3DES, compute MD5, SHA-1, DSA and short "
+                        "keys. Nothing of that is ever accepted.")(command)  # fmt: skip

@@ -11,7 +11,7 @@ import click
 from domsec import oids
 from domsec.cli import console
 from domsec.cli.console import Exit
-from domsec.cli.options import Given, common, file_argument, json_option, output_option
+from domsec.cli.options import Given, archive_option, common, file_argument, json_option, output_option
 
 if TYPE_CHECKING:
     from domsec.cms.credential import Credential
@@ -39,10 +39,11 @@ _MANY: Final = 20  # recipients and certificates shown to a person; JSON has the
 
 @click.command()
 @file_argument
+@archive_option
 @json_option
 @output_option
 @common
-def show(given: Given, file: Path | None, output: Path | None, *, as_json: bool) -> int:
+def show(given: Given, file: Path | None, output: Path | None, *, archive: bool, as_json: bool) -> int:
     """Show layers, signers, types, attributes and recipients of FILE, without any trust decision.
 
     FILE is mail, or CMS by itself in DER, PEM or base64.
@@ -52,7 +53,7 @@ def show(given: Given, file: Path | None, output: Path | None, *, as_json: bool)
     from domsec.services.layers import peel
 
     octets = read_input(file)
-    described = describe(peel(octets, _keyring(given)))
+    described = describe(peel(octets, _keyring(given), archive=archive))
     if as_json:
         console.write_json(described.to_json(), output)
     else:

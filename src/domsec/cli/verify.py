@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 
 from domsec.cli import console, explained
 from domsec.cli.console import Exit
-from domsec.cli.options import Given, common, file_argument, json_option, output_option
+from domsec.cli.options import Given, archive_option, common, file_argument, json_option, output_option
 from domsec.services.verdict import Flag, Label, Labels, LayerVerdict, SignerVerdict, Verdict
 from domsec.trust.names import escaped
 
@@ -21,10 +22,11 @@ from domsec.trust.names import escaped
     is_flag=True,
     help="Each layer in plain words; for each flag the clause, what was seen, what would have passed.",
 )
+@archive_option
 @json_option
 @output_option
 @common
-def verify(given: Given, file: Path | None, output: Path | None, *, explain: bool, as_json: bool) -> int:
+def verify(given: Given, file: Path | None, output: Path | None, *, explain: bool, archive: bool, as_json: bool) -> int:
     """Open what the credentials can open in FILE, verify every layer, and give the verdict."""
     from domsec.cli.reading import read_input
     from domsec.cli.world import load_world
@@ -32,9 +34,9 @@ def verify(given: Given, file: Path | None, output: Path | None, *, explain: boo
     from domsec.services.layers import peel
 
     world = load_world(given)
-    context = world.context
+    context = dataclasses.replace(world.context, archive=archive)
     octets = read_input(file, context.limits)
-    verdict = judge(peel(octets, context.keyring, context.limits), context)
+    verdict = judge(peel(octets, context.keyring, context.limits, archive=archive), context)
     if as_json:
         console.write_json(verdict.to_json(), output)
     else:

@@ -1,6 +1,6 @@
 """Content encryption for EnvelopedData and AuthEnvelopedData (RFC 5652 6.1 and 6.3, 5083, 5084, 3565).
 
-`CIPHERS` has a row for each algorithm that can be read; those with `made` are also written. A row does its work on
+`CIPHERS` has a row for each algorithm that can be read, with what it may still be used for. A row does its work on
 octets in place: what is sealed is written straight into the message that leaves, what is opened is one buffer.
 """
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from domsec import der, oids
+from domsec.cms.algorithms import Status
 from domsec.der import Octets, Reader
 from domsec.errors import MalformedMessage
 
@@ -184,13 +185,14 @@ _TRIPLE_DES_CBC: Final = CBC(TripleDES, 8)
 
 @dataclass(frozen=True, slots=True)
 class ContentCipher:
-    """A row of the table: one content encryption algorithm. `made` says whether new messages may use it (A-46)."""
+    """A row of the table: one content encryption algorithm. `ALLOWED` ones are used for new messages (A-46), `REFUSED`
+    ones are opened in archives only (A-47)."""
 
     name: str
     oid: str
     key_length: int
     mode: Mode
-    made: bool = True
+    status: Status = Status.ALLOWED
 
     @property
     def authenticated(self) -> bool:
@@ -205,7 +207,7 @@ _ROWS: Final = (
     ContentCipher("aes128-cbc", oids.AES128_CBC, 16, _AES_CBC),
     ContentCipher("aes192-cbc", oids.AES192_CBC, 24, _AES_CBC),
     ContentCipher("aes256-cbc", oids.AES256_CBC, 32, _AES_CBC),
-    ContentCipher("des-ede3-cbc", oids.DES_EDE3_CBC, 24, _TRIPLE_DES_CBC, made=False),
+    ContentCipher("des-ede3-cbc", oids.DES_EDE3_CBC, 24, _TRIPLE_DES_CBC, Status.REFUSED),
 )
 CIPHERS: Final = {row.oid: row for row in _ROWS}
 CIPHERS_BY_NAME: Final = {row.name: row for row in _ROWS}

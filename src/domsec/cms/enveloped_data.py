@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from domsec import der, oids
 from domsec.cms import auth_enveloped_data, content_info
-from domsec.cms.algorithms import AlgorithmIdentifier, read_algorithm
+from domsec.cms.algorithms import AlgorithmIdentifier, Status, read_algorithm
 from domsec.cms.attributes import Attribute, Attributes, parse_attributes
 from domsec.cms.certificates import Certificate
 from domsec.cms.certificates import certificate as cached_certificate
@@ -38,6 +38,7 @@ __all__ = [
     "addressed_to",
     "decrypt",
     "encrypt",
+    "is_outdated",
     "parse_enveloped",
     "readdress",
     "recipient_matches",
@@ -155,14 +156,23 @@ def _read_originator_certificates(reader: Reader, limits: Limits) -> tuple[Certi
 
 def addressed_to(enveloped: Enveloped, credentials: Sequence[Credential]) -> bool:
     """Whether some RecipientInfo names a certificate of ours. Says nothing about whether it can be opened."""
-    return any(True for _ in _ours(enveloped, credentials, ()))
+    return any(True for _ in _ours(enveloped, credentials, (), archive=True))
+
+
+def is_outdated(enveloped: Enveloped, credentials: Sequence[Credential]) -> bool:
+    """Whether content or key, as far as they are for us, are kept by ciphers opened in archives only (A-47)."""
+    row = CIPHERS.get(enveloped.algorithm.oid)
+    if row is not None and row.status is Status.REFUSED:
+        return True
+    found = [recipient.outdated for recipient, _, _ in _ours(enveloped, credentials, (), archive=True)]
+    return bool(found) and all(found)
 
 
 def _ours(
-    enveloped: Enveloped, credentials: Sequence[Credential], refused: Collection[str]
+    enveloped: Enveloped, credentials: Sequence[Credential], refused: Collection[str], *, archive: bool
 ) -> Iterator[tuple[RecipientInfo, int, Credential]]:
     for recipient in enveloped.recipients:
-        if refused and recipient.management in refused:
+        if (recipient.outdated and not archive) or recipient.management in refused:
             continue
         for position, identifier in enumerate(recipient.identifiers):
             for credential in credentials:
@@ -176,30 +186,37 @@ def decrypt(
     limits: Limits = DEFAULT,
     *,
     refused: Collection[str] = (),
+    archive: bool = False,
 ) -> Opened:
     """Open a message with the first key of ours that fits.
 
-    `refused` names key management (`RecipientInfo.management`) that shall not be used, say {"rsa-pkcs1v15"}.
+    `refused` names key management (`RecipientInfo.management`) that shall not be used, say {"rsa-pkcs1v15"}. `archive`
+    opens what was encrypted with ciphers of old, for those who read old mail and believe nothing of it.
 
     Raises DecryptionFailed, always the same, whatever is wrong: a key of ours is tried to the end, content included,
     also where the key has turned out to be none. Where no key is tried, that can be seen from the message itself: it
-    is not for us, its cipher is none of ours, or a length or parameter is impossible. Raises StoreUnavailable if a
-    private key cannot be reached at the moment.
+    is not for us, its cipher is none of ours or outdated, or a length or parameter is impossible. Raises
+    StoreUnavailable if a private key cannot be reached at the moment.
 
     What comes out of CBC is not checked by anybody: `Opened.authenticated` says so.
     """
-    return _open(enveloped, credentials, limits, refused)[0]
+    return _open(enveloped, credentials, limits, refused, archive=archive)[0]
 
 
 def _open(
-    enveloped: Enveloped, credentials: Sequence[Credential], limits: Limits, refused: Collection[str] = ()
+    enveloped: Enveloped,
+    credentials: Sequence[Credential],
+    limits: Limits,
+    refused: Collection[str] = (),
+    *,
+    archive: bool = False,
 ) -> tuple[Opened, bytes]:
     """What `decrypt` gives, and the content encryption key."""
     row = CIPHERS.get(enveloped.algorithm.oid)
     readable = _readable(enveloped)
-    if row is not None and readable is not None:
+    if row is not None and readable is not None and (archive or row.status is not Status.REFUSED):
         ciphertext, parameters, associated = readable
-        ours = islice(_ours(enveloped, credentials, refused), limits.recipient_candidates)
+        ours = islice(_ours(enveloped, credentials, refused, archive=archive), limits.recipient_candidates)
         for recipient, position, credential in ours:
             key = recipient.recover(position, credential, row.key_length, enveloped.originator_certificates)
             plaintext = row.mode.open(key, parameters, ciphertext, associated, enveloped.mac)
@@ -249,7 +266,7 @@ def encrypt(
     be used (`domsec.trust`), and for whom.
     """
     row = CIPHERS_BY_NAME.get(cipher)
-    if row is None or not row.made:
+    if row is None or row.status is not Status.ALLOWED:
         raise ValueError(f"{cipher} is not used for new messages")
     if not recipients:
         raise ValueError("a message nobody can open")

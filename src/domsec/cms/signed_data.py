@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Final, Literal
 
 from domsec import der, oids
+from domsec.cms import algorithms, multiple_signatures
 from domsec.cms import attributes as attrs
-from domsec.cms import multiple_signatures
 from domsec.cms.algorithms import (
     AlgorithmIdentifier,
     Digest,
@@ -316,6 +316,12 @@ def verify(
         weak = check_signature(candidate, algorithm, signer.signature, received, limits)
         return SignatureCheck(algorithm, weak, "received", is_der=False)
     return SignatureCheck(algorithm, weak, "der", is_der=False)
+
+
+def weaknesses(signer: SignerInfo, candidate: Certificate) -> tuple[str, ...]:
+    """What `SignatureCheck.weak` would name, without any mathematics. Raises as `verify` for algorithm and key."""
+    algorithm = find_signature(signer.signature_algorithm, signer.digest_algorithm)
+    return algorithms.weaknesses(candidate.public_key, algorithm)
 
 
 def _as_set(contents: bytes) -> bytes:

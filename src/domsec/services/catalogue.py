@@ -320,6 +320,14 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "encrypted with CBC and not signed: whoever had it on the way can have changed the text (EFAIL)",
                 "such mail is never handed out opened; the sender signs, or encrypts with AES-GCM",
             ),
+            "enc.outdated": _violation(
+                "decisions A-47",
+                "a cipher that keeps no secrets any more",
+                "AES",
+                "triple DES, in old programs and old mail; it stays closed but in archives (`--archive`), and is never "
+                "accepted",
+                _THEIRS,
+            ),
             "enc_agent.mapping": _violation(
                 "RFC 3183 4.1",
                 "the encrypting authority does not cover the originator",

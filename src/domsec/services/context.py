@@ -39,6 +39,7 @@ class Context:
     revocation: Revocation = "soft"
     is_public_suffix: Callable[[str], bool] = no_public_suffix
     allow_no_attributes: bool = False  # originators' signatures without signed attributes (decisions A-47)
+    archive: bool = False  # old mail is read: weak signatures are computed, and believed no more than before (A-47)
     accept_outer_domain: bool = False  # a domain signature over ciphertext suffices (decisions A-41)
 
     def path(

@@ -125,8 +125,9 @@ def peel(
     limits: Limits = DEFAULT,
     *,
     sniff_suffix: bool = True,
+    archive: bool = False,
 ) -> Message:
-    """Take a message apart as far as the credentials open it.
+    """Take a message apart as far as the credentials open it; `archive` opens ciphers of old too (decisions A-47).
 
     Raises MalformedMessage or LimitExceeded where there is no header to speak of; whatever is wrong further inside
     becomes a flag of an `unsupported` layer. Decryption happens here; that a layer opened says nothing about who made
@@ -135,21 +136,22 @@ def peel(
     if len(octets) > limits.size:
         raise LimitExceeded("size", f"a message of {len(octets)} octets, allowed are {limits.size}")
     header, body = fields.split_message(octets, limits)
-    peeler = _Peeler(tuple(keyring), limits, sniff_suffix)
+    peeler = _Peeler(tuple(keyring), limits, sniff_suffix, archive)
     root = peeler.split(fields.entity_from(header, body), fields.entity_header(header), body, "1", protected=False)
     return Message(octets, header, addresses.parse_from(header), root)
 
 
 def peel_entity(entity: Octets, keyring: Sequence[Credential] = (), limits: Limits = DEFAULT) -> Layer:
     """Take apart a MIME entity that stands by itself, such as what was decrypted."""
-    return _Peeler(tuple(keyring), limits, True).entity(entity, "1", protected=True)
+    return _Peeler(tuple(keyring), limits).entity(entity, "1", protected=True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Peeler:
     keyring: tuple[Credential, ...]
     limits: Limits
-    sniff_suffix: bool
+    sniff_suffix: bool = True
+    archive: bool = False
 
     def entity(self, entity: Octets, layer_id: str, *, protected: bool) -> Layer:
         """The layer that a MIME entity is."""
@@ -281,8 +283,11 @@ class _Peeler:
         layer = Layer(layer_id, kind, form, entity, parsed.ciphertext, parsed.content_type, enveloped=parsed)
         if not enveloped_data.addressed_to(parsed, self.keyring):
             return dataclasses.replace(layer, closed="not_for_us")
+        if enveloped_data.is_outdated(parsed, self.keyring):
+            how = "opened as in an archive" if self.archive else "opened in archives only"
+            layer = dataclasses.replace(layer, flags=(("enc.outdated", f"{parsed.cipher}: {how}"),))
         try:
-            opened = enveloped_data.decrypt(parsed, self.keyring, self.limits)
+            opened = enveloped_data.decrypt(parsed, self.keyring, self.limits, archive=self.archive)
         except DecryptionFailed:
             return dataclasses.replace(layer, closed="failed")
         child = self.content(parsed.content_type, opened.plaintext, f"{layer_id}.1")

@@ -43,13 +43,17 @@ def check(
 ) -> Mathematics:
     """Try each certificate until one fits; without `content_type` it is a countersignature.
 
-    `allow_bare` is for signatures without attributes, `allow_unsorted` for attributes that are not in DER.
+    `allow_bare` is for signatures without attributes, `allow_unsorted` for attributes that are not in DER. What is weak
+    is computed in archives only (decisions A-47).
     """
     if not among:
         return Mathematics(None, "no_certificate", "the signer's certificate is not at hand")
     outcome: Mathematics | None = None
     for certificate in among:
         try:
+            weak = signed_data.weaknesses(info, certificate)
+            if weak and not context.archive:
+                return _weak(certificate, weak, " (not computed: this is no archive)")
             done = signed_data.verify(
                 info, content, content_type, certificate, allow_no_attributes=allow_bare, limits=context.limits
             )
@@ -60,11 +64,15 @@ def check(
             outcome = outcome or Mathematics(certificate, "unsupported", str(error))
         else:
             if done.weak:
-                text = "; ".join(done.weak)
-                return Mathematics(certificate, "weak", text, (("alg.weak", text),))
+                return _weak(certificate, done.weak)
             if done.is_der:
                 return Mathematics(certificate, "valid")
             # decisions A-11 wants DER; ordinary senders that sort wrongly are read, authorities have no excuse
             return Mathematics(certificate, "valid", "", (("attrs.order" if allow_unsorted else "attrs.not_der", ""),))
     assert outcome is not None
     return outcome
+
+
+def _weak(certificate: Certificate, weak: Sequence[str], note: str = "") -> Mathematics:
+    text = "; ".join(weak) + note
+    return Mathematics(certificate, "weak", text, (("alg.weak", text),))

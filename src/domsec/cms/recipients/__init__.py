@@ -37,6 +37,10 @@ class RecipientInfo(Protocol):
     def management(self) -> str:
         """Which algorithm protects the key, as policy and people call it: rsa-oaep, ecdh-sha256kdf, ml-kem-768."""
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the key is kept by a cipher that is opened in archives only (decisions A-47)."""
+
     def recover(
         self, position: int, credential: Credential, length: int, originator_certificates: Sequence[Certificate]
     ) -> bytes:

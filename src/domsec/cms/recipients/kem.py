@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_wrap
 
 from domsec import der, oids
-from domsec.cms.algorithms import AlgorithmIdentifier, read_algorithm
+from domsec.cms.algorithms import AlgorithmIdentifier, Status, read_algorithm
 from domsec.cms.certificates import (
     Certificate,
     Identifier,
@@ -76,6 +76,11 @@ class Encapsulation:
     def management(self) -> str:
         """ml-kem-768, ml-kem-1024, or the OID of something else."""
         return KEMS.get(self.kem.oid, self.kem.oid)
+
+    @property
+    def outdated(self) -> bool:
+        wrap = WRAPS.get(self.wrap.oid)
+        return wrap is not None and wrap.status is Status.REFUSED
 
     def recover(
         self, position: int, credential: Credential, length: int, originator_certificates: Sequence[Certificate]

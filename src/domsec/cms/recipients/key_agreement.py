@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_wrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from domsec import der, oids
-from domsec.cms.algorithms import AlgorithmIdentifier, parse_algorithm, read_algorithm
+from domsec.cms.algorithms import AlgorithmIdentifier, Status, parse_algorithm, read_algorithm
 from domsec.cms.certificates import (
     Certificate,
     Identifier,
@@ -31,7 +31,7 @@ from domsec.cms.certificates import (
     read_issuer_and_serial,
 )
 from domsec.cms.credential import Credential
-from domsec.cms.recipients.key_wrap import WRAP_OF_SIZE, WRAPS
+from domsec.cms.recipients.key_wrap import WRAP_OF_SIZE, WRAPS, Wrap
 from domsec.der import Reader, context
 from domsec.errors import DomsecError, LimitExceeded, MalformedMessage, StoreUnavailable, Unsupported
 from domsec.limits import Limits
@@ -128,6 +128,11 @@ class KeyAgreement:
         scheme = SCHEMES.get(self.algorithm.oid)
         return scheme.name if scheme else self.algorithm.oid
 
+    @property
+    def outdated(self) -> bool:
+        wrap = self._wrap()
+        return wrap is not None and wrap.status is Status.REFUSED
+
     def recover(
         self, position: int, credential: Credential, length: int, originator_certificates: Sequence[Certificate]
     ) -> bytes:
@@ -145,15 +150,21 @@ class KeyAgreement:
         return key if len(key) == length else instead
 
     def _agree(self, encrypted_key: bytes, credential: Credential, certificates: Sequence[Certificate]) -> bytes:
-        scheme = SCHEMES.get(self.algorithm.oid)
+        scheme, wrap = SCHEMES.get(self.algorithm.oid), self._wrap()
         if scheme is None or self.algorithm.parameters is None:
             raise Unsupported(f"key agreement {self.algorithm.oid}")
-        wrap = WRAPS.get(parse_algorithm(self.algorithm.parameters).oid)
         if wrap is None:
             raise Unsupported("an unknown key wrap")
         theirs = _originator_key(self.originator, credential.certificate.public_key, certificates)
         key = scheme.derive(credential.exchange(theirs), self.algorithm.parameters, wrap.length, self.ukm)
         return wrap.unwrap(key, encrypted_key)
+
+    def _wrap(self) -> Wrap | None:
+        """The row of the key wrap, which stands in the parameters (RFC 5753 3.1.1)."""
+        try:
+            return WRAPS.get(parse_algorithm(self.algorithm.parameters or b"").oid)
+        except MalformedMessage:
+            return None
 
 
 def _originator_key(

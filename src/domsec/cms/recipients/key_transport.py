@@ -47,6 +47,7 @@ class KeyTransport:
     """A ktri: the key encrypted to one RSA key."""
 
     kind: ClassVar[Literal["ktri"]] = "ktri"
+    outdated: ClassVar[bool] = False
 
     version: int
     identifier: Identifier

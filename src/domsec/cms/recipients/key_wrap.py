@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from domsec import der, oids
+from domsec.cms.algorithms import Status
 
 
 def _unwrap_triple_des(key: bytes, wrapped: bytes) -> bytes:
@@ -33,13 +34,14 @@ class Wrap:
 
     length: int
     unwrap: Callable[[bytes, bytes], bytes]
+    status: Status = Status.ALLOWED
 
 
 WRAPS: Final = {
     oids.AES128_WRAP: Wrap(16, aes_key_unwrap),
     oids.AES192_WRAP: Wrap(24, aes_key_unwrap),
     oids.AES256_WRAP: Wrap(32, aes_key_unwrap),
-    oids.ID_ALG_CMS3DES_WRAP: Wrap(24, _unwrap_triple_des),  # read only, as what goes with it
+    oids.ID_ALG_CMS3DES_WRAP: Wrap(24, _unwrap_triple_des, Status.REFUSED),
 }
 WRAP_OF_SIZE: Final = {  # parameters absent: RFC 3565 2.3.2
     16: der.sequence(der.oid(oids.AES128_WRAP)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from domsec.cms.certificates import Certificate, Identifier
 from domsec.cms.credential import Credential
@@ -21,6 +21,8 @@ OtherKind = Literal["kekri", "pwri", "ori", "unknown"]
 @dataclass(frozen=True, slots=True)
 class OtherRecipient:
     """A RecipientInfo nobody here can open. `type` is the oriType of an ori, empty for the other kinds."""
+
+    outdated: ClassVar[bool] = False
 
     kind: OtherKind
     raw: bytes
