@@ -12,12 +12,18 @@ from typing import Literal
 from domsec import oids
 from domsec.cms.algorithms import SignatureAlgorithm, default_signature_algorithm
 from domsec.cms.credential import Credential
+from domsec.errors import ConfigurationError
+from domsec.ess.lists import MLReceiptPolicy
+from domsec.ess.names import mail_address
 from domsec.policy.configuration import Configuration
 from domsec.policy.configuration import peers as configuration_peers
 from domsec.policy.evidence import Rule
 from domsec.policy.logins import load_logins
-from domsec.policy.options import Evidence, Key
+from domsec.policy.members import members_of
+from domsec.policy.options import Evidence, Key, ListOptions
 from domsec.services.context import Context
+from domsec.services.encrypt import Cipher
+from domsec.services.maillist import MailList
 from domsec.services.peer import Peers
 from domsec.services.sign import Grant, Signer
 from domsec.stores import certificates, credentials, public_suffixes
@@ -136,6 +142,47 @@ def load_site(
         evidence=tuple(_rule(one, configuration) for one in configuration.outbound.evidence),
         record=record,
     )
+
+
+def load_list(configuration: Configuration, name: str, *, environment_password: str | None = None) -> MailList:
+    """Open the keys of a mail list and read who is on it. Raises ConfigurationError, KeyUnusable or Unsupported."""
+    options = list_options(configuration, name)
+    own = [(options.credential, options.certificates), *((str(path), None) for path in options.previous)]
+    opened = [
+        credentials.open_credential(path, options.password_file, beside, environment_password=environment_password)
+        for path, beside in own
+    ]
+    return MailList(
+        address=options.address,
+        credentials=tuple(opened),
+        members=members_of(options),
+        receipt_policy=_receipt_policy(options),
+        encrypt=options.encrypt,
+        target=options.encrypt_to,
+        cipher=Cipher(options.cipher, options.key_transport),
+        grouping=options.grouping,
+    )
+
+
+def list_options(configuration: Configuration, name: str) -> ListOptions:
+    """What the configuration says of a list. Raises ConfigurationError for one it does not know."""
+    for options in configuration.lists:
+        if options.name == name:
+            return options
+    known = ", ".join(options.name for options in configuration.lists) or "none"
+    raise ConfigurationError(f"{configuration.path}: no [[list]] with the name {name}, known are {known}")
+
+
+def _receipt_policy(options: ListOptions) -> MLReceiptPolicy | None:
+    names = tuple((mail_address(mailbox.address),) for mailbox in options.receipts_to)
+    match options.receipts:
+        case "none":
+            return MLReceiptPolicy("none")
+        case "instead-of":
+            return MLReceiptPolicy("insteadOf", names)
+        case "in-addition-to":
+            return MLReceiptPolicy("inAdditionTo", names)
+    return None
 
 
 def _rule(options: Evidence, configuration: Configuration) -> Rule:

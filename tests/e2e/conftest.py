@@ -24,12 +24,13 @@ def mail() -> Iterator[World]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failure shows what is in the queues and what the servers said last."""
     report = yield
-    made = getattr(item, "funcargs", {}).get("mail")
-    if report.failed and isinstance(made, World):
-        for instance in made.instances:
+    made = getattr(item, "funcargs", {})
+    if report.failed:
+        mail, lists = made.get("mail"), made.get("lists")
+        for instance in (*(mail.instances if mail else ()), *((lists.instance,) if lists else ())):
             log = "\n".join(instance.log.splitlines()[-12:])
             report.sections.append((f"postfix {instance.folder}", f"{instance.waiting_for()}\n{log}"))
-        for gateway in made.gateways:
+        for gateway in mail.gateways if mail else ():
             log = "\n".join(line[:1000] for line in gateway.log.read_text(errors="replace").splitlines()[-6:])
             report.sections.append((f"domsec {gateway.configuration}", log))
     return report

@@ -1,4 +1,4 @@
-"""The configuration that docs/postfix.md prints, as files.
+"""The configuration that docs/postfix.md and docs/lists.md print, as files.
 
 A fenced block whose first line is `# /an/absolute/path` is that file. Tests use these texts and nothing of their own
 beside them except names, ports and folders of the laboratory, so the page cannot say anything that was not tried.
@@ -10,15 +10,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "postfix.md"
+_DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+PAGE = _DOCS / "postfix.md"
+LISTS = _DOCS / "lists.md"
 
 _BLOCK = re.compile(r"^```\n# (/\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def files() -> dict[str, str]:
+def files(page: Path = PAGE) -> dict[str, str]:
     """Path as printed -> text as printed."""
     found: dict[str, str] = {}
-    for path, text in _BLOCK.findall(PAGE.read_text(encoding="utf-8")):
+    for path, text in _BLOCK.findall(page.read_text(encoding="utf-8")):
         found[path] = found.get(path, "") + text
     return found
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import agents
 import judges
 import pki
 import world
@@ -60,6 +61,14 @@ def _gateway(notation: str, **outbound: Any) -> bytes:
     return world.only(world.send(world.build(notation), at=world.acme_site(outbound=outbound)))
 
 
+def _expanded(reader: str, cipher: str) -> bytes:
+    """A message to a mail list, as it goes to a member: the ciphertext is that of who wrote to the list."""
+    known = (readers()[reader].certificate,)
+    at = agents.context(world.mail_list("staff"), known=known)
+    received = world.build("S(E[staff](S[domain](S(OC))))", cipher=cipher)
+    return agents.only(agents.expand(received, members=["bob@beta.example"], at=at, target="dca"))
+
+
 @functools.cache
 def messages() -> dict[str, bytes]:
     inside = world.entity("S[domain](S(OC))")
@@ -98,6 +107,9 @@ def messages() -> dict[str, bytes]:
             for padding in ("oaep", "pkcs1v15") if reader == "rsa" else ("oaep",):
                 cipher = Cipher(content, padding)  # type: ignore[arg-type]
                 made[f"encrypted {reader} {content} {padding}"] = _sealed(inside, reader, cipher)
+    for reader in ("rsa", "p256", "p384"):
+        for content in ("aes256-gcm", "aes128-cbc"):
+            made[f"expanded {reader} {content}"] = _expanded(reader, content)
     both = [readers()["rsa"].certificate, readers()["p256"].certificate]
     made["encrypted to two"] = world.message(encrypt.encrypt(inside, both))
     return {name.replace(" ", "_"): octets for name, octets in made.items()}
@@ -112,6 +124,7 @@ NAMES = [
       for reader in ("rsa", "p256", "p384", "x25519")
       for content in ("aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc")
       for padding in (("oaep", "pkcs1v15") if reader == "rsa" else ("oaep",))),
+    *(f"expanded_{reader}_{content}" for reader in ("rsa", "p256", "p384") for content in ("aes256-gcm", "aes128-cbc")),
     "encrypted_to_two",
 ]  # fmt: skip
 # OpenSSL 3.0 has neither Ed25519 nor X25519 in CMS; the X25519 that was put together for Bouncy Castle knows CBC only
@@ -138,8 +151,9 @@ def test_every_message_is_judged() -> None:
 
 
 @pytest.mark.requirement(
-    "R3183-2.1-02", "R3183-2.4-01", "R3183-3.1.2-06", "R3183-3-05", "R3183-4.2-02", "R3183-4-10", "R8551-2.2-02"
-)
+    "R3183-2.1-02", "R3183-2.4-01", "R3183-3.1.2-06", "R3183-3-05", "R3183-4.2-02", "R3183-4-10", "R8551-2.2-02",
+    "R2634-4.2.3.1-01", "R2634-1.3.3-01",
+)  # fmt: skip
 @pytest.mark.parametrize(("name", "engine"), JUDGED)
 def test_others_see_what_we_meant(seen: dict[str, dict[str, judges.Seen]], name: str, engine: str) -> None:
     found = seen[name][engine]

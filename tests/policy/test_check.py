@@ -202,6 +202,53 @@ def test_other_checks_of_roles_can_be_passed_in(folder: Path) -> None:
     ]
 
 
+LIST = """
+[[list]]
+name = "staff"
+address = "staff@acme.example"
+owner = "owner@acme.example"
+members_file = "members"
+credential = "staff.pem"
+previous = ["old.pem"]
+"""
+
+
+@pytest.fixture
+def with_list(folder: Path) -> Path:
+    write(folder / "staff.pem", pki.identity("user", "staff@acme.example", ACME.ca))
+    write(folder / "old.pem", pki.identity("user", "staff@acme.example", ACME.ca))
+    (folder / "members").write_text("alice@acme.example\n")
+    return folder
+
+
+def test_a_right_mail_list_has_no_problems(with_list: Path) -> None:
+    assert texts(with_list, TEXT + LIST) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda folder: write(folder / "staff.pem", ACME.users["bob"]),
+         "domsec.toml:22: the certificate of list staff does not name staff@acme.example, so nobody"),
+        (lambda folder: write(folder / "staff.pem", ACME.signing), "the key of list staff is that of keys.signing too"),
+        (lambda folder: write(folder / "staff.pem", ACME.confidentiality), "certificate of list staff cannot sign: "),
+        (lambda folder: (folder / "staff.pem").chmod(0o644), "staff.pem has permissions 0644"),
+        (lambda folder: (folder / "old.pem").write_text("x"), "domsec.toml:23: old.pem: neither PEM nor PKCS#12"),
+        (lambda folder: (folder / "members").write_text("alice\n"), "domsec.toml:21: members:1: "),
+        (lambda folder: (folder / "members").write_text("staff@acme.example"), "list staff is its own member"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_mail_list_is_named(with_list: Path, spoil: Callable[[Path], None], expected: str) -> None:
+    spoil(with_list)
+    problems = texts(with_list, TEXT + LIST)
+    assert any(expected in problem for problem in problems), problems
+
+
+def test_the_certificate_of_a_mail_list_has_its_time(with_list: Path) -> None:
+    late = found(with_list, TEXT + LIST, now=pki.NOW + timedelta(days=700))
+    assert any("the certificate of list staff expired on" in p.text for p in late)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_key_that_may_not_be_read_is_named(folder: Path) -> None:
     (folder / "signing.pem").chmod(0)

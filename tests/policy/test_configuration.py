@@ -280,6 +280,54 @@ def test_a_contradiction_is_named_with_its_line(folder: Path, change: tuple[str,
     assert expected in found[0]
 
 
+LIST = """\
+[[list]]
+name = "staff"
+address = "staff@acme.example"
+owner = "owner@acme.example"
+members = ["alice@acme.example"]
+credential = "confidentiality.pem"
+"""
+
+
+def test_a_mail_list_has_its_defaults(folder: Path) -> None:
+    (staff,) = load(folder, MINIMAL + LIST).lists
+    assert (staff.name, staff.address.address, staff.owner.address) == (
+        "staff",
+        "staff@acme.example",
+        "owner@acme.example",
+    )
+    assert [m.address for m in staff.members] == ["alice@acme.example"]
+    assert (staff.encrypt, staff.grouping, staff.receipts, staff.next_hop) == (False, "member", "as-asked", None)
+
+
+SECOND = LIST.replace("staff", "board").replace("confidentiality.pem", "old.pem")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LIST.replace('members = ["alice@acme.example"]\n', ""), "domsec.toml:2: list[0] without members or"),
+        (LIST.replace("owner@", "Staff@"), "domsec.toml:4: list[0] is its own owner, expected somebody else"),
+        (LIST.replace("alice@", "staff@"), "domsec.toml:4: list[0] is its own member, expected somebody else"),
+        (LIST + 'receipts = "instead-of"\n', 'list[0].receipts is "instead-of" with 0 receipts_to, expected addresses'),
+        (LIST + 'receipts_to = ["a@b.example"]\n', 'list[0].receipts is "as-asked" with 1 receipts_to'),
+        (LIST + LIST.replace("staff@", "other@").replace("confidentiality.pem", "old.pem"),
+         'domsec.toml:9: list[1].name is "staff" a second time'),
+        (LIST + SECOND.replace("board@", "staff@"), 'list[1].address is "staff@acme.example" a second time'),
+        (LIST + SECOND.replace("old.pem", "confidentiality.pem"),
+         "domsec.toml:13: list[1].credential is that of list staff too, expected one for this list alone"),
+        ('[keys.signing]\ncredential = "old.pem"\n' + SECOND, "list[0].credential is that of keys.signing too"),
+        (LIST.replace("staff@acme.example", "staff"), 'domsec.toml:4: list[0].address is "staff": '),
+        (LIST.replace('owner = "owner@acme.example"\n', ""), "domsec.toml:2: list[0].owner is missing, expected a"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_mail_list_is_named_with_its_line(folder: Path, text: str, expected: str) -> None:
+    found = problems(folder, MINIMAL + text)
+    assert len(found) == 1
+    assert expected in found[0]
+
+
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(folder: Path) -> None:
     found = problems(
         folder, MINIMAL + '[listen]\nworkers = "x"\nport = 25\n[inbound]\nstrip = "all"\n[log]\nlevel = 3\n'

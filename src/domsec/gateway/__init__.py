@@ -9,6 +9,7 @@
     server         listeners, and what is done with a decision
     metrics        counters, /metrics, /healthz, /readyz
     workers        the processes
+    lists          copies for the members of a mail list (`domsec expand --send`)
 
 Nothing is owned here: 250 is said after the next hop's 250 or after a durable hold (measurements-mail.md A7).
 """

@@ -108,7 +108,7 @@ def _listeners(configuration: Configuration) -> list[Listener]:
         given: Endpoint | None = getattr(configuration.next_hop, direction)
         if taken is None or given is None:
             continue
-        hop = NextHop(_address(given), _protocol(given), helo=_hostname(configuration))
+        hop = next_hop(given, configuration)
         listener = Listener(
             _address(taken),
             _protocol(taken),
@@ -122,6 +122,11 @@ def _listeners(configuration: Configuration) -> list[Listener]:
             listener = dataclasses.replace(listener, clients=tuple(dict.fromkeys((*listener.clients, *trusted))))
         listeners.append(listener)
     return listeners
+
+
+def next_hop(given: Endpoint, configuration: Configuration) -> NextHop:
+    """A place of the configuration as one to give messages to."""
+    return NextHop(_address(given), _protocol(given), helo=_hostname(configuration))
 
 
 def _address(endpoint: Endpoint) -> str:

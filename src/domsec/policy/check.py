@@ -19,11 +19,14 @@ from domsec.errors import ConfigurationError, DomsecError
 from domsec.policy.configuration import Configuration, Problem
 from domsec.policy.lines import KeyPath
 from domsec.policy.logins import load_logins
-from domsec.policy.options import ConfidentialityKey, Key
+from domsec.policy.members import members_of
+from domsec.policy.options import ConfidentialityKey, Key, ListOptions
 from domsec.services import names
+from domsec.services.finding import mailboxes_of
 from domsec.services.names import Entity
 from domsec.services.peer import Peer
 from domsec.trust import usage
+from domsec.trust.addresses import addresses
 
 EXPIRY_WARNING = timedelta(days=30)
 
@@ -85,13 +88,15 @@ def check(
     """
     checker = _Checker(configuration, open_credential, load_certificates, now, role_problems)
     return tuple(
-        problem for step in (checker.keys, checker.shared_keys, checker.trust, checker.evidence) for problem in step()
+        problem
+        for step in (checker.keys, checker.lists, checker.shared_keys, checker.trust, checker.evidence)
+        for problem in step()
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    role: Role
+    place: str  # "keys.signing", "list staff"
     path: KeyPath
     certificate: Certificate
 
@@ -119,16 +124,54 @@ class _Checker:
                 continue
             path: KeyPath = ("keys", role, "credential")
             yield from self.permissions(key.credential, path)
-            certificate, problems = self.open(role, key, key.credential, key.certificates, path)
+            certificate, problems = self.open(f"keys.{role}", key, key.credential, key.certificates, path)
             yield from problems
             if certificate is not None:
                 yield from self.role(role, key, certificate, path)
             if isinstance(key, ConfidentialityKey):
                 for index, previous in enumerate(key.previous):
-                    yield from self.open(role, key, str(previous), None, ("keys", role, "previous", index))[1]
+                    place: KeyPath = ("keys", role, "previous", index)
+                    yield from self.open(f"keys.{role}", key, str(previous), None, place)[1]
+
+    def lists(self) -> Iterator[Problem]:
+        """The keys of mail lists, and who is on them."""
+        for index, options in enumerate(self.configuration.lists):
+            path: KeyPath = ("list", index, "credential")
+            name = f"list {options.name}"
+            yield from self.permissions(options.credential, path)
+            certificate, problems = self.open(name, options, options.credential, options.certificates, path)
+            yield from problems
+            for number, previous in enumerate(options.previous):
+                yield from self.open(name, options, str(previous), None, ("list", index, "previous", number))[1]
+            if certificate is not None:
+                yield from self.list_certificate(options, certificate, path)
+            try:
+                members = members_of(options)
+            except ConfigurationError as error:
+                for text in error.problems:
+                    yield self.configuration.problem(text, "list", index, "members_file")
+                continue
+            if any(member.same_as(options.address) for member in members):
+                yield self.configuration.problem(f"{name} is its own member, expected others", "list", index)
+
+    def list_certificate(self, options: ListOptions, certificate: Certificate, path: KeyPath) -> Iterator[Problem]:
+        """Whether a list can sign with its certificate now, and whether others find that it is the list's."""
+        of = f"the certificate of list {options.name}"
+        try:
+            texts = usage.signing_problems(certificate)
+            named = mailboxes_of(addresses(certificate))
+        except DomsecError as error:
+            yield self.configuration.problem(f"{of} cannot be read: {error}", *path)
+            return
+        for text in texts:
+            yield self.configuration.problem(f"{of} cannot sign: {text}", *path)
+        if not any(mailbox.same_as(options.address) for mailbox in named):
+            text = f"{of} does not name {options.address.address}, so nobody encrypts to the list"
+            yield self.configuration.problem(text, *path, severity="warning")
+        yield from self.dates(of, certificate, path)
 
     def open(
-        self, role: Role, key: Key, credential: str, certificates: Path | None, path: KeyPath
+        self, place: str, key: Key | ListOptions, credential: str, certificates: Path | None, path: KeyPath
     ) -> tuple[Certificate | None, list[Problem]]:
         try:
             certificate = self.open_credential(credential, key.password_file, certificates).certificate
@@ -136,7 +179,7 @@ class _Checker:
             return None, [self.configuration.problem(text, *path) for text in error.problems]
         except DomsecError as error:
             return None, [self.configuration.problem(str(error), *path)]
-        self.opened.append(_Opened(role, path, certificate))
+        self.opened.append(_Opened(place, path, certificate))
         return certificate, []
 
     def role(self, role: Role, key: Key, certificate: Certificate, path: KeyPath) -> Iterator[Problem]:
@@ -145,12 +188,20 @@ class _Checker:
         try:
             find = usage.encryption_problems if role == "confidentiality" else usage.signing_problems
             texts = (*find(certificate), *self.role_problems(role, key, certificate, self.configuration.domains))
-            begin, end = certificate.not_before, certificate.not_after
         except DomsecError as error:
             yield self.configuration.problem(f"{of} cannot be read: {error}", *path)
             return
         for text in texts:
             yield self.configuration.problem(f"{of} cannot serve as {ROLE_NAMES[role]}: {text}", *path)
+        yield from self.dates(of, certificate, path)
+
+    def dates(self, of: str, certificate: Certificate, path: KeyPath) -> Iterator[Problem]:
+        """Whether a certificate is valid now, and for how long yet."""
+        try:
+            begin, end = certificate.not_before, certificate.not_after
+        except DomsecError as error:
+            yield self.configuration.problem(f"{of} cannot be read: {error}", *path)
+            return
         if self.now < begin:
             yield self.configuration.problem(f"{of} is not valid before {begin:%Y-%m-%d}", *path)
         elif self.now > end:
@@ -169,11 +220,11 @@ class _Checker:
 
     def shared_keys(self) -> Iterator[Problem]:
         """One role, one key (decisions A-45); whoever may use one key in two roles could act as both."""
-        seen: dict[bytes, Role] = {}
+        seen: dict[bytes, str] = {}
         for opened in self.opened:
-            other = seen.setdefault(opened.certificate.spki, opened.role)
-            if other != opened.role:
-                text = f"the key of keys.{opened.role} is that of keys.{other} too, expected a key of its own"
+            other = seen.setdefault(opened.certificate.spki, opened.place)
+            if other != opened.place:
+                text = f"the key of {opened.place} is that of {other} too, expected a key of its own"
                 yield self.configuration.problem(text, *opened.path)
 
     def trust(self) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ from domsec.policy.options import (
     Key,
     Keys,
     Listen,
+    ListOptions,
     Log,
     NextHop,
     Outbound,
@@ -76,6 +77,7 @@ class Configuration:
     inbound: Inbound = Inbound()
     peers: tuple[PeerOptions, ...] = ()
     reviews: tuple[Review, ...] = ()
+    lists: tuple[ListOptions, ...] = ()
     store: Store = Store()
     web: Web = Web()
     limits: Limits = DEFAULT
@@ -156,6 +158,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
     )
     agreed = reader.tables(PeerOptions, "peer")
     reviews = reader.tables(Review, "review")
+    lists = reader.tables(ListOptions, "list")
     if general is None:
         return None
     make: Callable[..., Configuration] = Configuration
@@ -166,6 +169,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
         outbound=dataclasses.replace(outbound, evidence=evidence),
         peers=agreed,
         reviews=reviews,
+        lists=lists,
         lines=reader.lines,
         **sections,
     )
@@ -314,7 +318,7 @@ def _advice(key: str, path: KeyPath, known: Set[str]) -> str:
 
 def _contradictions(configuration: Configuration) -> Iterator[Problem]:
     """What no option says by itself, but two say together."""
-    for rule in (_routes, _needed_keys, _own_domains, _evidence):
+    for rule in (_routes, _needed_keys, _own_domains, _evidence, _lists):
         yield from rule(configuration)
     for text, index, option in _agreements(configuration.peers, configuration.domains):
         yield configuration.problem(text, "peer", index, option)
@@ -400,6 +404,30 @@ def _evidence(c: Configuration) -> Iterator[Problem]:
             and "networks" in given
         ):
             yield c.problem(f"{_dotted((*path, 'networks'))} is empty, expected networks", *path, "networks")
+
+
+def _lists(c: Configuration) -> Iterator[Problem]:
+    """What is wrong with each list by itself, and what two have in common that may not be."""
+    keys = {key.credential: f"keys.{r}" for r in ("signing", "confidentiality", "review", "attributes")
+            if (key := getattr(c.keys, r))}  # fmt: skip
+    names: set[str] = set()
+    addresses: set[str] = set()
+    for index, one in enumerate(c.lists):
+        for option, value, seen in (("name", one.name, names), ("address", one.address.address, addresses)):
+            if value in seen:
+                yield c.problem(f'list[{index}].{option} is "{value}" a second time', "list", index, option)
+            seen.add(value)
+        if (other := keys.setdefault(one.credential, f"list {one.name}")) != f"list {one.name}":
+            text = f"list[{index}].credential is that of {other} too, expected one for this list alone"
+            yield c.problem(text, "list", index, "credential")
+        if not one.members and one.members_file is None:
+            yield c.problem(f"list[{index}] without members or members_file, expected one", "list", index)
+        if one.owner.same_as(one.address) or any(m.same_as(one.address) for m in one.members):
+            text = f"list[{index}] is its own {'owner' if one.owner.same_as(one.address) else 'member'}"
+            yield c.problem(f"{text}, expected somebody else", "list", index, "address")
+        if bool(one.receipts_to) != (one.receipts in ("instead-of", "in-addition-to")):
+            text = f'list[{index}].receipts is "{one.receipts}" with {len(one.receipts_to)} receipts_to'
+            yield c.problem(f"{text}, expected addresses for instead-of and in-addition-to only", "list", index)
 
 
 def _agreements(agreements: Sequence[PeerOptions], own: Sequence[str] = ()) -> Iterator[tuple[str, int, str]]:

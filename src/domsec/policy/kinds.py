@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from cryptography import x509
 
 from domsec.errors import MalformedMessage
-from domsec.mime.addresses import normalise_domain
+from domsec.mime.addresses import Mailbox, normalise_domain, parse_address
 from domsec.services.peer import MAPPING_FORMS
 
 T = TypeVar("T")
@@ -267,6 +267,14 @@ def _domain(value: object, base: Path) -> str:
         raise ValueError(f"{shown(value)}: {problem}") from None
 
 
+def _mailbox(value: object, base: Path) -> Mailbox:
+    text = _string(value, base)
+    try:
+        return parse_address(text)
+    except MalformedMessage as problem:
+        raise ValueError(f"{shown(value)}: {problem}") from None
+
+
 def _digest(value: object, base: Path) -> str:
     text = _string(value, base).replace(":", "").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", text):
@@ -329,6 +337,8 @@ ENDPOINT = Kind('"smtp:HOST:PORT", "smtp:unix:PATH", "lmtp:HOST:PORT" or "lmtp:u
 NETWORKS = Kind('a list of networks such as "192.0.2.0/24", or "unix"', _networks)
 DOMAIN = Kind("a mail domain", _domain)
 DOMAINS = list_of(DOMAIN, "a list of mail domains")
+ADDRESS = Kind("a mail address", _mailbox)
+ADDRESSES = list_of(ADDRESS, "a list of mail addresses")
 DIGESTS = list_of(
     Kind("a SHA-256 digest", _digest), "a list of SHA-256 digests of certificates, 64 hexadecimal digits each"
 )

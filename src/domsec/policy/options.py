@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Literal, TypeVar, cast
 
 from domsec.limits import Limits
+from domsec.mime.addresses import Mailbox
 from domsec.policy.kinds import (
+    ADDRESS,
+    ADDRESSES,
     BOOLEAN,
     CREDENTIAL,
     DIGESTS,
@@ -56,9 +59,12 @@ KeyTransport = Literal["oaep", "pkcs1v15"]
 Cipher = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
 SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
 EvidenceKind = Literal["network", "header", "xclient"]
+Grouping = Literal["member", "domain", "all"]
+ListReceipts = Literal["as-asked", "none", "instead-of", "in-addition-to"]
 
 SIGN_WISH: Kind[SignWish] = choice("required", "if-possible", "never")
 TARGET: Kind[Target] = choice("auto", "dca", "recipient", "both", "no")
+LIST_TARGET: Kind[Literal["auto", "recipient", "dca", "both"]] = choice("auto", "recipient", "dca", "both")
 REFUSAL: Kind[Refusal] = choice("hold", "reject", "pass")
 NO_CERTIFICATE: Kind[NoCertificate] = choice("hold", "reject", "clear")
 UNKNOWN_DOMAINS: Kind[Literal["pass", "hold", "reject"]] = choice("pass", "hold", "reject")
@@ -71,6 +77,8 @@ NAMING: Kind[Naming] = choice("strict", "mailbox", "pinned")
 KEY_NAMING: Kind[Literal["strict", "mailbox"]] = choice("strict", "mailbox")
 SIGTYPE_OID: Kind[SigtypeOid] = choice("id-aa-signatureType", "id-sti")
 EVIDENCE_KIND: Kind[EvidenceKind] = choice("network", "header", "xclient")
+RECEIPTS: Kind[ListReceipts] = choice("as-asked", "none", "instead-of", "in-addition-to")
+GROUPING: Kind[Grouping] = choice("member", "domain", "all")
 COPY_OR_DROP: Kind[Literal["copy", "drop"]] = choice("copy", "drop")
 STRIPPED_LABELS: Kind[Literal["hold", "drop"]] = choice("hold", "drop")
 AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
@@ -524,6 +532,81 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """A mail list that `domsec expand --list` serves (RFC 2634 section 4). Its members stand in `members`, in
+    `members_file`, or in both.
+
+    How Postfix hands it mail is told in [lists.md](lists.md).
+    """
+
+    name: str = required(TOKEN, "What the command calls it.", '"staff"')
+    address: Mailbox = required(ADDRESS, "Its mail address.", '"staff@acme.example"')
+    owner: Mailbox = required(
+        ADDRESS,
+        "Who looks after it: the envelope sender of what it sends, so that bounces go there, and told when a message "
+        "stops or a member cannot be served.",
+        '"staff-owner@acme.example"',
+    )
+    members: tuple[Mailbox, ...] = option(ADDRESSES, (), "Its members.", '["alice@acme.example"]')
+    members_file: Path | None = optional(
+        FILE, "File with one member a line; empty lines and those that begin with # are skipped.", '"staff.members"'
+    )
+    credential: str = required(
+        CREDENTIAL,
+        "Private key with certificate and chain, as in `[keys.*]`, for this list alone: it signs, it opens what is "
+        "encrypted to the list, and its certificate is what loops are detected by.",
+        '"staff.p12"',
+    )
+    certificates: Path | None = optional(
+        FILE, "Certificate and chain, where the credential file holds only the key.", '"staff.pem"'
+    )
+    password_file: Path | None = optional(
+        FILE, "File with the credential's password in its first line, as in `[keys.*]`.", '"staff.password"'
+    )
+    previous: tuple[Path, ...] = option(
+        FILES,
+        (),
+        "Further credentials of the list under the same password: former ones, or one of its own to open with.",
+        '["staff-2025.p12"]',
+    )
+    receipts: ListReceipts = option(
+        RECEIPTS,
+        "as-asked",
+        "What becomes of receipts that a sender asks for: as asked, none at all, or to `receipts_to` instead of, or in "
+        "addition to, those the sender named (RFC 2634 4.3).",
+        '"none"',
+    )
+    receipts_to: tuple[Mailbox, ...] = option(
+        ADDRESSES, (), "For `instead-of` and `in-addition-to`.", '["staff-owner@acme.example"]'
+    )
+    encrypt: bool = option(
+        BOOLEAN, False, "Encrypts for the members also what came in clear. What came encrypted always is.", "true"
+    )
+    encrypt_to: Literal["auto", "recipient", "dca", "both"] = option(
+        LIST_TARGET,
+        "auto",
+        "Encrypts to the member's own certificate (`recipient`), to the authority of its domain (`dca`), or to both. "
+        "`auto` takes the member's own, else the authority. A member for whom none is found is left out.",
+        '"dca"',
+    )
+    cipher: Cipher = option(
+        CIPHER,
+        "aes256-cbc",
+        "Content encryption of what came in clear, where the peer has none of its own.",
+        '"aes256-gcm"',
+    )
+    key_transport: KeyTransport = option(KEY_TRANSPORT, "oaep", "How RSA encrypts the content key.", '"pkcs1v15"')
+    grouping: Grouping = option(
+        GROUPING,
+        "member",
+        "Who shares a copy of an encrypted message: each reader of a copy sees for whom else it is. `member` gives "
+        "each one of its own, `domain` one to each domain, `all` one to all. What is not encrypted is one for all.",
+        '"all"',
+    )
+    next_hop: Endpoint | None = optional(ENDPOINT, "Where `--send` gives copies to.", '"smtp:127.0.0.1:10030"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """Where held messages and the audit trail are kept. Never on a network file system."""
 
@@ -647,6 +730,7 @@ SECTIONS: tuple[Section, ...] = (
     _section("inbound", Inbound),
     _section("peer", PeerOptions, repeats=True),
     _section("review", Review, repeats=True),
+    _section("list", ListOptions, repeats=True),
     _section("store", Store),
     _section("web", Web),
     _section(

@@ -47,13 +47,13 @@ def deliver(examination: Examination, strip: Strip) -> Delivery:
         at += findings[at].layer.child is not None
     while at and not layers.in_mime(findings[at].layer):
         at -= 1  # what has no form in mail stays wrapped
-    loose = any(_is_loose(finding, findings[i + 1 :]) for i, finding in enumerate(findings))
+    loose = any(is_loose(finding, findings[i + 1 :]) for i, finding in enumerate(findings))
     if at == 0:
         return Delivery(None, (), loose)
     return Delivery(findings[at].layer, tuple(f.layer.id for f in findings[:at]), loose)
 
 
-def _is_loose(finding: Finding, below: Sequence[Finding]) -> bool:
+def is_loose(finding: Finding, below: Sequence[Finding]) -> bool:
     """Whether a layer was opened that anybody on the way could have altered."""
     opened = finding.layer.opened
     return opened is not None and not opened.authenticated and not any(f.state == "valid" for f in below)

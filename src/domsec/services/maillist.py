@@ -31,6 +31,7 @@ from domsec.mime.addresses import Mailbox
 from domsec.services import encrypt, ess_attributes, layers, sign
 from domsec.services.check import Examination
 from domsec.services.context import Context
+from domsec.services.delivery import is_loose
 from domsec.services.encrypt import Cipher, Target
 from domsec.services.ess_attributes import StatedLabel
 from domsec.services.finding import Finding, believed
@@ -164,11 +165,18 @@ _HISTORY: Final = oids.ID_AA_ML_EXPAND_HISTORY
 
 
 def _check(findings: Sequence[Finding]) -> None:
-    """All layers are parsed, and the signatures hold that the search for the outer layer passes (4.2, 4.2.3.2)."""
-    for finding in findings:
+    """All layers are parsed, and the signatures hold that the search for the outer layer passes (4.2, 4.2.3.2).
+
+    What was opened without a cipher or a signature that would show a change goes no further: whether members got it
+    would tell a stranger about the content (RFC 2634 6, threats T-22).
+    """
+    for i, finding in enumerate(findings):
         layer = finding.layer
         if layer.encrypted and layer.opened is None:
             raise ExpansionStopped("mla.undecryptable", f"layer {layer.id} is closed to the list")
+        if is_loose(finding, findings[i + 1 :]):
+            text = f"layer {layer.id} could have been changed by anybody, and no valid signature inside shows otherwise"
+            raise ExpansionStopped("mla.unauthenticated", text)
         if layer.kind == "unsupported":
             why = "; ".join(f"{code} {text}".strip() for code, text in layer.flags) or "not handled"
             raise ExpansionStopped("mla.malformed", f"layer {layer.id}: {why}")

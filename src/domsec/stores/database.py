@@ -1,6 +1,6 @@
-"""The database of held messages and the audit trail: SQLite by default, PostgreSQL for several machines.
+"""The database of held messages, audit trail and list deliveries: SQLite by default, PostgreSQL for several machines.
 
-Needs SQLAlchemy (extra `gateway`), so import this module, `holds` and `audit_table` only where they are used. All goes
+Needs SQLAlchemy (extra `gateway`), so import this module and those of its tables only where they are used. All goes
 through `Database.reading` and `Database.writing`: what was written is on the disk when `writing` ends, whatever happens
 to this process or this machine afterwards (WAL with synchronous=FULL, measurements-mail E). Every failure is
 StoreUnavailable.
@@ -25,7 +25,18 @@ try:
 except ImportError:  # pragma: no cover
     raise ConfigurationError("the store needs SQLAlchemy: pip install 'domsec[gateway]'") from None
 
-__all__ = ["SCHEMA", "Database", "audit", "holds", "metadata", "open_database", "read_time", "sql", "time_text"]
+__all__ = [
+    "SCHEMA",
+    "Database",
+    "audit",
+    "deliveries",
+    "holds",
+    "metadata",
+    "open_database",
+    "read_time",
+    "sql",
+    "time_text",
+]
 
 SCHEMA = 1  # raised with every change of the tables, together with a migration
 BUSY_SECONDS = 30  # how long a writer waits for another one
@@ -64,6 +75,14 @@ audit = sql.Table(
     sql.Column("at", sql.String(32), nullable=False),
     sql.Column("event", sql.Text, nullable=False),
     sql.Column("record", sql.Text, nullable=False),  # JSON
+)
+
+deliveries = sql.Table(
+    "list_delivery",
+    metadata,
+    sql.Column("message", sql.String(64), primary_key=True),
+    sql.Column("member", sql.Text, primary_key=True),
+    sql.Column("at", sql.String(32), nullable=False),
 )
 
 
