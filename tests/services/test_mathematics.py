@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pki
+import signers
 import world
+from domsec import oids
 from domsec.cms.certificates import Certificate
-from domsec.cms.signed_data import SignerInfo
+from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.limits import DEFAULT
 from domsec.services import mathematics
 from domsec.services.layers import peel
@@ -37,3 +39,13 @@ def test_there_are_as_many_candidates_as_are_tried() -> None:
     assert found(NAMESAKES) == NAMESAKES[:4]
     assert found(NAMESAKES, 6) == NAMESAKES
     assert found([], 5) == NAMESAKES[:5]
+
+
+def test_a_weak_key_beside_the_right_one_is_no_hindrance() -> None:
+    """Anybody can put a certificate beside a signature, with the identifier of another one."""
+    signed = peel(world.build("S(OC)")).root.signed
+    assert signed is not None
+    short = signers.credential("rsa1024").certificate
+    for among in ([short, ALICE.certificate], [ALICE.certificate, short]):
+        done = mathematics.check(signed.signers[0], ContentDigests(world.TEXT), oids.ID_DATA, among, world.context())
+        assert (done.crypto, done.certificate) == ("valid", ALICE.certificate)

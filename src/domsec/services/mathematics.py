@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from domsec.cms import signed_data
 from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import ContentDigests, SignerInfo
-from domsec.errors import MalformedMessage, SignatureInvalid, Unsupported
+from domsec.errors import LimitExceeded, MalformedMessage, SignatureInvalid, Unsupported
 from domsec.services.context import Context
 from domsec.services.verdict import Crypto
 
@@ -53,13 +53,17 @@ def check(
         try:
             weak = signed_data.weaknesses(info, certificate)
             if weak and not context.archive:
-                return _weak(certificate, weak, " (not computed: this is no archive)")
+                outcome = outcome or _weak(certificate, weak, " (not computed: this is no archive)")
+                continue
             done = signed_data.verify(
                 info, content, content_type, certificate, allow_no_attributes=allow_bare, limits=context.limits
             )
         except SignatureInvalid as error:
             flags = () if error.code == "crypto.invalid" else ((error.code, str(error)),)
             outcome = outcome or Mathematics(certificate, "invalid", str(error), flags)
+        except LimitExceeded as error:
+            flags = ((f"limit.{error.limit}", str(error)),)
+            outcome = outcome or Mathematics(certificate, "unsupported", str(error), flags)
         except (Unsupported, MalformedMessage) as error:
             outcome = outcome or Mathematics(certificate, "unsupported", str(error))
         else:
