@@ -1,16 +1,20 @@
 """RFC 3183 5: a domain signature that no mail list agent strips off, with the seven examples of 5.1.
 
 Each example stands here as the RFC prints it, once on the plan alone and once on a real message, each with and without
-a policy of encryption. At the end a list agent of a few lines does its worst to thousands of messages.
+a policy of encryption. At the end list agents do their worst: one of a few lines to thousands of trees of layers, and
+that of `services.maillist` to real messages, one after the other.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+import agents
 import world
 from domsec import der, oids
 from domsec.cms import attributes
@@ -19,7 +23,10 @@ from domsec.cms.attributes import Attributes
 from domsec.cms.certificates import SubjectKeyIdentifier
 from domsec.cms.signed_data import SignedData, SignerInfo
 from domsec.errors import SigningRefused
-from domsec.services import layers, sign
+from domsec.mime import fields
+from domsec.services import encrypt as encryption
+from domsec.services import ess_attributes, layers, maillist, sign
+from domsec.services.finding import believed
 from domsec.services.layers import Layer
 from domsec.services.sign import Plan
 from world import acme, beta, build, judge, only
@@ -60,6 +67,9 @@ MORE = {
     "encrypted under a list layer, twice": ("S+mlh(E(S(E(S(OC)))))", "S+mlh(E(S[domain](S(E(S(OC))))))",
                                             "S+mlh(E(S[domain](S(E(S(OC))))))"),
     "compressed encryption": ("C(E(S(OC)))", "E(S[domain](S0(C(E(S(OC))))))", "E(S[domain](S0(C(E(S(OC))))))"),
+    "encryption behind a compressed layer": ("S(C(E(S(OC))))", "E(S[domain](S(C(E(S(OC))))))",
+                                             "E(S[domain](S(C(E(S(OC))))))"),
+    "header wrapped": ("S(M(OC))", "S[domain](S(M(OC)))", "E(S[domain](S(M(OC))))"),
     "empty signature around encryption": ("S0(E(S(OC)))", "S[domain](S(OC))", "E(S[domain](S(OC)))"),
     "clear signed": ("S~(S~(OC))", "S[domain](S(S(OC)))", "E(S[domain](S(S(OC))))"),
     "domain signed already": ("S[domain](S(OC))", "S[domain](S(S(OC)))", "E(S[domain](S(S(OC))))"),
@@ -122,7 +132,9 @@ def _shape(layer: Layer) -> str:
     if layer.signed is not None and layer.kind == "signed":
         made = any(s.signed_attributes and s.signed_attributes.get(_ANNOUNCED) for s in layer.signed.signers)
         return ("S[domain]" if made else "S") + ("+mlh" if sign.has_history(layer) else "")
-    return {"null": "S0", "compressed": "C", "content": "OC"}.get(layer.kind, "E" if layer.encrypted else "?")
+    return {"null": "S0", "compressed": "C", "content": "OC", "rfc822": "M"}.get(
+        layer.kind, "E" if layer.encrypted else "?"
+    )
 
 
 _ANNOUNCED = oids.ID_AA_ENCRYP_KEY_PREF
@@ -321,11 +333,26 @@ def expand(names: list[str]) -> list[str]:
     return ["S+mlh", *rest]
 
 
+def expanded(names: list[str], *, encrypt: bool = False) -> list[str]:
+    """What the plan of our own agent makes."""
+    layer = stack(names)
+    plan = maillist.plan(tuple(layers.spine(layer)), encrypt=encrypt)
+    kept = [] if plan.body.kind == "content" else names[int(plan.body.id) :]
+    return ["S+mlh", *(["E"] if plan.encrypt else []), *kept]
+
+
+_NAMES = ("S", "S+mlh", "S[review]", "E", "S0", "C")
+
+
+def trees(count: int) -> Iterator[list[str]]:
+    random_ = random.Random(3183)
+    for _ in range(count):
+        yield random_.choices(_NAMES, k=random_.randint(0, 6))
+
+
 @pytest.mark.requirement("R3183-5-01", "R3183-5-14", "R3183-3.2-07")
 def test_no_list_agent_removes_the_domain_signature() -> None:
-    random_ = random.Random(3183)
-    for _ in range(20_000):
-        names = random_.choices(["S", "S+mlh", "S[review]", "E", "S0", "C"], k=random_.randint(0, 6))
+    for names in trees(20_000):
         for encrypt in (False, True):
             made = result(names, encrypt=encrypt)
             for _ in range(3):
@@ -334,8 +361,63 @@ def test_no_list_agent_removes_the_domain_signature() -> None:
             assert "S[domain]" in made, (names, encrypt)
 
 
+@pytest.mark.requirement("R2634-4.2-02", "R2634-4.2-03", "R2634-4.2-04", "R2634-4.2-05")
+def test_our_own_list_agent_is_one_of_these() -> None:
+    for names in trees(4_000):
+        assert expanded(names) == expand(names), names
+        made = result(names, encrypt=False)
+        for encrypt in (False, True, False):
+            made = expanded(made, encrypt=encrypt)
+            assert "S[domain]" in made, names
+
+
 @pytest.mark.requirement("R3183-5-01")
 def test_a_domain_signature_just_put_around_would_be_lost() -> None:
     """That the agent of these tests is one that strips: the procedure is not for nothing."""
     lost = [n for n, case in EXAMPLES.items() if "S[domain]" not in expand(["S[domain]", *case[0].split("(")[:-1]])]
     assert lost == [3, 4, 5, 6, 7]
+    assert "S[domain]" not in expand(["S[domain]", "S+mlh", "S"]), "as printed, for E1(S2+mlh(S1(OC))): decisions A-61"
+
+
+_LAYERS = st.lists(st.sampled_from(["S", "S+mlh", "E", "S0", "C", "M", "S[review]"]), max_size=5)
+_EVERYBODY = "+".join(("acme", "bob", *world.LISTS))
+
+
+@pytest.mark.requirement("R3183-5-01", "R3183-5-14", "R3183-3.2-07", "R2634-1.3.3-01", "R2634-4.1-01")
+@given(names=_LAYERS, policy=st.booleans(), agents_encrypt=st.lists(st.booleans(), min_size=1, max_size=3))
+@example(names=["E", "S+mlh", "S"], policy=False, agents_encrypt=[False])  # decisions A-61
+@example(names=["E", "S+mlh", "S"], policy=True, agents_encrypt=[False, False, False])
+@example(names=["S", "E", "S", "E", "S"], policy=False, agents_encrypt=[False, True])
+@settings(max_examples=50)
+def test_real_messages_keep_the_domain_signature_through_lists(
+    names: list[str], policy: bool, agents_encrypt: list[bool]
+) -> None:
+    """Section 5, then one to three list agents, each a member of the one before; the last has bob as member."""
+    notation = "".join(f"{name}(" for name in names) + "OC" + ")" * len(names)
+    octets = build(notation.replace("E(", f"E[{_EVERYBODY}]("), to="staff@acme.example")
+    octets = domain_signed(octets, encrypt=policy)
+    for i, encrypt in enumerate(agents_encrypt):
+        following = f"{world.LISTS[i + 1]}@acme.example" if i + 1 < len(agents_encrypt) else "bob@beta.example"
+        octets = agents.only(agents.expand(octets, world.LISTS[i], [following], encrypt=encrypt))
+    findings = agents.reads(octets, beta().users["bob"]).findings
+    (domain,) = [f for f in findings if f.certificate == acme().signing.certificate and "domain" in f.roles]
+    assert domain.state == "valid"
+    assert domain.mapping is not None
+    assert domain.mapping.passed
+    assert {f.state for f in findings} <= {"valid", "null", None}
+    assert len(ess_attributes.expansions(findings[0])) >= len(agents_encrypt)
+
+
+def domain_signed(octets: bytes, *, encrypt: bool) -> bytes:
+    """Section 5 by acme, on the way to the list staff."""
+    examination = world.look(octets, world.context(acme().confidentiality))
+    plan = sign.plan(believed(examination.findings), encrypt=encrypt)
+    recipients = [world.mail_list("staff").certificate]
+    entity = sign.apply(
+        plan,
+        examination.message.header,
+        sign.Signer(world.credential(acme().signing)),
+        world.NOW,
+        encrypt=(lambda entity: encryption.encrypt(entity, recipients)) if plan.encrypt else None,
+    )
+    return fields.replace_entity(examination.message.header, entity)
