@@ -1,8 +1,7 @@
 """domsec is killed again and again in the middle of traffic; Postfix and domsec between them lose nothing.
 
-A message comes twice if domsec dies between the final dot that it has sent and the reply to it (RFC 1047). That takes
-the next instance some milliseconds, so the share of such messages is about kills x milliseconds / time, whatever the
-rate: here 20 x 10 ms / 30 s = 0.7 % on a machine with much else to do.
+A message comes twice if domsec dies between the final dot that it has sent and the reply to it (RFC 1047). So a kill
+doubles at most what was in flight then, which Postfix bounds; how much of that it is depends on the machine.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from e2e.world import Side, World, wait_until
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.slow]
 
 KILLS = 20
+IN_FLIGHT = 20  # default_destination_concurrency_limit of postconf(5)
 SENDERS = 4
 PAUSE = 0.06  # seconds between two messages of a sender
 _ID = re.compile(rb"^Message-ID: (<letter-\d+@e2e\.example>)", re.MULTILINE)
@@ -54,7 +54,7 @@ def test_nothing_is_lost_and_nothing_is_unprotected_when_the_gateway_is_killed_t
     wire = mail.beta.tap.raw[before_on_wire:]
     assert b"the secret of letter" not in wire
     assert wire.count(b"Content-Type: application/pkcs7-mime") >= len(sent)
-    assert len(copies) - len(sent) < len(sent) / 100
+    assert len(copies) - len(sent) <= KILLS * IN_FLIGHT
 
 
 def _kill(number: int, side: Side) -> None:
