@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import pki
-from commands import PLAIN, Desk, run
+from commands import PLAIN, Desk, public, run
 from domsec.mime import fields, smime
 from domsec.services.layers import peel
 from domsec.trust.issue import KeyKind
@@ -95,13 +96,37 @@ def test_what_is_not_encrypted_cannot_be_decrypted(desk: Desk) -> None:
 
 
 def test_locate_names_the_certificate_and_why_not_another(desk: Desk) -> None:
-    ran = run(
-        "locate", "--explain", "--target", "dca", "--cert", desk.certificates, *desk.trust, "bob@mail.beta.example"
-    )
-    lines = ran.text.splitlines()
+    options = ("--target", "dca", "--cert", desk.certificates, *desk.trust)
+    digest = WORLD.beta.confidentiality.certificate.sha256
+    ran = run("locate", "--explain", *options, "bob@mail.beta.example")
     assert ran.code == 0
-    assert lines[0] == f"{WORLD.beta.confidentiality.certificate.sha256} CN=domain-confidentiality-authority"
-    assert "  no certificate of an authority of mail.beta.example" in lines
+    assert ran.text.splitlines() == [
+        f"{digest} CN=domain-confidentiality-authority",
+        "- no certificate of the authority of mail.beta.example",
+        f"+ {digest[:16]} CN=domain-confidentiality-authority: usable for the authority of beta.example",
+    ]
+    assert run("locate", *options, "bob@mail.beta.example").text.splitlines() == ran.text.splitlines()[:1]
+
+
+@pytest.mark.requirement("R3183-4.2-01", "R3183-4.2-07")
+def test_locate_tells_a_program_of_each_certificate_whether_it_is_used(desk: Desk, tmp_path: Path) -> None:
+    ca = WORLD.beta.ca
+    newer = pki.identity("confidentiality", "beta.example", ca, now=pki.START + timedelta(days=1))
+    expired = pki.identity("confidentiality", "beta.example", ca, days=3)
+    for name, identity in (("newer", newer), ("expired", expired)):
+        (tmp_path / f"{name}.pem").write_bytes(public(identity.certificate))
+    options = ("--cert", tmp_path, "--cert", desk.certificate("beta-confidentiality"), *desk.trust)
+    found = run("locate", "--json", "--target", "dca", *options, "bob@beta.example")
+    assert (found.code, found.json["complete"], found.json["authority"]) == (0, True, True)
+    assert [c["sha256"] for c in found.json["certificates"]] == [newer.certificate.sha256]
+    considered = {one["sha256"]: (one["used"], one["why"]) for one in found.json["considered"]}
+    assert {one["whose"] for one in found.json["considered"]} == {"the authority of beta.example"}
+    assert considered[newer.certificate.sha256] == (True, "usable for the authority of beta.example")
+    assert considered[WORLD.beta.confidentiality.certificate.sha256] == (
+        False, "usable for the authority of beta.example, but another one is newer",
+    )  # fmt: skip
+    assert considered[expired.certificate.sha256][0] is False
+    assert "expired" in considered[expired.certificate.sha256][1]
 
 
 @pytest.mark.requirement("R3183-4.1-07")
@@ -112,5 +137,6 @@ def test_locate_says_why_there_is_none(desk: Desk, tmp_path: Path) -> None:
     assert "domsec: error: no usable certificate for bob@beta.example" in ran.err
     assert "untrusted: no path to an anchor" in ran.err
     listed = run("locate", "--json", *untrusted, "bob@beta.example")
-    assert (listed.code, listed.json["certificates"]) == (1, [])
-    assert listed.json["trace"]
+    assert (listed.code, listed.json["complete"], listed.json["certificates"]) == (1, False, [])
+    assert not any(one["used"] for one in listed.json["considered"])
+    assert len(listed.json["trace"]) == len(listed.json["considered"]) > 1

@@ -607,5 +607,28 @@ async def test_replies_can_be_given_a_floor_so_that_they_do_not_tell_how_long_wo
         mailer.close()
 
 
+@pytest.mark.requirement("R2634-6-01")
+@run
+async def test_an_administrator_is_told_of_many_failures_to_decrypt(caplog: pytest.LogCaptureFixture) -> None:
+    """By key and by client, in the log and in the metrics; the client sees nothing of it."""
+
+    def unopened(transaction: Transaction) -> Decision:
+        return replace(everything(transaction), unopened=("ab" * 32,))
+
+    settings = Settings("gw.example", "i", decryption_alarm=3)
+    async with Sink() as sink, gateway(sink.address, unopened, settings=settings) as site:
+        mailer = await Mailer.to(site.address, "LHLO mta.example")
+        for alarms in (0, 0, 2, 2):
+            await mailer.say("XFORWARD ADDR=192.0.2.7")
+            (reply,) = await mailer.send("<a@b>", ["<c@d>"], MAIL)
+            assert reply.startswith("250")
+            assert site.counters.get("alarms") == alarms
+        assert site.counters.get("unopened") == 4
+        told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert [text.partition(":")[0] for text in told] == [f"key {'ab' * 8}", "client 192.0.2.7"]
+        assert all("3 messages within an hour did not decrypt" in text for text in told)
+        mailer.close()
+
+
 def test_the_sink_announces_what_the_tests_rely_on() -> None:
     assert "PIPELINING" in FEATURES

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import pki
 from domsec.mime.addresses import parse_address
 from domsec.mime.fields import split_message
 from domsec.policy import wishes
@@ -51,7 +52,6 @@ def test_encryption() -> None:
 
 
 def test_ciphers() -> None:
-    assert wish().cipher.content == "aes256-cbc"  # people's mail programs (decisions A-62)
     assert wish(domsec=True).cipher.content == "aes256-gcm"
     peer = Peer("b.example", cipher="aes128-gcm", key_transport="pkcs1v15", signature="pss", sigtype_oid="id-sti")
     made = wish(peer)
@@ -105,3 +105,26 @@ def test_who_gets_the_same_message(head: str, recipients: tuple[str, ...], expec
 def test_every_recipient_is_in_one_group() -> None:
     found = groups("To: a@b.example\r\n", *(f"{n}@{d}.example" for n in "abcabc" for d in "bcd"))
     assert sorted(i for group in found for i in group) == list(range(18))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "peer", "expected"),
+    [
+        pytest.param("confidentiality", None, ("aes256-gcm", "oaep"), id="an authority"),
+        pytest.param("bob", None, ("aes256-cbc", "pkcs1v15"), id="a person"),
+        pytest.param("bob", Peer("beta.example", cipher="aes256-gcm"), ("aes256-gcm", "pkcs1v15"), id="agreed"),
+        pytest.param("bob", Peer("beta.example", key_transport="oaep"), ("aes256-cbc", "oaep"), id="agreed in part"),
+        pytest.param("confidentiality", Peer("beta.example", cipher="aes128-cbc"), ("aes128-cbc", "oaep"),
+                     id="agreed for all"),
+    ],
+)  # fmt: skip
+def test_people_get_what_their_mail_programs_read(
+    certificate: str, peer: Peer | None, expected: tuple[str, str]
+) -> None:
+    """Decisions A-46 and A-62: GCM and OAEP for authorities, what everybody reads for people."""
+    beta = pki.world().beta
+    whose = beta.users["bob"] if certificate == "bob" else beta.confidentiality
+    made = wishes.cipher(wish(peer, domsec=True), [whose.certificate])
+    assert (made.content, made.key_transport) == expected
+    both = wishes.cipher(wish(peer, domsec=True), [whose.certificate, beta.confidentiality.certificate])
+    assert both == wishes.cipher(wish(peer, domsec=True), [beta.confidentiality.certificate])

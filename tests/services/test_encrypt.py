@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
+import names
+import pki
 import world
+from domsec import der, oids
 from domsec.cms.certificates import Certificate
 from domsec.errors import CertificateNotFound
 from domsec.mime.addresses import Mailbox
 from domsec.services import encrypt, layers
 from domsec.services.encrypt import Cipher
+from domsec.services.peer import Peer
+from domsec.trust import issue
 from world import acme, beta
 
 
@@ -72,7 +78,7 @@ def test_our_own_chain_goes_along() -> None:
 def test_a_domain_nobody_knows(domain: str, asked: int) -> None:
     """Asked are the domain and those above it, down to two labels."""
     with pytest.raises(CertificateNotFound) as caught:
-        encrypt.locate(Mailbox("x", domain), "auto", world.context())
+        encrypt.locate(Mailbox("x", domain), "dca", world.context())
     assert not caught.value.rejected
     assert len(caught.value.trace) == asked
     assert encrypt.find_authority(domain, world.context()) is None
@@ -82,3 +88,42 @@ def test_the_authority_of_a_domain_is_found() -> None:
     known: list[Certificate] = [beta().confidentiality.certificate]
     for domain, found in (("beta.example", True), ("mail.beta.example", True), ("acme.example", False)):
         assert (encrypt.find_authority(domain, world.context(known=known)) is not None) is found
+
+
+def _stating(*oids_: str) -> Certificate:
+    """A person's certificate that states capabilities (RFC 4262)."""
+    value = der.sequence(*(der.sequence(der.oid(oid)) for oid in oids_))
+    ca = beta().ca
+    builder = issue._builder(
+        ca.certificate.x509.subject, issue.new_key("rsa2048").public_key(), ca.certificate, pki.START, 9, 1
+    ).add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oids.SMIME_CAPABILITIES), value), critical=False)
+    return issue._signed(builder, ca.signing_key)
+
+
+@pytest.mark.requirement("R8551-2.7.1-01")
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ([[]], ("aes256-cbc", "pkcs1v15")),
+        ([[oids.AES256_GCM]], ("aes256-gcm", "pkcs1v15")),
+        ([[oids.AES128_GCM, oids.RSAES_OAEP]], ("aes128-gcm", "oaep")),
+        ([[oids.AES256_GCM, oids.AES128_GCM], [oids.AES128_GCM]], ("aes128-gcm", "pkcs1v15")),
+        ([[oids.AES256_GCM, oids.RSAES_OAEP], []], ("aes256-cbc", "pkcs1v15")),
+        ([], ("aes256-cbc", "pkcs1v15")),
+    ],
+)
+def test_people_get_more_than_the_old_forms_if_all_of_them_say_that_they_read_it(
+    stated: list[list[str]], expected: tuple[str, str]
+) -> None:
+    found = encrypt.for_people(_stating(*one) if one else beta().users["bob"].certificate for one in stated)
+    assert (found.content, found.key_transport) == expected
+
+
+def test_an_authority_that_the_agreement_names_in_a_directory_is_compared_with_that_name() -> None:
+    """Decisions A-16: the configured directory name of a domain stands for its people."""
+    authority = names.certificate("cn=domain-confidentiality-authority,o=beta,c=us")
+    for agreed, problem in (("o=beta,c=us", None), ("ou=x,o=beta,c=us", None), ("o=gamma,c=us", "does not cover")):
+        peer = Peer("beta.example", distinguished_name=names.subject(agreed))
+        at = world.context(roles=[authority], peers=[peer])
+        found = encrypt.authority_problem(authority, "beta.example", at, peer)
+        assert found is None if problem is None else problem in (found or "")

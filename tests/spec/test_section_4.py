@@ -7,10 +7,13 @@ from typing import Literal
 
 import pytest
 
+import commands
 import names as made
 import pki
 import world
+from commands import PLAIN, Desk, run
 from domsec.errors import CertificateNotFound
+from domsec.mime import fields, smime
 from domsec.mime.addresses import parse_address
 from domsec.services import encrypt, layers
 from domsec.services.context import Context
@@ -93,6 +96,222 @@ def test_a_copy_for_our_own_authority_is_by_configuration_only() -> None:
         out = only(world.send(build("S(OC)"), at=world.acme_site(outbound={"audit_dca": audit})))
         assert judge(out, world.context(acme().confidentiality)).decrypted is opened
         assert judge(out, world.context(beta().confidentiality)).decrypted
+
+
+# --- the four cases, each end with what is really there: a person with commands, an authority with a gateway ---------
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return commands.desk(tmp_path_factory.mktemp("desk"))
+
+
+def by_alice(desk: Desk, target: Target) -> bytes:
+    """Alice signs and encrypts with her own client."""
+    signed = run("sign", "--clear", "--credential", desk.key("acme-alice"), stdin=PLAIN)
+    options = ("--to", "bob@beta.example", "--target", target, "--cert", desk.certificates, *desk.trust)
+    made = run("encrypt", *options, stdin=signed.out)
+    assert (signed.code, made.code) == (0, 0), made.err
+    assert b"it is signed" not in made.out
+    return made.out
+
+
+def read_by_bob(desk: Desk, octets: bytes) -> tuple[str, str]:
+    """Level and structure as Bob's own client sees them once it has opened the message."""
+    opened = run("decrypt", "--credential", desk.key("beta-bob"), stdin=octets)
+    assert opened.code == 0, opened.err
+    assert opened.out.partition(b"\r\n\r\n")[0].startswith(octets[: octets.index(b"MIME-Version")])
+    judged = run("verify", "--json", *desk.trust, stdin=opened.out)
+    assert judged.code == 0
+    return judged.json["level"], judged.json["structure"]
+
+
+def results(octets: bytes) -> str:
+    return octets[: octets.index(b"\r\nFrom:")].decode()
+
+
+@pytest.mark.requirement("R3183-4-05", "R3183-1-01")
+def test_case_a_a_person_encrypts_and_a_person_decrypts(desk: Desk) -> None:
+    """Both gateways hand it through as it is: it is not for them."""
+    made = by_alice(desk, "recipient")
+    arrived = only(world.receive(made))
+    assert arrived.endswith(made)
+    assert "smime=none" in results(arrived)
+    assert read_by_bob(desk, made) == ("originator_direct", "S[originator](OC)")
+
+
+@pytest.mark.requirement("R3183-4-03", "R3183-4-09", "R3183-4.3-01", "R3183-1-01")
+def test_case_b_a_person_encrypts_and_the_domain_decrypts(desk: Desk) -> None:
+    arrived = only(world.receive(by_alice(desk, "dca")))
+    assert "smime=pass" in results(arrived)
+    verdict = judge(arrived, world.context())
+    assert (verdict.structure, verdict.level) == ("S[originator](OC)", "originator_direct")
+    assert b"it is signed" in arrived  # in the clear, so that every mail program reads it
+
+
+@pytest.mark.requirement("R3183-4-04", "R3183-4-06", "R3183-4-08", "R3183-1-01")
+def test_case_c_the_domain_encrypts_and_a_person_decrypts(desk: Desk) -> None:
+    """Who encrypted is not who wrote it, and a client does not mind (decisions A-42)."""
+    at = world.acme_site(known=[beta().users["bob"].certificate], outbound={"encrypt": "recipient"})
+    made = only(world.send(PLAIN, at=at))
+    assert only(world.receive(made)).endswith(made)
+    assert read_by_bob(desk, made) == ("domain", "S[domain](S0(OC))")
+    named = run("show", "--json", "--credential", desk.key("beta-bob"), stdin=made).json["layers"][0]["encryption"]
+    assert f"CN={DCA}" in named["originator"]
+
+
+@pytest.mark.requirement("R3183-4-07", "R3183-4-06", "R3183-4-08", "R3183-4-09", "R3183-1-01")
+def test_case_d_the_domain_encrypts_and_the_domain_decrypts() -> None:
+    made = only(world.send(PLAIN))
+    assert b"it is signed" not in made
+    arrived = only(world.receive(made))
+    assert "smime=pass" in results(arrived)
+    assert "domsec=domain" in results(arrived)
+    assert judge(arrived, world.context()).structure == "OC"
+
+
+@pytest.mark.requirement("R3183-4-08", "R3183-4-02", "R3183-4.2-02")
+@pytest.mark.parametrize("notation", ["OC", "S(OC)", "S+mlh(E(S(OC)))", "E(S(OC))", "S+mlh(S(OC))", "S(E(S(OC)))"])
+def test_whatever_way_section_5_takes_our_authority_says_that_it_encrypted(notation: str) -> None:
+    """And what it says is what a receiver checks: the naming rule, and the mapping against From (A-36)."""
+    out = only(world.send(build(notation)))
+    examination = world.look(out, world.context(beta().confidentiality))
+    sealed = next(f for f in examination.findings if f.layer.encrypted)
+    assert sealed.layer.enveloped is not None
+    assert acme().confidentiality.certificate in sealed.layer.enveloped.originator_certificates
+    assert not {"enc_agent.unknown", "enc_agent.mapping"} & world.codes(examination.verdict)
+    silent = only(world.send(build(notation), at=world.acme_site(outbound={"originator_info": False})))
+    assert "enc_agent.unknown" in world.codes(judge(silent, world.context(beta().confidentiality)), "info")
+
+
+@pytest.mark.requirement("R3183-4-02", "R3183-4.2-02")
+def test_recipients_in_several_domains_get_what_their_own_domain_reads() -> None:
+    """One message for each domain; nobody learns from a RecipientInfo who else got one (A-35)."""
+    gamma = pki.domain("gamma.example", ("carol",))
+    known = [beta().confidentiality.certificate, beta().users["bob"].certificate, gamma.confidentiality.certificate]
+    at = world.acme_site(known=known, anchors=[*pki.world().cas, gamma.ca.certificate], peers=())
+    to = "bob@beta.example, carol@gamma.example, dora@gamma.example"
+    decision = world.send(build("S(OC)", to=to), "bob@beta.example", "carol@gamma.example", "dora@gamma.example", at=at)
+    assert [out.indexes for out in decision.outgoing] == [(0,), (1, 2)]
+    for out, reader in zip(decision.outgoing, (beta().confidentiality, gamma.confidentiality), strict=True):
+        anchored = world.context(reader, roles=[*pki.world().cas, gamma.ca.certificate])
+        examination = world.look(out.octets, anchored)
+        assert examination.verdict.structure == "E(S[domain](S[originator](OC)))"
+        assert examination.message.root.enveloped is not None
+        assert len(examination.message.root.enveloped.recipients) == 1
+
+
+@pytest.mark.requirement("R3183-4-02")
+def test_a_blind_recipient_is_alone_even_at_the_same_domain() -> None:
+    decision = world.send(build("OC", to="bob@beta.example"), "bob@beta.example", "eve@beta.example")
+    assert sorted(out.indexes for out in decision.outgoing) == [(0,), (1,)]
+    assert all(world.SECRET not in out.octets for out in decision.outgoing)
+
+
+# --- encryption to the end recipient after the authority has opened the message (case (c), decisions A-55) -----------
+
+FOR_USERS = {"after_decrypt": "user"}
+CAROL = "carol@beta.example"
+
+
+def receiving(*known: pki.Identity, **inbound: object) -> world.Site:
+    certificates = [beta().users["bob"].certificate, *(i.certificate for i in known)]
+    return world.beta_site(known=certificates, inbound={**FOR_USERS, **inbound})
+
+
+@pytest.mark.requirement("R3183-4-04", "R3183-4.2-02", "R3183-6-07")
+@pytest.mark.parametrize(
+    ("notation", "strip", "inside"),
+    [
+        ("E[beta](S[domain](S(OC)))", "verified", "S[originator](OC)"),
+        ("E[beta](S[domain](S0(OC)))", "verified", "OC"),
+        ("E[beta](S[domain](S(OC)))", "none", "S[domain](S[originator](OC))"),
+        ("E[beta](S[review](S[domain](S(OC))))", "domain", "S[review](S[domain](S[originator](OC)))"),
+        ("E[beta](S[domain](S[review](S(OC))))", "domain", "S[review](S[originator](OC))"),
+        ("E[beta](S(OC))", "verified", "S[originator](OC)"),
+    ],
+)
+def test_what_was_opened_is_encrypted_to_the_recipient(notation: str, strip: str, inside: str) -> None:
+    """Checked by the authority, read by nobody but the recipient, in a form that mail programs open (A-62)."""
+    got = only(world.receive(build(notation), at=receiving(strip=strip)))
+    assert "smime=pass" in results(got)
+    assert world.SECRET not in got
+    assert judge(got, world.context(beta().confidentiality)).structure == "E"
+    examination = world.look(got, world.context(beta().users["bob"]))
+    assert examination.verdict.structure == f"E({inside})"
+    root = examination.message.root
+    assert root.enveloped is not None
+    assert root.kind == "enveloped"  # AES-CBC
+    assert root.enveloped.originator_certificates == ()  # our authority does not stand for who sent it
+
+
+@pytest.mark.requirement("R3183-4-02")
+@pytest.mark.parametrize("notation", ["OC", "S(OC)", "S[domain](S(OC))", "E[beta](S[domain](E[bob](S(OC))))"])
+def test_only_what_our_authority_opened_is_encrypted_again(notation: str) -> None:
+    """What came in clear was in clear all the way, and what is encrypted to bob inside is so already."""
+    octets = build(notation)
+    assert only(world.receive(octets, at=receiving())) == only(world.receive(octets, at=world.beta_site()))
+
+
+def test_recipients_whom_all_see_share_a_message_and_a_blind_one_gets_their_own() -> None:
+    users = [pki.identity("user", f"{name}@beta.example", beta().ca) for name in ("carol", "dora")]
+    octets = build("E[beta](S[domain](S(OC)))", to=f"bob@beta.example, {CAROL}")
+    decision = world.receive(octets, "dora@beta.example", "bob@beta.example", CAROL, at=receiving(*users))
+    assert [out.indexes for out in decision.outgoing] == [(0,), (1, 2)]
+    alone, together = (out.octets for out in decision.outgoing)
+    readers = {"bob": beta().users["bob"], "carol": users[0], "dora": users[1]}
+    can = {name: [judge(m, world.context(key)).decrypted for m in (alone, together)] for name, key in readers.items()}
+    assert can == {"bob": [False, True], "carol": [False, True], "dora": [True, False]}
+
+
+@pytest.mark.requirement("R3183-4.2-06")
+@pytest.mark.parametrize("policy", ["hold", "reject", "clear"])
+@pytest.mark.parametrize("certificate", ["none", "expired"])
+def test_without_a_certificate_the_text_is_in_clear_only_if_policy_says_so(policy: str, certificate: str) -> None:
+    known = [pki.identity("user", CAROL, beta().ca, days=3)] if certificate == "expired" else []
+    octets = build("E[beta](S[domain](S(OC)))", to=f"bob@beta.example, {CAROL}")
+    decision = world.receive(octets, CAROL, "bob@beta.example", at=receiving(*known, on_no_certificate=policy))
+    sealed = next(out for out in decision.outgoing if out.indexes == (1,))
+    assert world.SECRET not in sealed.octets
+    in_clear = [out for out in decision.outgoing if out.indexes == (0,)]
+    assert bool(in_clear) is (policy == "clear")
+    assert [h.reasons for h in decision.held] == ([("no_certificate",)] if policy == "hold" else [])
+    assert [r.code for r in decision.refused] == ([550] if policy == "reject" else [])
+    assert all("RET=HDRS" in out.sender_parameters for out in in_clear)
+    noted = [note["certificate"] for note in decision.log["groups"] if "certificate" in note]  # type: ignore[attr-defined]
+    assert noted
+
+
+@pytest.mark.parametrize("notation", ["E[beta](OC)", "E[beta](S[domain](OC))", "E[beta](S0(OC))"])
+def test_policy_on_what_is_wrong_comes_first(notation: str) -> None:
+    octets = build(notation, cipher="aes256-cbc")
+    decision = world.receive(octets, at=receiving())
+    assert not decision.outgoing
+    assert decision.held
+
+
+# --- failures of a key (RFC 2634 6) ----------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R2634-6-01")
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+def test_it_is_known_which_key_did_not_open_what_was_for_it(direction: str) -> None:
+    whose, settle = (beta(), world.receive) if direction == "inbound" else (acme(), world.send)
+    octets = build(f"E[{whose.name.partition('.')[0]}](S(OC))")
+    assert settle(octets).unopened == ()
+    assert settle(build("X(S(OC))")).unopened == ()
+    decision = settle(_altered(octets))
+    assert decision.unopened == (whose.confidentiality.certificate.sha256,)
+    assert decision.log["unopened"] == [whose.confidentiality.certificate.sha256[:16]]
+
+
+def _altered(octets: bytes) -> bytes:
+    """With another octet at the end of the ciphertext or its tag."""
+    head, _, _ = octets.partition(b"\r\n\r\n")
+    found = smime.recognise(fields.entity_of(octets))
+    assert isinstance(found, smime.Pkcs7)
+    der = found.der[:-1] + bytes([found.der[-1] ^ 1])
+    return fields.replace_entity(fields.split_message(head)[0], smime.pkcs7_mime(der, "authEnveloped-data"))
 
 
 KINDS: tuple[KeyKind, ...] = ("rsa2048", "p256", "p384", "x25519")

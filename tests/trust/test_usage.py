@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import pki
-from domsec import der
+from domsec import der, oids
 from domsec.cms.certificates import Certificate
 from domsec.trust import issue, usage
 
@@ -160,3 +160,22 @@ def test_ml_kem_needs_key_encipherment(kind, bits, problems):
 def test_ml_dsa_signs_and_does_not_decrypt(kind):
     assert usage.signing_problems(certificate(kind, ("digital_signature",))) == ()
     assert usage.encryption_problems(certificate(kind)) == ("this kind of key cannot decrypt",)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, frozenset()),
+        (der.sequence(der.sequence(der.oid(oids.AES256_GCM))), frozenset({oids.AES256_GCM})),
+        (der.sequence(der.sequence(der.oid(oids.AES128_CBC)), der.sequence(der.oid("1.2.3"), der.integer(7))),
+         frozenset({oids.AES128_CBC, "1.2.3"})),
+        (der.sequence(), frozenset()),
+        (der.octet_string(b"?"), frozenset()),
+        (b"\x30\x80", frozenset()),
+    ],
+)  # fmt: skip
+def test_capabilities_that_a_certificate_states(value: bytes | None, expected: frozenset[str]) -> None:
+    """RFC 4262; what cannot be read states nothing."""
+    stated = x509.UnrecognizedExtension(x509.ObjectIdentifier(oids.SMIME_CAPABILITIES), value or b"")
+    extensions = [] if value is None else [(stated, False)]
+    assert usage.capabilities(certificate(extensions=extensions)) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -101,27 +102,40 @@ def _closed(layer: Layer, keys: int) -> int:
 @output_option
 @common
 def locate(given: Given, address: str, output: Path | None, *, target: Target, explain: bool, as_json: bool) -> int:
-    """Say which certificate would be used to encrypt to ADDR."""
+    """Say which certificate would be used to encrypt to ADDR, with --explain why not another one."""
     world = load_world(given)
-    try:
-        located = encryption.locate(parse_address(address), target, world.context)
-    except CertificateNotFound as problem:
-        if not as_json:
-            raise
-        console.write_json({"recipient": address, "certificates": [], "trace": list(problem.trace)}, output)
-        return Exit.REFUSED
+    located = encryption.survey(parse_address(address), target, world.context)
     if as_json:
         console.write_json(_located(located), output)
-        return Exit.DONE
-    lines = [f"{c.sha256} {subject_text(c)}" for c in located.certificates]
-    console.print_lines([*lines, *(f"  {line}" for line in located.trace)] if explain else lines, output)
+        return Exit.DONE if located.complete else Exit.REFUSED
+    if not located.complete:
+        raise CertificateNotFound(address, located.trace)
+    console.print_lines(_lines(located, explain=explain), output)
     return Exit.DONE
+
+
+def _lines(located: Located, *, explain: bool) -> Iterator[str]:
+    for certificate in located.certificates:
+        yield f"{certificate.sha256} {subject_text(certificate)}"
+    for one in located.considered if explain else ():
+        yield f"{'+' if one.used else '-'} {one}"
 
 
 def _located(located: Located) -> JSON:
     return {
         "recipient": located.recipient,
+        "complete": located.complete,
         "certificates": [{"sha256": c.sha256, "subject": subject_text(c)} for c in located.certificates],
         "authority": located.authority,
+        "considered": [
+            {
+                "whose": one.whose,
+                "sha256": one.certificate.sha256 if one.certificate else None,
+                "subject": one.subject,
+                "used": one.used,
+                "why": one.outcome,
+            }
+            for one in located.considered
+        ],
         "trace": list(located.trace),
     }

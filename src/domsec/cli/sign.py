@@ -230,11 +230,20 @@ def encryption_for(recipients: Sequence[Mailbox], target: Target, world: World) 
     wanted = "auto" if target == "no" else target
     found = [encryption.locate(recipient, wanted, world.context) for recipient in recipients]
     certificates = tuple(dict.fromkeys(c for located in found for c in located.certificates))
-    ciphers = {
-        wishes.wish(world.configuration, world.site.peers.of(r.domain), domsec=located.authority).cipher
+    ciphers = [
+        wishes.cipher(
+            wishes.wish(world.configuration, world.site.peers.of(r.domain), domsec=located.authority),
+            located.certificates,
+        )
         for r, located in zip(recipients, found, strict=True)
-    }
-    return _Encryption(certificates, min(ciphers, key=lambda c: (c.content.endswith("-gcm"), c.content)))
+    ]
+    return _Encryption(certificates, _read_by_all(ciphers))
+
+
+def _read_by_all(ciphers: Sequence[encryption.Cipher]) -> encryption.Cipher:
+    """The older form wherever one of the recipients needs it."""
+    content = min((c.content for c in ciphers), key=lambda name: (name.endswith("-gcm"), name))
+    return encryption.Cipher(content, "oaep" if all(c.key_transport == "oaep" for c in ciphers) else "pkcs1v15")
 
 
 def warn_of_hidden(recipients: Sequence[Mailbox], message: Message) -> None:

@@ -92,6 +92,7 @@ def _settings(configuration: Configuration) -> Settings:
         instance=f"domsec-{hashlib.sha256(named.encode()).hexdigest()[:12]}",
         size=configuration.limits.size,
         recipients=configuration.limits.recipients,
+        decryption_alarm=configuration.inbound.decryption_alarm,
     )
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, cast
 
+from domsec.gateway.alarm import Watch
 from domsec.gateway.data import stuffed
 from domsec.gateway.metrics import Counters, Metrics
 from domsec.gateway.relay import NextHop, Relay
@@ -71,6 +72,7 @@ class Settings:
     command_timeout: float = 300.0
     data_timeout: float = 180.0
     drain: float = 60.0
+    decryption_alarm: int = 0  # failures to decrypt in an hour that are too many (T-22); 0 is never
     minimum_time: float = 0.0  # before a message is answered, so that replies do not tell how long work took (T-22)
 
 
@@ -100,6 +102,7 @@ class Gateway:
         self.counters = counters or Metrics().counters()
         self.journal = journal
         self.budget = Budget(settings.in_flight)
+        self.watch = Watch(settings.decryption_alarm)
         self.connections: set[_ServerConnection] = set()
         self.draining = False
         self._relays: dict[NextHop, Relay] = {}
@@ -211,6 +214,8 @@ class Gateway:
         self.counters.add("bytes_in", len(arrived.octets))
         decision, outcomes = self._decide(transaction)
         decided = time.perf_counter()
+        if decision.unopened:
+            self._watch(transaction, decision.unopened)
         outcomes = outcomes or await self._recorded(transaction)
         if not outcomes:
             settle = self._settle_each if transaction.session.protocol == "lmtp" else self._settle_as_one
@@ -228,6 +233,20 @@ class Gateway:
         if transaction.session.protocol == "lmtp":
             return tuple(outcome.reply for outcome in results)
         return (_one_reply(results),)
+
+    def _watch(self, transaction: Transaction, keys: Sequence[str]) -> None:
+        """Count a message that did not decrypt, and raise the alarm if there are too many."""
+        self.counters.add("unopened")
+        names = [*(f"key {key[:16]}" for key in keys), f"client {_client(transaction) or 'local'}"]
+        for name in self.watch.failed(names, transaction.received_at):
+            self.counters.add("alarms")
+            _log.error(
+                "%s: %d messages within an hour did not decrypt, the last one is %s; "
+                "somebody may be trying what the key opens",
+                name,
+                self.watch.threshold,
+                transaction.id,
+            )
 
     async def _recorded(self, transaction: Transaction) -> dict[int, _Outcome]:
         """Nothing leaves before the audit trail has it; where it cannot be kept, everybody is told to come back."""
@@ -432,6 +451,11 @@ def _only(outgoing: Outgoing, indexes: frozenset[int]) -> Outgoing:
     return replace(outgoing, indexes=tuple(i for i, _ in kept), recipients=tuple(each for _, each in kept))
 
 
+def _client(transaction: Transaction) -> str | None:
+    """The address of who sent it to us, as far as a trusted client told."""
+    return transaction.session.xforward.get("ADDR") or transaction.session.client_address
+
+
 def _record(
     transaction: Transaction, decision: Decision, results: Sequence[_Outcome], deciding: float, total: float
 ) -> dict[str, object]:
@@ -443,7 +467,7 @@ def _record(
         "id": transaction.id,
         "queue_id": session.xforward.get("IDENT"),
         "direction": transaction.direction,
-        "client": session.xforward.get("ADDR") or session.client_address,
+        "client": _client(transaction),
         "auth": session.auth,
         "sender": transaction.sender,
         "size": len(transaction.octets),

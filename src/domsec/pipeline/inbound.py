@@ -5,7 +5,11 @@ Whoever sent it learns from our answer neither why something did not verify nor 
 
 from __future__ import annotations
 
-from domsec.errors import MalformedMessage
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from domsec.cms.certificates import Certificate
+from domsec.errors import CertificateNotFound, MalformedMessage
 from domsec.mime import authentication_results, fields
 from domsec.mime.addresses import parse_address
 from domsec.mime.fields import Header
@@ -22,9 +26,11 @@ from domsec.pipeline.transaction import (
 from domsec.policy import wishes
 from domsec.policy.options import Violation
 from domsec.policy.results import results
+from domsec.services import encrypt
 from domsec.services.check import Examination, examine
-from domsec.services.delivery import deliver
-from domsec.services.layers import peel
+from domsec.services.context import Context
+from domsec.services.delivery import Delivery, deliver
+from domsec.services.layers import peel, spine, unopened
 from domsec.site import Site
 
 
@@ -33,12 +39,12 @@ def inbound(transaction: Transaction, site: Site) -> Decision:
     ours, others = _ours(transaction, site)
     settled: list[Settled] = []
     opened: dict[str, object] = {}
-    unopened: dict[str, object] = {}
+    passed: dict[str, object] = {}
     if ours:
-        settled.append(_take_in(transaction, ours, site, opened, open_it=True))
+        settled += _take_in(transaction, ours, site, opened, open_it=True)
     if others:
-        settled.append(_take_in(transaction, others, site, unopened, open_it=False))
-    return decision(settled, opened or unopened)  # what we could open says more
+        settled += _take_in(transaction, others, site, passed, open_it=False)
+    return decision(settled, opened or passed)  # what we could open says more
 
 
 def _ours(transaction: Transaction, site: Site) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -55,7 +61,7 @@ def _ours(transaction: Transaction, site: Site) -> tuple[tuple[int, ...], tuple[
 
 def _take_in(
     transaction: Transaction, indexes: tuple[int, ...], site: Site, log: dict[str, object], *, open_it: bool
-) -> Settled:
+) -> list[Settled]:
     context = site.context(transaction.received_at, open_it=open_it)
     options = site.configuration.inbound
     try:
@@ -63,8 +69,9 @@ def _take_in(
     except MalformedMessage as error:
         action: Violation = "hold" if options.on_violation == "deliver" else options.on_violation
         log.update(action=action, reason=str(error))  # it may bear results in our name: never delivered
-        return _act(action, transaction, indexes, ("cms.malformed",), transaction.octets)
+        return [_act(action, transaction, indexes, ("cms.malformed",), transaction.octets)]
     examination = examine(message, context)
+    failed = Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring)))
     verdict = examination.verdict
     delivery = deliver(examination, options.strip)
     action, reasons, line = _judge(examination, site, loose=delivery.unauthenticated)
@@ -83,7 +90,11 @@ def _take_in(
     marked = _marked(message.header, examination, site)
     octets = fields.join_message(marked, message.body) if entity is None else fields.replace_entity(marked, entity)
     log["removed"] = list(delivery.removed) if entity is not None else []
-    return _act(action, transaction, indexes, reasons, octets, opened=entity is not None and verdict.decrypted)
+    opened = entity is not None and verdict.decrypted
+    if action == "deliver" and opened and options.after_decrypt == "user" and not _still_encrypted(delivery):
+        assert entity is not None
+        return [failed, *_Sealing(transaction, site, context, marked, entity, octets).settle(indexes)]
+    return [failed, _act(action, transaction, indexes, reasons, octets, opened=opened)]
 
 
 def _judge(examination: Examination, site: Site, *, loose: bool) -> tuple[Violation, tuple[str, ...], str]:
@@ -107,6 +118,64 @@ def _judge(examination: Examination, site: Site, *, loose: bool) -> tuple[Violat
     if verdict.level == "none" and not any(f.layer.closed for f in examination.findings):
         return options.on_unverified, ("unverified",), by("on_unverified")
     return "deliver", (), by("strip")
+
+
+def _still_encrypted(delivery: Delivery) -> bool:
+    """Whether what is delivered has an encryption in it, so that the text is in nobody's clear."""
+    return any(layer.encrypted for layer in spine(delivery.layer))
+
+
+@dataclass(frozen=True)
+class _Sealing:
+    """What our authority opened, to be encrypted again to each recipient's own certificate (RFC 3183 4, case (c)).
+
+    Our authority does not name itself in originatorInfo: it stands for the recipients, not for who sent this (4.1).
+    """
+
+    transaction: Transaction
+    site: Site
+    context: Context
+    header: Header
+    entity: bytes
+    clear: bytes  # the message as it would be handed on without this
+
+    def settle(self, indexes: Sequence[int]) -> list[Settled]:
+        """One message for all recipients that everybody sees, one for each blind one, and policy for the others."""
+        settled: list[Settled] = []
+        together: list[tuple[int, Certificate]] = []
+        missing: list[tuple[int, CertificateNotFound]] = []
+        hidden = wishes.blind(self.header)
+        for index in indexes:
+            mailbox = parse_address(self.transaction.recipients[index].address)
+            try:
+                (certificate,) = encrypt.locate(mailbox, "recipient", self.context).certificates
+            except CertificateNotFound as error:
+                missing.append((index, error))
+                continue
+            if hidden(mailbox):
+                settled.append(self._sealed([(index, certificate)]))
+            else:
+                together.append((index, certificate))
+        if together:
+            settled.append(self._sealed(together))
+        if missing:
+            settled.append(self._without_certificate(missing))
+        return settled
+
+    def _sealed(self, found: Sequence[tuple[int, Certificate]]) -> Settled:
+        certificates = tuple(dict.fromkeys(certificate for _, certificate in found))
+        made = encrypt.encrypt(self.entity, certificates, encrypt.for_people(certificates))
+        indexes = tuple(index for index, _ in found)
+        settled = _act("deliver", self.transaction, indexes, (), fields.replace_entity(self.header, made))
+        return replace(settled, note={**settled.note, "made": "E(...)"})
+
+    def _without_certificate(self, missing: Sequence[tuple[int, CertificateNotFound]]) -> Settled:
+        policy = self.site.configuration.inbound.on_no_certificate
+        action: Violation = "deliver" if policy == "clear" else policy
+        indexes = tuple(index for index, _ in missing)
+        made = _act(action, self.transaction, indexes, ("no_certificate",), self.clear, opened=True)
+        trace = [line for _, error in missing for line in error.trace]
+        return replace(made, note={**made.note, "certificate": trace[:20]})
 
 
 def _marked(header: Header, examination: Examination, site: Site) -> Header:

@@ -28,13 +28,13 @@ from domsec.pipeline.transaction import (
     everybody,
 )
 from domsec.policy import evidence, wishes
-from domsec.policy.wishes import USER_CIPHER, Group, Wish
+from domsec.policy.wishes import Group, Wish
 from domsec.services import encrypt, sign
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
 from domsec.services.finding import believed
-from domsec.services.layers import mime_entity, peel, spine
+from domsec.services.layers import mime_entity, peel, spine, unopened
 from domsec.services.sign import Grant, Plan
 from domsec.site import Site
 
@@ -51,6 +51,7 @@ def outbound(transaction: Transaction, site: Site) -> Decision:
     header = evidence.without_fields(message.header, site.evidence)
     case = _Case(transaction, site, context, examine(message, context), header)
     addressed, settled = _addressed(transaction)
+    settled.append(Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring))))
     for group in wishes.group([mailbox for _, mailbox in addressed], header, case.wish):
         indexes = tuple(addressed[i][0] for i in group.indexes)
         settled += _send(dataclasses.replace(group, indexes=indexes), case)
@@ -302,9 +303,7 @@ class _Case:
         own = self.site.confidentiality
         chain = (own.certificate, *own.chain) if own is not None and options.originator_info else ()
         audit = (own.certificate,) if own is not None and options.audit_dca == "own" else ()
-        cipher = wish.cipher
-        if not wish.agreed_cipher and not any(encrypt.is_authority(c) for c in certificates):
-            cipher = dataclasses.replace(cipher, content=USER_CIPHER)  # decisions A-62: a mail program has to read it
+        cipher = wishes.cipher(wish, certificates)
         return encrypt.encrypt(entity, (*certificates, *audit), cipher, originator=chain)
 
     # -- outcomes

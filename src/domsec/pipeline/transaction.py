@@ -85,6 +85,7 @@ class Decision:
     held: tuple[Held, ...] = ()
     discard: tuple[int, ...] = ()
     log: dict[str, object] = field(default_factory=dict)
+    unopened: tuple[str, ...] = ()  # SHA-256 of our certificates whose keys did not open what is encrypted to them
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Settled:
     refused: tuple[Refused, ...] = ()
     held: tuple[Held, ...] = ()
     note: Mapping[str, object] = field(default_factory=dict)
+    unopened: tuple[str, ...] = ()  # as in Decision
 
 
 def everybody(transaction: Transaction) -> tuple[int, ...]:
@@ -106,10 +108,13 @@ def decision(settled: Iterable[Settled], log: Mapping[str, object]) -> Decision:
     """All that was settled as one decision; the log has a note for each part."""
     settled = tuple(settled)
     notes = [dict(s.note) for s in settled if s.note]
+    unopened = tuple(dict.fromkeys(digest for s in settled for digest in s.unopened))
+    keys = {"unopened": [digest[:16] for digest in unopened]} if unopened else {}
     actions = list(dict.fromkeys(str(n["action"]) for n in notes if "action" in n))
     return Decision(
         outgoing=tuple(o for s in settled for o in s.outgoing),
         refused=tuple(r for s in settled for r in s.refused),
         held=tuple(h for s in settled for h in s.held),
-        log={**log, "action": "+".join(actions) or "refused", "groups": notes},
+        log={**log, **keys, "action": "+".join(actions) or "refused", "groups": notes},
+        unopened=unopened,
     )

@@ -82,7 +82,8 @@ GROUPING: Kind[Grouping] = choice("member", "domain", "all")
 COPY_OR_DROP: Kind[Literal["copy", "drop"]] = choice("copy", "drop")
 STRIPPED_LABELS: Kind[Literal["hold", "drop"]] = choice("hold", "drop")
 AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
-STRIP: Kind[Literal["verified", "none"]] = choice("verified", "none")
+STRIP: Kind[Literal["verified", "domain", "none"]] = choice("verified", "domain", "none")
+AFTER_DECRYPT: Kind[Literal["deliver", "user"]] = choice("deliver", "user")
 LEVEL: Kind[Literal["debug", "info", "warning", "error"]] = choice("debug", "info", "warning", "error")
 FORMAT: Kind[Literal["json", "text"]] = choice("json", "text")
 
@@ -426,13 +427,36 @@ class Inbound:
         "Mail without any domain or originator signature that counts, and nothing wrong in it.",
         '"hold"',
     )
-    strip: Literal["verified", "none"] = option(
+    decryption_alarm: int = option(
+        integer(0, 1_000_000),
+        50,
+        "How many messages to one of our keys, or from one client, may fail to decrypt within an hour before the log "
+        "has an error and `domsec_decryption_alarms_total` goes up: somebody may be trying what the key opens (RFC "
+        "2634 section 6). Each worker counts by itself. 0 is never.",
+        "20",
+    )
+    strip: Literal["verified", "domain", "none"] = option(
         STRIP,
         "verified",
         "`verified` takes accepted domain, null, review, attributes and list layers off at the last hop, so that every"
-        " mail program can read what is left; the originator's own signature stays. `none` delivers all layers "
-        "(decisions A-63).",
+        " mail program can read what is left; the originator's own signature stays. `domain` takes domain and null "
+        "layers off only. `none` delivers all layers (decisions A-56, A-63).",
         '"none"',
+    )
+    after_decrypt: Literal["deliver", "user"] = option(
+        AFTER_DECRYPT,
+        "deliver",
+        "What our authority has opened and checked: `deliver` hands it on in clear, to be read by every mail program; "
+        "`user` encrypts it again, to the recipient's own certificate from `trust.certificates`, whose path has to lead"
+        " to `trust.users`.",
+        '"user"',
+    )
+    on_no_certificate: NoCertificate = option(
+        NO_CERTIFICATE,
+        "hold",
+        'With `after_decrypt = "user"`: what happens for recipients without a usable certificate. `clear` delivers '
+        "what was opened as it is.",
+        '"clear"',
     )
     authserv_id: str | None = optional(
         TOKEN,

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
 from domsec.mime.addresses import Mailbox, ascii_lower, parse_mailboxes
 from domsec.mime.fields import Header
 from domsec.policy.configuration import Configuration
-from domsec.policy.options import NoCertificate, Signature
+from domsec.policy.options import KeyTransport, NoCertificate, Signature
+from domsec.services import encrypt
 from domsec.services.encrypt import Cipher
 from domsec.services.peer import CipherName, Peer, Target
-
-USER_CIPHER: CipherName = "aes256-cbc"  # what people's mail programs read (decisions A-62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,9 @@ class Wish:
     encrypt: Target
     agreed_encryption: bool  # the agreement with the domain says so: never in clear because of who they are
     on_no_certificate: NoCertificate
-    cipher: Cipher
-    agreed_cipher: bool  # the agreement names the cipher, whoever it is encrypted to
+    cipher: Cipher  # where an authority reads it
+    agreed_content: CipherName | None  # what the agreement names, whoever reads it
+    agreed_transport: KeyTransport | None
     signature: Signature
     sigtype_oid: Literal["id-aa-signatureType", "id-sti"]
     clear_unsigned: bool  # an agreed deviation: the domain signature in the clear over what nobody signed (A-12)
@@ -56,8 +57,8 @@ def wish(configuration: Configuration, peer: Peer | None, *, domsec: bool) -> Wi
     if peer is not None and peer.sign is not None:
         sign = peer.sign
     target = (peer.encrypt if peer else None) or out.encrypt
-    content: CipherName = (peer.cipher if peer else None) or (out.cipher if known else USER_CIPHER)
-    transport = (peer.key_transport if peer else None) or out.key_transport
+    content = peer.cipher if peer else None
+    transport = peer.key_transport if peer else None
     return Wish(
         domsec=known,
         sign=sign,
@@ -65,13 +66,22 @@ def wish(configuration: Configuration, peer: Peer | None, *, domsec: bool) -> Wi
         encrypt=target,
         agreed_encryption=peer is not None and peer.encrypt not in (None, "no"),
         on_no_certificate=out.on_no_certificate,
-        cipher=Cipher(content, transport),
-        agreed_cipher=peer is not None and peer.cipher is not None,
+        cipher=Cipher(content or out.cipher, transport or out.key_transport),
+        agreed_content=content,
+        agreed_transport=transport,
         signature=(peer.signature if peer else None) or out.signature,
         sigtype_oid=peer.sigtype_oid if peer else "id-aa-signatureType",
         clear_unsigned=peer is not None and peer.clear_unsigned,
         line=where(configuration, peer),
     )
+
+
+def cipher(wish: Wish, certificates: Sequence[Certificate]) -> Cipher:
+    """How to encrypt to these: an authority reads what is modern, people's mail programs often do not (A-62)."""
+    if any(encrypt.is_authority(certificate) for certificate in certificates):
+        return wish.cipher
+    readable = encrypt.for_people(certificates)
+    return Cipher(wish.agreed_content or readable.content, wish.agreed_transport or readable.key_transport)
 
 
 def where(configuration: Configuration, peer: Peer | None, *path: str) -> str:
@@ -88,14 +98,14 @@ def where(configuration: Configuration, peer: Peer | None, *path: str) -> str:
 
 def group(recipients: Sequence[Mailbox], header: Header, wish_of: Callable[[str], Wish]) -> tuple[Group, ...]:
     """Recipients of one transaction as groups that get one message each."""
-    visible = _visible(header)
+    hidden = blind(header)
     groups: dict[object, list[int]] = {}
     wishes: dict[str, Wish] = {}
     for index, mailbox in enumerate(recipients):
         if mailbox.domain not in wishes:
             wishes[mailbox.domain] = wish_of(mailbox.domain)
         wanted = wishes[mailbox.domain]
-        alone = wanted.encrypt != "no" and (ascii_lower(mailbox.local), mailbox.domain) not in visible
+        alone = wanted.encrypt != "no" and hidden(mailbox)
         groups.setdefault((mailbox.domain, index) if alone else mailbox.domain, []).append(index)
     return tuple(
         Group(recipients[members[0]].domain, tuple(members), tuple(recipients[i] for i in members),
@@ -104,13 +114,15 @@ def group(recipients: Sequence[Mailbox], header: Header, wish_of: Callable[[str]
     )  # fmt: skip
 
 
-def _visible(header: Header) -> set[tuple[str, str]]:
-    """The mailboxes that everybody who gets the message can see."""
-    found: set[tuple[str, str]] = set()
-    for name in ("to", "cc"):
-        for field in header.all(name):
-            found.update((ascii_lower(m.local), m.domain) for m in _mailboxes(field.value))
-    return found
+def blind(header: Header) -> Callable[[Mailbox], bool]:
+    """Tells of a mailbox whether nobody else can see that the message goes there."""
+    fields = (field for name in ("to", "cc") for field in header.all(name))
+    visible = {_comparable(mailbox) for field in fields for mailbox in _mailboxes(field.value)}
+    return lambda mailbox: _comparable(mailbox) not in visible
+
+
+def _comparable(mailbox: Mailbox) -> tuple[str, str]:
+    return ascii_lower(mailbox.local), mailbox.domain
 
 
 def _mailboxes(value: str) -> Iterable[Mailbox]:

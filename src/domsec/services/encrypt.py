@@ -1,15 +1,16 @@
 """Domain encryption (RFC 3183 section 4): finding whom to encrypt to, and doing it (spec/algorithms.md (e)).
 
-`locate` answers for one recipient, with a trace that says for every certificate it passed over why. A certificate that
+`locate` answers for one recipient, and says of every certificate on its way whether it is used, and why not. One that
 was found and is no good is never a reason to send in clear; that decision is policy's, not ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
+from domsec import oids
 from domsec.cms import enveloped_data
 from domsec.cms.certificates import Certificate
 from domsec.errors import CertificateNotFound, DomsecError
@@ -21,24 +22,75 @@ from domsec.services.names import CONFIDENTIALITY_AUTHORITY, Entity
 from domsec.services.peer import CipherName, Peer
 from domsec.trust.addresses import addresses
 from domsec.trust.names import common_names, name_text
-from domsec.trust.usage import encryption_problems, key_usage
+from domsec.trust.usage import capabilities, encryption_problems, key_usage
 
 Target = Literal["auto", "recipient", "dca", "both"]
+
+_AUTHENTICATED: Final[tuple[tuple[CipherName, str], ...]] = (
+    ("aes256-gcm", oids.AES256_GCM),
+    ("aes128-gcm", oids.AES128_GCM),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A certificate that was looked at on the way, or a place where there was none."""
+
+    whose: str  # "bob@beta.example", "the authority of beta.example"
+    certificate: Certificate | None = None
+    problem: str | None = None  # why it may not be used
+    used: bool = False
+
+    @property
+    def subject(self) -> str | None:
+        if self.certificate is None:
+            return None
+        try:
+            return name_text(self.certificate.subject)
+        except DomsecError:
+            return "a name that cannot be read"
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, in words."""
+        if self.certificate is None:
+            return "there is none"
+        if self.problem is not None:
+            return self.problem
+        return f"usable for {self.whose}" if self.used else f"usable for {self.whose}, but another one is newer"
+
+    def __str__(self) -> str:
+        if self.certificate is None:
+            return f"no certificate of {self.whose}"
+        return f"{self.certificate.sha256[:16]} {self.subject}: {self.outcome}"
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The certificates to encrypt to for one recipient, and the way there, a line for each certificate looked at."""
+    """The certificates to encrypt to for one recipient, and the way there, in the order of the search."""
 
     recipient: str
     certificates: tuple[Certificate, ...]
     authority: bool  # whether one of them is a domain's authority
-    trace: tuple[str, ...]
+    considered: tuple[Considered, ...]
+    complete: bool = True  # whether it is all that was asked for
+
+    @property
+    def trace(self) -> tuple[str, ...]:
+        return tuple(str(one) for one in self.considered)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether there was something meant to encrypt to that may not be used (threats T-20)."""
+        return any(
+            one.certificate is not None and one.problem is not None and not _only_signs(one.certificate)
+            for one in self.considered
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Cipher:
-    """How to encrypt for a peer."""
+    """How to encrypt. `key_transport` concerns RSA keys only."""
 
     content: CipherName = "aes256-gcm"
     key_transport: Literal["oaep", "pkcs1v15"] = "oaep"
@@ -49,61 +101,70 @@ def locate(recipient: Mailbox, target: Target, context: Context) -> Located:
 
     Raises CertificateNotFound with the trace.
     """
-    trace = _Trace()
+    found = survey(recipient, target, context)
+    if not found.complete:
+        raise CertificateNotFound(recipient.address, found.trace, rejected=found.rejected)
+    return found
+
+
+def survey(recipient: Mailbox, target: Target, context: Context) -> Located:
+    """The same, with whatever was found."""
     peer = context.peers.of(recipient.domain)
-    found: list[Certificate] = []
-    own = _own(recipient, context, peer, trace) if target in ("auto", "recipient", "both") else None
-    if own is not None:
-        found.append(own)
-    authority = None
+    looked: list[Considered] = []
+    own = authority = None
+    if target in ("auto", "recipient", "both"):
+        own = _own(recipient, context, peer, looked)
     if target in ("dca", "both") or (target == "auto" and own is None):
-        authority = _authority(recipient, context, peer, trace)
-        if authority is not None:
-            found.append(authority)
-    complete = (own is not None and authority is not None) if target == "both" else bool(found)
-    if not complete:
-        raise CertificateNotFound(recipient.address, trace.lines, rejected=trace.rejected)
-    return Located(recipient.address, tuple(found), authority is not None, tuple(trace.lines))
+        authority = _authority(recipient, context, peer, looked)
+    found = tuple(certificate for certificate in (own, authority) if certificate is not None)
+    complete = len(found) == 2 if target == "both" else bool(found)
+    return Located(recipient.address, found, authority is not None, tuple(looked), complete)
 
 
-@dataclass(slots=True)
-class _Trace:
-    """What was looked at on the way, and whether something found was no good."""
-
-    lines: list[str] = field(default_factory=list)
-    rejected: bool = False
-
-
-def _own(recipient: Mailbox, context: Context, peer: Peer | None, trace: _Trace) -> Certificate | None:
+def _own(recipient: Mailbox, context: Context, peer: Peer | None, looked: list[Considered]) -> Certificate | None:
     """A certificate of the recipient. An authority's filed under the recipient's name is left to `_authority`."""
-    usable = []
-    for certificate in context.source.by_address(recipient.address):
-        if is_authority(certificate):
-            continue
-        problem = _problem(certificate, context, role=False, peer=peer)
-        if problem is None and not _names(certificate, recipient):
-            problem = "is for another address"
-        if _note(certificate, problem, recipient.address, trace):
-            usable.append(certificate)
-    return _best(usable)
+    offered = [c for c in context.source.by_address(recipient.address) if not is_authority(c)]
+    problems = [(c, _own_problem(c, recipient, context, peer)) for c in offered]
+    return _choose(problems, recipient.address, looked)
 
 
-def _authority(recipient: Mailbox, context: Context, peer: Peer | None, trace: _Trace) -> Certificate | None:
+def _own_problem(certificate: Certificate, recipient: Mailbox, context: Context, peer: Peer | None) -> str | None:
+    problem = _problem(certificate, context, role=False, peer=peer)
+    if problem is None and not _names(certificate, recipient):
+        return "is for another address"
+    return problem
+
+
+def _authority(recipient: Mailbox, context: Context, peer: Peer | None, looked: list[Considered]) -> Certificate | None:
     """The nearest authority that may decrypt for the domain: whatever found it, the mapping decides (4.2)."""
     for domain in _ascendants(recipient.domain, context):
-        usable = []
         offered = list(context.source.authority(CONFIDENTIALITY_AUTHORITY, domain))
         if domain == recipient.domain:
             offered += [c for c in context.source.by_address(recipient.address) if is_authority(c) and c not in offered]
-        for certificate in offered:
-            problem = authority_problem(certificate, recipient.domain, context, peer)
-            if _note(certificate, problem, f"the authority of {domain}", trace):
-                usable.append(certificate)
-        if usable:
-            return _best(usable)
-        if not offered:
-            trace.lines.append(f"no certificate of an authority of {domain}")
+        problems = [(c, authority_problem(c, recipient.domain, context, peer)) for c in offered]
+        chosen = _choose(problems, f"the authority of {domain}", looked)
+        if chosen is not None:
+            return chosen
     return None
+
+
+def for_people(certificates: Iterable[Certificate]) -> Cipher:
+    """What the mail programs of these people read: old forms, unless each certificate says more (A-46, A-62)."""
+    told = [capabilities(certificate) for certificate in certificates]
+    taken = [name for name, oid in _AUTHENTICATED if told and all(oid in one for one in told)]
+    content: CipherName = taken[0] if taken else "aes256-cbc"
+    oaep = bool(told) and all(oids.RSAES_OAEP in one for one in told)
+    return Cipher(content, "oaep" if oaep else "pkcs1v15")
+
+
+def _choose(
+    offered: Sequence[tuple[Certificate, str | None]], whose: str, looked: list[Considered]
+) -> Certificate | None:
+    """Of several usable ones the newest, then by digest so that everybody chooses the same."""
+    usable = [certificate for certificate, problem in offered if problem is None]
+    chosen = max(usable, key=lambda c: (c.not_before, c.sha256), default=None)
+    looked += [Considered(whose, c, problem, c is chosen) for c, problem in offered] or [Considered(whose)]
+    return chosen
 
 
 def authority_problem(certificate: Certificate, domain: str, context: Context, peer: Peer | None) -> str | None:
@@ -113,9 +174,9 @@ def authority_problem(certificate: Certificate, domain: str, context: Context, p
         return problem
     findings = names.check_naming(certificate, CONFIDENTIALITY_AUTHORITY, peer)
     texts = [text for code, text in findings if code != "naming.convention"]
-    texts += [
-        text for _, text in names.check_mapping(certificate, [Entity(domain)], peer, context.is_public_suffix).findings
-    ]
+    agreed = peer.distinguished_name if peer else None
+    entity = Entity(domain, agreed, subject_trusted=agreed is not None)
+    texts += [text for _, text in names.check_mapping(certificate, [entity], peer, context.is_public_suffix).findings]
     return "; ".join(texts) or None
 
 
@@ -156,16 +217,6 @@ def _problem(certificate: Certificate, context: Context, *, role: bool, peer: Pe
     return None if path.state == "valid" else f"{path.state}: {path.reason}"
 
 
-def _note(certificate: Certificate, problem: str | None, what: str, trace: _Trace) -> bool:
-    try:
-        who = name_text(certificate.subject)
-    except DomsecError:
-        who = "a name that cannot be read"
-    trace.lines.append(f"{certificate.sha256[:16]} {who}: {problem or f'usable for {what}'}")
-    trace.rejected = trace.rejected or (problem is not None and not _only_signs(certificate))
-    return problem is None
-
-
 def _only_signs(certificate: Certificate) -> bool:
     """Whether a certificate never was meant to encrypt to."""
     try:
@@ -173,11 +224,6 @@ def _only_signs(certificate: Certificate) -> bool:
     except DomsecError:
         return False
     return bits is not None and not bits & {"keyEncipherment", "keyAgreement"}
-
-
-def _best(certificates: Sequence[Certificate]) -> Certificate | None:
-    """Of several the newest, then by digest so that everybody chooses the same."""
-    return max(certificates, key=lambda c: (c.not_before, c.sha256), default=None)
 
 
 def encrypt(
@@ -206,4 +252,4 @@ def encrypt(
 
 def find_authority(domain: str, context: Context) -> Certificate | None:
     """The confidentiality authority that may be used for a domain, if one is known (decisions A-62)."""
-    return _authority(Mailbox("", domain), context, context.peers.of(domain), _Trace())
+    return _authority(Mailbox("", domain), context, context.peers.of(domain), [])

@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from domsec import der, oids
 from domsec.cms import compressed_data, content_info, enveloped_data, signed_data
+from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.cms.enveloped_data import Enveloped, Opened
 from domsec.cms.signed_data import SignedData
@@ -340,6 +341,14 @@ def mime_entity(layer: Layer) -> bytes:
 def null_layer(entity: Octets) -> bytes:
     """The entity inside the empty signature of RFC 3183 section 3: SignedData without signers, its content in it."""
     return smime.pkcs7_mime(signed_data.null_layer(entity), "signed-data")
+
+
+def unopened(layers: Iterable[Layer], keyring: Iterable[Credential]) -> tuple[Certificate, ...]:
+    """Our certificates that layers are encrypted to which their keys did not open (RFC 2634 6)."""
+    closed = [layer.enveloped for layer in layers if layer.closed == "failed" and layer.enveloped is not None]
+    named = [identifier for one in closed for recipient in one.recipients for identifier in recipient.identifiers]
+    own = (credential.certificate for credential in keyring)
+    return tuple(certificate for certificate in own if any(identifier.matches(certificate) for identifier in named))
 
 
 def carries(layer: Layer, oid: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, mldsa, mlkem, rsa, x448, x25519
 
 from domsec import oids
+from domsec.cms.attributes import read_smime_capabilities
 from domsec.cms.certificates import Certificate
 from domsec.der import BIT_STRING, SEQUENCE, Reader
 from domsec.errors import DomsecError, MalformedMessage
@@ -90,6 +91,16 @@ def extended_key_usage(certificate: Certificate) -> tuple[str, ...] | None:
     reader.leave()
     reader.end()
     return tuple(purposes)
+
+
+@functools.lru_cache(maxsize=4096)
+def capabilities(certificate: Certificate) -> frozenset[str]:
+    """The algorithms that a certificate says its owner takes (RFC 4262); empty where it says nothing to be read."""
+    try:
+        value = certificate.extension(oids.SMIME_CAPABILITIES)
+        return frozenset(a.oid for a in read_smime_capabilities(value)) if value is not None else frozenset()
+    except MalformedMessage:
+        return frozenset()
 
 
 def for_mail(certificate: Certificate) -> bool:
