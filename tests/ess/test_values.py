@@ -1,4 +1,4 @@
-"""Each value of RFC 2634 and RFC 5035: written, read again, and refused where its type says no."""
+"""Each value of RFC 2634, RFC 5035 and RFC 7508: written, read again, and refused where its type says no."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from domsec.ess.receipts import (
     Receipt,
     ReceiptRequest,
 )
+from domsec.ess.secure_headers import SecureField, SecureHeaderFields
 
 ALICE, BOB, CAROL = ((mail_address(f"{name}@acme.example"),) for name in ("alice", "bob", "carol"))
 NAME = der.sequence(der.tlv(der.SET, der.sequence(der.oid(oids.COMMON_NAME), der.utf8("a list"))))
@@ -66,6 +67,12 @@ categories = st.lists(
 ).map(lambda found: tuple(sorted(found, key=SecurityCategory.write)))
 marks = st.one_of(st.builds(ESSPrivacyMark, texts), st.builds(ESSPrivacyMark, ascii_texts, st.just("pString")))
 labels = st.builds(ESSSecurityLabel, oid_strings, st.none() | st.integers(0, 256), st.none() | marks, categories)
+secure_fields = st.builds(
+    SecureField,
+    st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters=":"), min_size=1, max_size=20),
+    st.just("") | texts,
+    st.sampled_from(["duplicated", "deleted", "modified"]),
+)
 VALUES: dict[type[Any], st.SearchStrategy[Any]] = {
     ContentIdentifier: st.builds(ContentIdentifier, octets),
     ContentHints: st.builds(ContentHints, oid_strings, st.none() | texts),
@@ -80,6 +87,9 @@ VALUES: dict[type[Any], st.SearchStrategy[Any]] = {
     MLExpansionHistory: st.lists(st.builds(MLData, identifiers, times, st.none() | policies), min_size=1, max_size=4)
     .map(tuple)
     .map(MLExpansionHistory),
+    SecureHeaderFields: st.builds(
+        SecureHeaderFields, st.sampled_from(["simple", "relaxed"]), st.lists(secure_fields, min_size=1).map(tuple)
+    ),
 }
 
 
@@ -137,6 +147,7 @@ _EXAMPLES: dict[type[Any], Any] = {
     ContentReference: ContentReference(oids.ID_DATA, b"1", b"signature"),
     Receipt: Receipt(oids.ID_DATA, b"1", b"signature"),
     MsgSigDigest: MsgSigDigest(bytes(32)),
+    SecureHeaderFields: SecureHeaderFields("relaxed", (SecureField("subject", "plans"),)),
     ReceiptRequest: ReceiptRequest(b"1", "allReceipts", (ALICE,)),
     ESSSecurityLabel: ESSSecurityLabel("1.2.3", 5, ESSPrivacyMark("eyes only")),
     EquivalentLabels: EquivalentLabels((ESSSecurityLabel("1.2.3"),)),

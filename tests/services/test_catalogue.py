@@ -21,6 +21,7 @@ from domsec.cms.algorithms import SIGNATURES
 from domsec.cms.attributes import Attribute
 from domsec.cms.signed_data import Signing, issuer_and_serial
 from domsec.ess.labels import ESSSecurityLabel
+from domsec.ess.secure_headers import SecureField, SecureHeaderFields
 from domsec.gateway.reference import DECISIONS
 from domsec.limits import Limits
 from domsec.mime import smime
@@ -234,6 +235,7 @@ MESSAGES: dict[str, str | bytes | Callable[[], Verdict]] = {
     "enc_agent.mapping": lambda: encrypting(beta().confidentiality),
     "enc_agent.unknown": "E[beta](S(OC))",
     "from.invalid": lambda: judge(world.other_from(build("S(OC)"), "nobody in particular")),
+    "header.mismatch": lambda: judge(message(_stating_its_header())),
     "from.outer_inner_differ": lambda: judge(world.other_from(build("S[domain](S0(M(OC)))"), "carol@acme.example")),
     "sender.mismatch": lambda: judge(b"Sender: carol@beta.example\r\n" + build("S[domain](S(OC))")),
     "inner.invalid": lambda: covered(world.entity("S~(OC)").replace(b"dawn", b"dusk")),
@@ -302,6 +304,12 @@ def _labelled_by_alice(value: bytes) -> bytes:
 
 def _with_content() -> bytes:
     return signed_data.sign(world.TEXT, oids.ID_DATA, (Signing(world.credential(acme().users["alice"])),))
+
+
+def _stating_its_header() -> bytes:
+    stated = SecureHeaderFields("relaxed", (SecureField("Subject", "other plans"),))
+    extra = [attributes.attribute(oids.ID_AA_SECURE_HEADER_FIELDS, stated.write())]
+    return world.signed(world.TEXT, acme().users["alice"], extra=extra)
 
 
 def _countersigned() -> Attribute:

@@ -10,6 +10,7 @@ from domsec import oids
 from domsec.ess.labels import EquivalentLabels, ESSSecurityLabel
 from domsec.ess.lists import MLExpansionHistory
 from domsec.ess.receipts import ContentHints, ContentIdentifier, ContentReference, MsgSigDigest, ReceiptRequest
+from domsec.ess.secure_headers import SecureHeaderFields
 
 
 class Value(Protocol):
@@ -27,6 +28,7 @@ READ: Final[Mapping[str, Callable[[bytes], Value]]] = {
     oids.ID_AA_SECURITY_LABEL: ESSSecurityLabel.read,
     oids.ID_AA_EQUIVALENT_LABELS: EquivalentLabels.read,
     oids.ID_AA_ML_EXPAND_HISTORY: MLExpansionHistory.read,
+    oids.ID_AA_SECURE_HEADER_FIELDS: SecureHeaderFields.read,
 }
 
 # RFC 2634 1.3.4: at most one of each in a SignerInfo, with one value
@@ -59,4 +61,5 @@ PLACES: Final[Mapping[str, Place]] = {
     oids.SMIME_CAPABILITIES: Place("either", "must"),
     oids.ID_AA_ENCRYP_KEY_PREF: Place("either", "must"),
     oids.ID_AA_MULTIPLE_SIGNATURES: Place("either", "must"),  # RFC 5752 3
+    oids.ID_AA_SECURE_HEADER_FIELDS: Place("either", "must"),  # RFC 7508 4
 }

@@ -354,6 +354,14 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "From is missing, stands twice, or cannot be read without doubt",
                 "have the sending program repaired",
             ),
+            "header.mismatch": _violation(
+                "RFC 7508 4.5.2",
+                "a header field differs from the one that was signed",
+                "every field as it was when it was signed",
+                "the signer signed header fields (a signed attribute has them), and somebody on the way changed one, "
+                "as lists change the subject",
+                "go by the value that was signed; `domsec show` has it",
+            ),
             "from.outer_inner_differ": _violation(
                 "decisions A-21",
                 "the protected From differs from the outer one",

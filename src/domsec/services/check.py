@@ -28,6 +28,7 @@ from domsec.services.finding import Finding, Signer, inner_from, mailboxes_of, o
 from domsec.services.layers import ROLES_IN_ORDER, Layer, Message
 from domsec.services.names import Entity, Mapping
 from domsec.services.peer import Peer
+from domsec.services.secure_headers import differences
 from domsec.services.signature_type import DOMSEC, SignatureType
 from domsec.services.verdict import (
     Address,
@@ -161,7 +162,8 @@ def _second_pass(findings: list[Finding], message: Message, context: Context, pe
     spine = [f.layer for f in findings]
     originators = _originators(message, spine)
     for i in reversed(range(len(done))):
-        finding, below = _enhanced(done[i], spine[:i], spine[i + 1 :]), done[i + 1 :]
+        finding = _with_header(_enhanced(done[i], spine[:i], spine[i + 1 :]), message)
+        below = done[i + 1 :]
         if finding.layer.kind == "signed":
             done[i] = _roles(finding, below, originators, context, peer)
         elif finding.layer.kind == "null":
@@ -180,6 +182,13 @@ def _enhanced(finding: Finding, above: Sequence[Layer], below: Sequence[Layer]) 
         return finding
     raised = (flag(code, text, layer.id) for code, text in found)
     return replace(finding, flags=tuple(dict.fromkeys((*finding.flags, *raised))))
+
+
+def _with_header(finding: Finding, message: Message) -> Finding:
+    """With the header fields that its signers signed and that are others now (RFC 7508 4.5.2)."""
+    verified = [s.info for s in finding.signers if s.verdict.crypto == "valid"]
+    found = [flag("header.mismatch", text, finding.layer.id) for text in differences(verified, message.header)]
+    return replace(finding, flags=tuple(dict.fromkeys((*finding.flags, *found)))) if found else finding
 
 
 def _originators(message: Message, layers: Iterable[Layer]) -> tuple[Mailbox, ...]:

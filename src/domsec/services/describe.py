@@ -23,6 +23,7 @@ from domsec.ess.labels import EquivalentLabels, ESSSecurityLabel
 from domsec.ess.lists import MLExpansionHistory
 from domsec.ess.names import GeneralNames
 from domsec.ess.receipts import ContentHints, ContentIdentifier, ContentReference, Receipt, ReceiptRequest
+from domsec.ess.secure_headers import SecureHeaderFields
 from domsec.mime.addresses import parse_from
 from domsec.mime.content_type import parse_content_type
 from domsec.mime.fields import split_message
@@ -448,6 +449,11 @@ def _hints(value: bytes) -> str:
     return f"{oids.name(hints.content_type)}{described}"
 
 
+def _secure_headers(value: bytes) -> str:
+    stated = SecureHeaderFields.read(value)
+    return _some([f"{f.name}: {f.value} ({f.status})" for f in stated.fields]) + f", {stated.algorithm}"
+
+
 def _reference(value: bytes) -> str:
     reference = ContentReference.read(value)
     return f"{oids.name(reference.content_type)} {_octets(reference.signed_content_identifier)}"
@@ -493,6 +499,7 @@ _VALUES: Final[Mapping[str, Callable[[bytes], str]]] = {
     oids.ID_AA_CONTENT_REFERENCE: _reference,
     oids.ID_AA_CONTENT_IDENTIFIER: _identifier,
     oids.ID_AA_MSG_SIG_DIGEST: _digest,
+    oids.ID_AA_SECURE_HEADER_FIELDS: _secure_headers,
     oids.ID_AA_SIGNING_CERTIFICATE: _certificate_hashes(oids.ID_AA_SIGNING_CERTIFICATE),
     oids.ID_AA_SIGNING_CERTIFICATE_V2: _certificate_hashes(oids.ID_AA_SIGNING_CERTIFICATE_V2),
 }

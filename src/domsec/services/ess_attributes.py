@@ -32,6 +32,7 @@ from domsec.ess.receipts import (
     Receipt,
     ReceiptRequest,
 )
+from domsec.ess.secure_headers import SecureHeaderFields
 from domsec.services.layers import Flags, Layer
 from domsec.services.verdict import (
     JSON,
@@ -108,6 +109,9 @@ def plain(value: object) -> JSON:
             return value.octets.hex()
         case MsgSigDigest():
             return value.digest.hex()
+        case SecureHeaderFields():
+            fields: list[JSON] = [{"name": f.name, "value": f.value, "status": f.status} for f in value.fields]
+            return {"algorithm": value.algorithm, "fields": fields}
     raise TypeError(type(value).__name__)
 
 
