@@ -58,6 +58,23 @@ def test_signatures_inside_stay_as_they_came(desk: Desk, signed: Path) -> None:
     assert run("verify", *desk.trust, stdin=ran.out).code == 0
 
 
+@pytest.mark.requirement("R8551-3.3-01")
+def test_the_originator_can_have_a_copy(desk: Desk) -> None:
+    """Only if asked for: a copy is one more key that opens the message."""
+    alice = ("--credential", desk.key("acme-alice"))
+    assert run("decrypt", *alice, stdin=encrypted(desk)).code == 1
+    made = encrypted(desk, "--copy", *alice)
+    for who in ("acme-alice", "beta-bob"):
+        ran = run("decrypt", "--credential", desk.key(who), stdin=made)
+        assert fields.entity_of(ran.out) == fields.entity_of(PLAIN)
+    enveloped = peel(made).root.enveloped
+    assert enveloped is not None
+    assert len(enveloped.recipients) == 2
+    ran = run("encrypt", *BOB, "--copy", "--cert", desk.certificate("beta-bob"), *desk.trust, stdin=PLAIN)
+    assert (ran.code, ran.out) == (1, b"")
+    assert "no usable certificate for alice@acme.example" in ran.err
+
+
 def test_only_the_outer_encryption_comes_off(desk: Desk) -> None:
     twice = encrypted(desk, stdin=encrypted(desk))
     ran = run("decrypt", "--credential", desk.key("beta-bob"), stdin=twice)

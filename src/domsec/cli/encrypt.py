@@ -30,9 +30,12 @@ _TARGETS = click.Choice(["auto", "dca", "recipient", "both"])
 @click.option("--to", "to", multiple=True, required=True, type=ADDRESS, metavar="ADDR", help="A recipient.")
 @click.option("--target", type=_TARGETS, default="auto", show_default=True,
               help="Whose certificate: of the recipient, of the authority of its domain, or of both.")  # fmt: skip
+@click.option("--copy", is_flag=True, help="To whom From names as well, so that they can read what they sent.")
 @output_option
 @common
-def encrypt(given: Given, file: Path | None, output: Path | None, *, to: tuple[str, ...], target: Target) -> int:
+def encrypt(
+    given: Given, file: Path | None, output: Path | None, *, to: tuple[str, ...], target: Target, copy: bool
+) -> int:
     """Encrypt FILE to recipients, or to the confidentiality authorities of their domains."""
     world = load_world(given)
     context = world.context
@@ -40,9 +43,11 @@ def encrypt(given: Given, file: Path | None, output: Path | None, *, to: tuple[s
     recipients = [parse_address(address) for address in to]
     how = encryption_for(recipients, target, world)
     warn_of_hidden(recipients, message)
-    made = encryption.encrypt(mime_entity(message.root), how.certificates, how.cipher)
+    own = [encryption.locate(m, "recipient", context) for m in message.originators.mailboxes] if copy else []
+    certificates = dict.fromkeys((*how.certificates, *(c for located in own for c in located.certificates)))
+    made = encryption.encrypt(mime_entity(message.root), certificates, how.cipher)
     console.write(fields.replace_entity(message.header, made, context.limits), output)
-    console.note(f"encrypted to {'; '.join(subject_text(c) for c in how.certificates)}")
+    console.note(f"encrypted to {'; '.join(map(subject_text, certificates))}")
     return Exit.DONE
 
 

@@ -207,7 +207,9 @@ def _from_pkcs12(octets: bytes, password: bytes | None) -> tuple[PrivateKeyTypes
             store = pkcs12.load_pkcs12(octets, attempt)
         except UnsupportedAlgorithm:
             raise KeyUnusable("the PKCS#12 file is protected in a way that is not supported") from None
-        except (ValueError, TypeError):
+        except TypeError:  # X25519 and what is newer, which pyca 50 does not take from there
+            raise KeyUnusable("a key of a kind that is not read from PKCS#12, expected PEM") from None
+        except ValueError:
             continue
         if store.key is None:
             raise KeyUnusable("no private key in the PKCS#12 file")
