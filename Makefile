@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 T      ?= tests
 ONCE   ?=
+TARGETS ?=
+SECONDS ?= 60
 MAIL   ?=
 
 # What the tests use of Debian: real servers and other people's programs. Installed by `make test` as root on Debian.
@@ -12,7 +14,7 @@ PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jd
             libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench conformance interop corpora docs packages clean
+.PHONY: help install demo test check format bench conformance interop corpora fuzz docs packages clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,14 +38,14 @@ test: $(VENV)/.installed packages ## all tests in parallel (T=tests/services for
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(T)
 
 check: $(VENV)/.installed ## format, lint, types, import layers, generated documents
-	$(BIN)/ruff format --check src tests bench
-	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench fuzz
+	$(BIN)/ruff check src tests bench fuzz
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.installed ## format the code
-	$(BIN)/ruff format src tests bench
-	$(BIN)/ruff check --fix-only --quiet src tests bench
+	$(BIN)/ruff format src tests bench fuzz
+	$(BIN)/ruff check --fix-only --quiet src tests bench fuzz
 
 bench: $(VENV)/.installed packages ## measure, as ratios to the raw limits of this machine
 	$(BIN)/python -m bench
@@ -57,6 +59,9 @@ corpora: $(VENV)/.installed ## docs/corpora.md from the tests of the corpora bes
 interop: $(VENV)/.installed packages ## docs/interop.md from the tests: what others and domsec make of each other's messages
 	$(BIN)/python -m pytest -n auto --dist loadgroup --interop docs/interop.md tests/interop
 
+fuzz: $(VENV)/.installed ## hostile octets for every parser (SECONDS=60 for each, TARGETS="der mime" for some)
+	$(BIN)/python -m fuzz --seconds $(SECONDS) $(TARGETS)
+
 docs: $(VENV)/.installed ## the generated documents
 	$(BIN)/python -m domsec.policy.reference docs
 	$(BIN)/python -m domsec.gateway.reference docs
@@ -64,4 +69,4 @@ docs: $(VENV)/.installed ## the generated documents
 	$(BIN)/python -m domsec.cli.verdicts docs
 
 clean: ## everything that can be made again
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results.json
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz bench/results.json

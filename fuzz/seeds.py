@@ -1,0 +1,184 @@
+"""Where the first inputs come from: the vectors of the tests, and the corpora beside the project where they are."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from domsec import der
+from domsec.errors import DomsecError
+from domsec.mime import fields, smime
+from fuzz.world import ORACLE, ROOT
+
+CORPORA = ROOT.parent / "shared" / "corpora"
+LARGEST = 64 * 1024  # octets of a seed: small ones are mutated oftener
+_PEM = re.compile(rb"-----BEGIN [A-Z0-9 ]+-----(.*?)-----END", re.DOTALL)
+_MAIL = {".eml", ".msg", ".txt", ".mime", ".raw", ".p7m", ""}
+
+
+def _files(*folders: Path) -> Iterator[bytes]:
+    for folder in folders:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and 0 < file.stat().st_size <= LARGEST:
+                yield file.read_bytes()
+
+
+def chosen(found: Iterable[bytes], most: int) -> list[bytes]:
+    """At most `most` of them, each once: the same ones every time, from all over the first twenty times as many."""
+    by_digest = {hashlib.sha256(octets).digest(): octets for octets in itertools.islice(found, 20 * most)}
+    return [by_digest[digest] for digest in sorted(by_digest)][:most]
+
+
+def messages() -> Iterator[bytes]:
+    yield from _files(ORACLE / "msgs")
+    if CORPORA.exists():
+        for folder in ("mail-parsers", "collector-made-attacks/mime", "misc-smime", "thunderbird", "rfc4134"):
+            yield from (octets for octets in _files(CORPORA / folder) if b":" in octets[:200])
+
+
+def headers() -> Iterator[bytes]:
+    """Values of header fields."""
+    for octets in messages():
+        try:
+            header, _ = fields.split_message(octets)
+        except DomsecError:
+            continue
+        yield from (field.value.encode("utf-8", "surrogateescape") for field in header.fields if _is_read(field.name))
+
+
+def _is_read(name: str) -> bool:
+    return name.startswith("content-") or name in ("from", "to", "cc", "sender", "authentication-results", "reply-to")
+
+
+def structures() -> Iterator[bytes]:
+    """What is in S/MIME messages, and files of CMS."""
+    for octets in messages():
+        yield from _inside(octets)
+    if CORPORA.exists():
+        for folder in ("fuzz-cms", "mbedtls-pkcs7", "cms-lib-fixtures", "pyca", "openssl", "rfc4134"):
+            yield from (_binary(octets) for octets in _files(CORPORA / folder))
+
+
+def _inside(octets: bytes) -> Iterator[bytes]:
+    """The CMS in a message, and in what is inside of it as far as nothing has to be decrypted."""
+    try:
+        found = smime.recognise(octets)
+        parts = [found] if not isinstance(found, smime.Other) else []
+        parts += [smime.recognise(part.entity) for part in smime.embedded(octets)]
+    except DomsecError:
+        return
+    for part in parts:
+        if isinstance(part, smime.Pkcs7):
+            yield part.der
+        elif isinstance(part, smime.ClearSigned):
+            yield part.signature_der
+
+
+def _binary(octets: bytes) -> bytes:
+    match = _PEM.search(octets)
+    return octets if match is None else _decoded(match) or octets
+
+
+def _decoded(block: re.Match[bytes]) -> bytes:
+    try:
+        return base64.b64decode(block[1])
+    except binascii.Error:
+        return b""
+
+
+def values() -> Iterator[bytes]:
+    """Attribute values, and whatever else stands by itself inside of structures."""
+    for octets in structures():
+        yield from _attribute_values(octets)
+    if CORPORA.exists():
+        for folder in ("rfc-structures", "security-labels"):
+            yield from (_binary(octets) for octets in _files(CORPORA / folder))
+
+
+def _attribute_values(octets: bytes) -> Iterator[bytes]:
+    """The values in every SEQUENCE { OID, SET }, found by walking."""
+    waiting = [memoryview(octets)]
+    while waiting:
+        reader = der.Reader(waiting.pop())
+        try:
+            while not reader.at_end():
+                tag = reader.peek()
+                if tag is None or not tag & der.CONSTRUCTED:
+                    reader.skip()
+                    continue
+                content = reader.content(tag)
+                waiting.append(content)
+                if tag == der.SEQUENCE and len(content) > 4 and content[0] == der.OID:
+                    inner = der.Reader(content)
+                    inner.oid()
+                    if inner.peek() == der.SET:
+                        inner.enter(der.SET)
+                        while not inner.at_end():
+                            yield bytes(inner.skip())
+        except DomsecError:
+            continue
+
+
+def certificates() -> Iterator[bytes]:
+    """Certificates in DER, and chains of them."""
+    folders = [ORACLE / "pki"]
+    if CORPORA.exists():
+        folders += [CORPORA / name for name in ("nist-pkits", "botan-x509", "boringssl-pki", "pyca", "bouncycastle")]
+    for octets in _files(*folders):
+        blocks = _PEM.finditer(octets) if b"CERTIFICATE" in octets else ()
+        parts = [octets for octets in map(_decoded, blocks) if octets]
+        if octets[:1] == b"\x30" and b"\x06\x03\x55\x04" in octets:
+            parts = [octets]
+        yield from parts
+        if len(parts) > 1:
+            yield b"".join(parts)
+
+
+def lists() -> Iterator[bytes]:
+    """Revocation lists in DER."""
+    folders = [ORACLE / "pki" / "crl"]
+    if CORPORA.exists():
+        folders += [CORPORA / name for name in ("nist-pkits", "botan-x509", "boringssl-pki", "pyca")]
+    for folder in folders:
+        for file in sorted(folder.rglob("*crl*")):
+            if file.is_file() and file.stat().st_size <= LARGEST:
+                yield _binary(file.read_bytes())
+
+
+def dialogues() -> Iterator[bytes]:
+    """Clients of the SMTP server; the octet in front chooses how it listens."""
+    hello = {0: b"LHLO me\r\n", 1: b"EHLO me\r\n", 2: b"LHLO me\r\n", 3: b"HELO me\r\n"}
+    transaction = (
+        b"MAIL FROM:<a@b.example> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=a+2B SMTPUTF8\r\n"
+        b'RCPT TO:<c@d.example> NOTIFY=NEVER\r\nRCPT TO:<"e f"@[192.0.2.1]> ORCPT=rfc822;e\r\nDATA\r\n'
+    )
+    for choice, greeting in hello.items():
+        for how in (0, 16, 120):
+            yield bytes((choice | how,)) + greeting + transaction + b"Subject: x\r\n\r\n..dot\r\n.\r\nRSET\r\nQUIT\r\n"
+        yield bytes((choice,)) + b"XCLIENT ADDR=192.0.2.7 LOGIN=a+40b HELO=x\r\n" + greeting + transaction
+        yield bytes((choice,)) + greeting + b"XFORWARD NAME=x ADDR=[UNAVAILABLE]\r\nNOOP\r\nVRFY x\r\nBDAT 3 LAST\r\n"
+    if CORPORA.exists():
+        for octets in _files(CORPORA / "smtp-smuggling"):
+            yield b"\1" + hello[1] + transaction + octets
+
+
+def answers() -> Iterator[bytes]:
+    """Servers, for the SMTP client."""
+    hello = b"220 gw\r\n250-gw\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8\r\n"
+    for choice in range(4):
+        first = bytes((choice,))
+        yield first + hello + b"250 2.1.0 ok\r\n" + b"250 2.1.5 ok\r\n" * 3 + b"354 go\r\n" + b"250 2.0.0 ok\r\n" * 3
+        yield first + b"220 gw\r\n250 gw\r\n250 ok\r\n550 5.1.1 no\r\n250 ok\r\n451 later\r\n354 go\r\n250 ok\r\n"
+        yield first + b"220 gw\r\n500 what\r\n250 gw\r\n421 4.3.2 bye\r\n"
+
+
+def configurations() -> Iterator[bytes]:
+    for folder in (ROOT / "docs", ROOT / "tests", ROOT / "src"):
+        yield from (file.read_bytes() for file in sorted(folder.rglob("*.toml")) if file.stat().st_size <= LARGEST)
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        yield from (match[1].encode() for match in re.finditer(r"```toml\n(.*?)```", page.read_text(), re.DOTALL))
