@@ -24,6 +24,7 @@ from domsec.ess.lists import MLData, MLExpansionHistory, MLReceiptPolicy
 from domsec.ess.names import mail_address
 from domsec.ess.places import PLACES, READ
 from domsec.ess.receipts import Receipt, ReceiptRequest
+from domsec.ess.secure_headers import SecureField, SecureHeaderFields
 from domsec.mime import smime
 from domsec.services import ess_attributes, sign
 from domsec.services.describe import describe, value_text
@@ -46,6 +47,7 @@ VALUES = {
     oids.ID_AA_CONTENT_IDENTIFIER: der.octet_string(b"1"),
     oids.ID_AA_CONTENT_REFERENCE: der.sequence(der.oid(oids.ID_DATA), der.octet_string(b"1"), der.octet_string(b"2")),
     oids.ID_AA_MSG_SIG_DIGEST: der.octet_string(bytes(32)),
+    oids.ID_AA_SECURE_HEADER_FIELDS: SecureHeaderFields("relaxed", (SecureField("x-of", "nobody"),)).write(),
 }
 
 
