@@ -23,6 +23,7 @@ from domsec.trust.issue import PrivateKey
 
 ORACLE = Path(__file__).parent / "vectors" / "oracle"
 EXPECTED = [m for m in json.loads((ORACLE / "expected.json").read_bytes())["messages"] if (ORACLE / m["file"]).exists()]
+ROLES = ("ca", "signing", "confidentiality", "review", "attributes")
 Options = Callable[[Mapping[str, str]], list[object]]  # for a message of the oracle
 
 AT = ("--at", pki.NOW.isoformat())
@@ -103,7 +104,7 @@ def desk(folder: Path) -> Desk:
     (folder / "certs").mkdir()
     for domain in (pki.world().acme, pki.world().beta):
         short = domain.name.partition(".")[0]
-        everybody = {role: getattr(domain, role) for role in ("ca", "signing", "confidentiality", "review")}
+        everybody = {role: getattr(domain, role) for role in ROLES}
         for who, identity in {**everybody, **domain.users}.items():
             made.add(f"{short}-{who}", identity)
     return made

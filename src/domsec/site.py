@@ -18,11 +18,13 @@ from domsec.ess.names import mail_address
 from domsec.policy.configuration import Configuration
 from domsec.policy.configuration import peers as configuration_peers
 from domsec.policy.evidence import Rule
+from domsec.policy.labels import labelling
 from domsec.policy.logins import load_logins
 from domsec.policy.members import members_of
 from domsec.policy.options import Evidence, Key, ListOptions
 from domsec.services.context import Context
 from domsec.services.encrypt import Cipher
+from domsec.services.labelling import NO_LABELLING, Labelling
 from domsec.services.maillist import MailList
 from domsec.services.peer import Peers
 from domsec.services.sign import Grant, Signer
@@ -50,6 +52,7 @@ class Site:
     confidentiality: Credential | None = None
     keyring: tuple[Credential, ...] = ()  # the confidentiality key and those it replaced
     evidence: tuple[Rule, ...] = ()
+    labelling: Labelling = NO_LABELLING
     record: Callable[[str, str, Grant], None] = _unrecorded  # the audit trail: durable when it returns
 
     def context(self, now: datetime, *, open_it: bool = True) -> Context:
@@ -68,6 +71,7 @@ class Site:
             limits=self.configuration.limits,
             revocation=self.configuration.trust.revocation,
             is_public_suffix=self.is_public_suffix,
+            labelling=self.labelling,
             accept_outer_domain=self.configuration.inbound.accept_outer_domain,
         )
 
@@ -140,6 +144,7 @@ def load_site(
         confidentiality=confidentiality,
         keyring=(confidentiality, *older) if confidentiality is not None else (),
         evidence=tuple(_rule(one, configuration) for one in configuration.outbound.evidence),
+        labelling=labelling(configuration.labels),
         record=record,
     )
 

@@ -59,7 +59,7 @@ def test_of_several_keys_the_one_of_whom_from_names_signs(desk: Desk) -> None:
     [
         (["--credential", "acme-bob"], "no credential of alice@acme.example"),
         ([], "no credential of alice@acme.example"),
-        (["--credential", "acme-alice", "--label", "secret"], "--label is not there yet"),
+        (["--credential", "acme-alice", "--label", "secret"], "label policy 'secret' is not known"),
         (["--credential", "acme-alice", "--request-receipt"], "--request-receipt is not there yet"),
     ],
 )

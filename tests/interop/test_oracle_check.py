@@ -14,8 +14,10 @@ import agents
 import judges
 import pki
 import world
+from domsec.ess.labels import ESSSecurityLabel
 from domsec.mime import smime
-from domsec.services import encrypt, layers, sign
+from domsec.services import encapsulate, encrypt, layers, sign
+from domsec.services.encapsulate import Additions
 from domsec.services.encrypt import Cipher
 from domsec.services.peer import Peer
 from domsec.services.sign import Signer
@@ -69,6 +71,18 @@ def _expanded(reader: str, cipher: str) -> bytes:
     return agents.only(agents.expand(received, members=["bob@beta.example"], at=at, target="dca"))
 
 
+def _reviewed(notation: str) -> bytes:
+    at = world.context(beta().confidentiality)
+    signer = Signer(world.credential(acme().review))
+    return world.message(encapsulate.review(world.look(world.build(notation), at), signer, at).entity)
+
+
+def _with_labels(octets: bytes) -> bytes:
+    additions = Additions(ESSSecurityLabel("1.2.3", 4), (ESSSecurityLabel("1.2.4", 2),))
+    signer = Signer(world.credential(acme().attributes))
+    return world.message(encapsulate.add_attributes(world.look(octets), additions, signer, world.context()).entity)
+
+
 @functools.cache
 def messages() -> dict[str, bytes]:
     inside = world.entity("S[domain](S(OC))")
@@ -98,6 +112,11 @@ def messages() -> dict[str, bytes]:
             )
         ),
         "compressed inside": _gateway("C(S(OC))", encrypt="no"),
+        "review": _reviewed("S~(OC)"),
+        "review over null": _reviewed("OC"),
+        "review over encryption": _reviewed("E[beta](S(OC))"),
+        "attributes": _with_labels(world.build("S(OC)")),
+        "attributes over review": _with_labels(_reviewed("S(OC)")),
     }
     for kind in signers():
         made[f"signed {kind}"] = _by(kind)
@@ -118,7 +137,8 @@ def messages() -> dict[str, bytes]:
 NAMES = [
     "originator_opaque", "originator_clear", "originator_clear_8bit", "null", "domain_over_null",
     "domain_over_null_bare", "domain_over_opaque", "domain_over_clear", "domain_over_review", "list",
-    "list_encrypted", "gateway", "gateway_null", "id-sti", "compressed_inside",
+    "list_encrypted", "gateway", "gateway_null", "id-sti", "compressed_inside", "review", "review_over_null",
+    "review_over_encryption", "attributes", "attributes_over_review",
     *(f"signed_{kind}" for kind in ("rsa2048", "rsa3072", "p256", "p384", "ed25519")), "signed_rsa2048_pss",
     *(f"encrypted_{reader}_{content}_{padding}"
       for reader in ("rsa", "p256", "p384", "x25519")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+import food
 import names as made
 import pki
 import signers
@@ -28,6 +30,7 @@ from domsec.mime import smime
 from domsec.services import catalogue, encrypt
 from domsec.services.catalogue import CODES, FAMILIES, Severity
 from domsec.services.check import examine
+from domsec.services.label_text import parse_label
 from domsec.services.layers import peel
 from domsec.services.peer import Peer
 from domsec.services.signature_type import OIDS, SignatureType
@@ -189,6 +192,12 @@ def labelled(value: bytes) -> Attribute:
     return attributes.attribute(oids.ID_AA_SECURITY_LABEL, value)
 
 
+def by_food(text: str) -> Verdict:
+    """Alice's label, seen by who knows the food policy and may not see lactose."""
+    at = replace(world.context(), labelling=food.labelling(cleared=food.NO_LACTOSE))
+    return judge(message(_labelled_by_alice(parse_label(text, [food.policy()]).write())), at)
+
+
 def limited() -> Verdict:
     at = world.context()
     return examine(peel(build("S(OC)"), limits=Limits(certificates=0)), at).verdict
@@ -255,6 +264,8 @@ MESSAGES: dict[str, str | bytes | Callable[[], Verdict]] = {
     "attrs.absent": lambda: by_hand(None, acme().users["alice"]),
     "label.conflict": lambda: by_two([labelled(ESSSecurityLabel("1.2.3").write())], []),
     "label.unknown_policy": lambda: judge(message(_labelled_by_alice(der.null()))),
+    "label.invalid": lambda: by_food("Food:Luxury"),
+    "label.denied": lambda: by_food("Food:Luxury::Sweet:Lactose"),
     "ess.placement": lambda: judge(message(world.signed(S1, acme().users["bob"], unsigned=[world.history()]))),
     "ess.cardinality": lambda: judge(message(world.signed(S1, acme().users["bob"], extra=[world.history()] * 2))),
     "mlh.conflict": lambda: by_two([world.history()], [world.history(2)], S1),

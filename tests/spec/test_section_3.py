@@ -9,7 +9,7 @@ from domsec import der, oids
 from domsec.cms import content_info, signed_data
 from domsec.cms.signed_data import Signing
 from domsec.mime import smime
-from domsec.services import layers, sign
+from domsec.services import encapsulate, layers, sign
 from domsec.services.signature_type import SignatureType
 from domsec.services.verdict import Verdict
 from world import acme, judge
@@ -179,14 +179,10 @@ def test_encapsulate_covers_what_lies_inside() -> None:
         ("OC", "S[review](S0(OC))"),
         ("S[domain](S0(OC))", "S[review](S[domain](S0(OC)))"),
     ):
-        entity = world.entity(notation)
-        root = layers.peel_entity(entity)
-        made = sign.encapsulate(entity, root, SignatureType.REVIEW, signer, world.NOW)
-        verdict = judge(world.message(made))
+        made = encapsulate.review(world.look(world.build(notation)), signer, world.context())
+        verdict = judge(world.message(made.entity))
         assert verdict.structure == structure
         assert "review" in verdict.layers[0].roles
-    with pytest.raises(ValueError, match="originator"):
-        sign.encapsulate(entity, root, SignatureType.ORIGINATOR, signer, world.NOW)
 
 
 @pytest.mark.requirement("R3183-3.1.2-06", "R3183-7-01")

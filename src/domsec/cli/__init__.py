@@ -28,6 +28,8 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "verify": ("verify:verify", "Open and verify every layer, give the verdict."),
     "sign": ("sign:sign", "Sign as originator."),
     "sign-domain": ("sign:sign_domain", "Sign for a domain, then encrypt if asked."),
+    "review": ("encapsulate:review", "Sign that a message was reviewed and may go on."),
+    "attributes": ("encapsulate:attributes", "Sign further attributes of a message: labels above all."),
     "encrypt": ("encrypt:encrypt", "Encrypt to recipients or to their domain's authority."),
     "decrypt": ("encrypt:decrypt", "Remove the outer encryption; signatures inside stay."),
     "locate": ("encrypt:locate", "Which certificate would be used to encrypt to an address."),

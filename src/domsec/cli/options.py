@@ -35,6 +35,7 @@ class Given:
     revocation: Revocation | None = None
     at: datetime | None = None
     peer: Path | None = None
+    label_policy: tuple[Path, ...] = ()
 
     @property
     def now(self) -> datetime:
@@ -99,6 +100,7 @@ _COMMON: Final[tuple[Callable[[C], C], ...]] = (
     click.option("--crl", multiple=True, type=PLACE, metavar="FILE|DIR", help="Revocation lists."),
     click.option("--revocation", type=click.Choice(["hard", "soft", "off"]), help="Without a CRL: refuse, pass, skip."),
     click.option("--at", type=TIME, metavar="TIME", help="Validation time (RFC 3339); default now."),
+    click.option("--label-policy", multiple=True, type=FILE, metavar="FILE", help="A security policy (Open XML SPIF)."),
     click.option("--peer", type=FILE, metavar="FILE", help="Agreements with other domains: [[peer]] tables."),
 )
 

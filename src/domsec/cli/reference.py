@@ -57,6 +57,9 @@ def _verb(group: click.Context, name: str, command: click.Command) -> Iterator[s
             yield ".TP"
             yield f"\\fB{roff(record[0])}\\fR"
             yield roff(record[1])
+    if command.epilog:
+        yield ".PP"
+        yield roff(command.epilog)
 
 
 if __name__ == "__main__":

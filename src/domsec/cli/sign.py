@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from domsec import oids
 from domsec.cli import console
 from domsec.cli.console import Exit
+from domsec.cli.labels import SYNTAX, label_of
 from domsec.cli.options import ADDRESS, Given, common, file_argument, output_option
 from domsec.cli.reading import read_input
 from domsec.cli.world import World, load_world
@@ -24,9 +26,11 @@ from domsec.mime.addresses import Mailbox, parse_address
 from domsec.policy import wishes
 from domsec.policy.wishes import Wish
 from domsec.services import encrypt as encryption
+from domsec.services import labelling
 from domsec.services import sign as signatures
 from domsec.services.check import Examination, examine
 from domsec.services.describe import addresses_of
+from domsec.services.encapsulate import security_label
 from domsec.services.finding import believed
 from domsec.services.layers import Message, mime_entity, peel
 from domsec.services.peer import Target
@@ -40,10 +44,10 @@ SIGTYPE_OIDS: Final = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti
 # --- a person -------------------------------------------------------------------------------------------------------
 
 
-@click.command()
+@click.command(epilog=SYNTAX)
 @file_argument
 @click.option("--clear", is_flag=True, help="multipart/signed, which programs without S/MIME can read.")
-@click.option("--label", metavar="LABEL", help="Security label: not there yet.")
+@click.option("--label", metavar="LABEL", help="A security label among the signed attributes (RFC 2634 3).")
 @click.option("--request-receipt", is_flag=True, help="Ask for signed receipts: not there yet.")
 @output_option
 @common
@@ -51,14 +55,14 @@ def sign(
     given: Given, file: Path | None, output: Path | None, *, clear: bool, label: str | None, request_receipt: bool
 ) -> int:
     """Put the originator's signature on FILE, with the credential that has the address in From."""
-    for option, asked in (("--label", label is not None), ("--request-receipt", request_receipt)):
-        if asked:
-            raise click.UsageError(f"{option} is not there yet")
+    if request_receipt:
+        raise click.UsageError("--request-receipt is not there yet")
     world = load_world(given)
+    stated = (security_label(label_of(label, world)),) if label is not None else ()
     context = world.context
     octets = read_input(file, context.limits)
     message = peel(octets, context.keyring, context.limits)
-    signing = Signer(_originator(message, world.credentials)).signing(_stated_type(message))
+    signing = Signer(_originator(message, world.credentials)).signing(_stated_type(message), stated)
     entity = mime_entity(message.root)
     if message.root.kind == "content" and world.configuration.outbound.protect_headers:
         entity = header_protection.protect(message.header, entity, context.limits)
@@ -135,7 +139,7 @@ def sign_domain(
     for authority in authorities:
         signatures.gate(examination, authority.certificate, known, context, trust_domain_signature=trusted)
     leaving = _leaving(world, [parse_address(address) for address in rcpt], target)
-    plan = _plan(examination, leaving)
+    plan = _plan(examination, leaving, world)
     made = _made(plan, message, authorities, world, leaving)
     console.write(fields.replace_entity(message.header, made, context.limits), output)
     console.note(f"{examination.verdict.structure} is now {plan.notation}")
@@ -179,8 +183,10 @@ def _wish(world: World, domain: str) -> Wish:
     return wishes.wish(world.configuration, world.site.peers.of(domain) if domain else None, domsec=known)
 
 
-def _plan(examination: Examination, leaving: _Leaving) -> Plan:
-    plan = signatures.plan(believed(examination.findings), encrypt=leaving.target != "no")
+def _plan(examination: Examination, leaving: _Leaving, world: World) -> Plan:
+    translating = labelling.translating(examination.findings, world.context.labelling)
+    spine = believed(examination.findings)
+    plan = signatures.plan(spine, encrypt=leaving.target != "no", translating=translating)
     if plan.encrypt and not leaving.recipients:
         raise click.UsageError("an encryption lies inside, so the result has to be encrypted too: expected --rcpt")
     return plan
@@ -188,10 +194,11 @@ def _plan(examination: Examination, leaving: _Leaving) -> Plan:
 
 def _made(plan: Plan, message: Message, authorities: Sequence[Credential], world: World, leaving: _Leaving) -> bytes:
     own = world.confidentiality()
-    first, *others = sorted(authorities, key=lambda a: a.certificate.key_algorithm != oids.RSA_ENCRYPTION)
-    algorithm = default_signature_algorithm(first.certificate.public_key, pss=leaving.wish.signature == "pss")
-    announced = own.certificate if own else None
-    signer = Signer(first, algorithm, announced, SIGTYPE_OIDS[leaving.wish.sigtype_oid], tuple(others))
+    signer = dataclasses.replace(
+        several(authorities, pss=leaving.wish.signature == "pss"),
+        confidentiality=own.certificate if own else None,
+        sigtype_oid=SIGTYPE_OIDS[leaving.wish.sigtype_oid],
+    )
 
     def seal(entity: bytes) -> bytes:
         return sealed(entity, leaving.recipients, leaving.target, world, message)
@@ -204,6 +211,13 @@ def _made(plan: Plan, message: Message, authorities: Sequence[Credential], world
         encrypt=seal if plan.encrypt else None,
         protect_headers=world.configuration.outbound.protect_headers,
     )
+
+
+def several(credentials: Sequence[Credential], *, pss: bool = False) -> Signer:
+    """Credentials that sign the same beside each other, an RSA key first since every verifier knows it."""
+    first, *others = sorted(credentials, key=lambda c: c.certificate.key_algorithm != oids.RSA_ENCRYPTION)
+    algorithm = default_signature_algorithm(first.certificate.public_key, pss=pss)
+    return Signer(first, algorithm, beside=tuple(others))
 
 
 def sealed(entity: bytes, recipients: Sequence[Mailbox], target: Target, world: World, message: Message) -> bytes:

@@ -92,15 +92,20 @@ def _labels(labels: Labels) -> Iterator[str]:
     if labels.original is not None:
         yield f"label: {_label(labels.original)}"
     for equivalent in labels.equivalent:
-        yield f"equivalent label, not trusted: {_label(equivalent)}"
+        trust = "trusted" if equivalent.trusted else "not trusted"
+        yield f"equivalent label, {trust}: {_label(equivalent)}"
     for aggregate in labels.aggregate:
         yield f"additional label: {_label(aggregate)}"
+    if labels.effective not in (None, labels.original):
+        yield f"label that counts: {_label(labels.effective)}"
 
 
 def _label(label: Label) -> str:
     classification = "" if label.classification is None else f" classification {label.classification}"
     mark = f' "{escaped(label.privacy_mark)}"' if label.privacy_mark else ""
     categories = f" {len(label.categories)} categories" if label.categories else ""
+    if label.marking is not None:
+        return f"{escaped(label.marking)}{mark}, layer {label.layer}, by {label.signer}"
     return f"policy {label.policy}{classification}{mark}{categories}, layer {label.layer}, by {label.signer}"
 
 

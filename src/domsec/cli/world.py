@@ -20,7 +20,7 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.errors import ConfigurationError, DomsecError, KeyUnusable
 from domsec.policy.configuration import Configuration, load_peers
-from domsec.policy.options import Trust
+from domsec.policy.options import Key, Trust
 from domsec.services import names
 from domsec.services.context import Context
 from domsec.site import Site, load_site
@@ -47,7 +47,11 @@ class World:
     site: Site
     credentials: tuple[Credential, ...]  # of the command line
     configured: bool
-    now: datetime
+    given: Given
+
+    @property
+    def now(self) -> datetime:
+        return self.given.now
 
     @functools.cached_property
     def context(self) -> Context:
@@ -75,6 +79,24 @@ class World:
             return (self.site.signing,)
         name = ROLE_NAMES["signing"]
         raise KeyUnusable(f"no credential of a {name}, expected --credential with one or a configuration")
+
+    def authorities(self, role: Literal["review", "attributes"]) -> tuple[Credential, ...]:
+        """The keys of a role, each of which signs: those of the command line, else the one of the configuration.
+
+        Raises KeyUnusable if there is none, ConfigurationError.
+        """
+        found = tuple({c.certificate: c for c in self.of_role(role)}.values())
+        key: Key | None = getattr(self.configuration.keys, role)
+        if not found and key is not None:
+            found = (
+                open_credential(
+                    key.credential, key.password_file, key.certificates, environment_password=self.given.password
+                ),
+            )
+        if not found:
+            name = ROLE_NAMES[role]
+            raise KeyUnusable(f"no credential of {name}, expected --credential with one or [keys.{role}]")
+        return found
 
     def confidentiality(self) -> Credential | None:
         """The confidentiality authority, if we are one."""
@@ -107,7 +129,8 @@ def load_world(given: Given) -> World:
         crls=(*configuration.trust.crls, *given.crl),
         revocation=given.revocation or configuration.trust.revocation,
     )
-    configuration = dataclasses.replace(configuration, trust=trust)
+    labels = dataclasses.replace(configuration.labels, policies=(*configuration.labels.policies, *given.label_policy))
+    configuration = dataclasses.replace(configuration, trust=trust, labels=labels)
     if given.peer is not None:
         configuration = dataclasses.replace(configuration, peers=load_peers(given.peer))
     site = load_site(configuration, environment_password=given.password)
@@ -115,7 +138,7 @@ def load_world(given: Given) -> World:
     if own:  # their certificates may be what a signature or an envelope names
         known = (*(c for o in own for c in (o.certificate, *o.chain)), *site.validator.snapshot.intermediates)
         site = dataclasses.replace(site, source=MemorySource(known))
-    return World(site, own, path is not None, given.now)
+    return World(site, own, path is not None, dataclasses.replace(given, at=given.now))
 
 
 def _unconfigured() -> Configuration:

@@ -111,7 +111,7 @@ class ESSSecurityLabel:
             elif tag == der.UTF8_STRING:
                 mark = ESSPrivacyMark(text_of(reader.primitive(tag), "utf-8"))
             elif tag == der.SET:
-                categories = _read_categories(reader)
+                categories = read_categories(reader)
             else:
                 raise MalformedMessage("a security label with something in it that does not belong there")
             seen.append("mark" if tag in (der.PRINTABLE_STRING, der.UTF8_STRING) else str(tag))
@@ -134,9 +134,10 @@ class ESSSecurityLabel:
         return der.tlv(der.SET, *parts, *last)
 
 
-def _read_categories(reader: der.Reader) -> tuple[SecurityCategory, ...]:
+def read_categories(reader: der.Reader, tag: int = der.SET) -> tuple[SecurityCategory, ...]:
+    """SecurityCategories, which stand in clearances as well. Raises MalformedMessage, LimitExceeded."""
     found: list[SecurityCategory] = []
-    reader.enter(der.SET)
+    reader.enter(tag)
     while not reader.at_end():
         if len(found) == UB_SECURITY_CATEGORIES:
             raise LimitExceeded("security_categories")

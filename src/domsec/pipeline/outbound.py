@@ -29,7 +29,7 @@ from domsec.pipeline.transaction import (
 )
 from domsec.policy import evidence, wishes
 from domsec.policy.wishes import Group, Wish
-from domsec.services import encrypt, sign
+from domsec.services import encrypt, labelling, sign
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
@@ -257,7 +257,9 @@ class _Case:
     def plan(self, *, encrypted: bool) -> Plan:
         """Section 5 for this message. Raises SigningRefused."""
         copy = self.site.configuration.outbound.unknown_attributes == "copy"
-        return sign.plan(believed(self.examination.findings), encrypt=encrypted, copy_unknown=copy)
+        translating = labelling.translating(self.examination.findings, self.context.labelling)
+        spine = believed(self.examination.findings)
+        return sign.plan(spine, encrypt=encrypted, copy_unknown=copy, translating=translating)
 
     @functools.cached_property
     def lower(self) -> bool:

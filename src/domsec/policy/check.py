@@ -17,6 +17,7 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.errors import ConfigurationError, DomsecError
 from domsec.policy.configuration import Configuration, Problem
+from domsec.policy.labels import labelling
 from domsec.policy.lines import KeyPath
 from domsec.policy.logins import load_logins
 from domsec.policy.members import members_of
@@ -89,7 +90,7 @@ def check(
     checker = _Checker(configuration, open_credential, load_certificates, now, role_problems)
     return tuple(
         problem
-        for step in (checker.keys, checker.lists, checker.shared_keys, checker.trust, checker.evidence)
+        for step in (checker.keys, checker.lists, checker.shared_keys, checker.trust, checker.evidence, checker.labels)
         for problem in step()
     )
 
@@ -270,6 +271,13 @@ class _Checker:
         if signs and not configuration.outbound.evidence:
             text = "no [[outbound.evidence]], so only mail signed by its originator can get a domain signature"
             yield configuration.problem(text, "outbound", severity="warning")
+
+    def labels(self) -> Iterator[Problem]:
+        try:
+            labelling(self.configuration.labels)
+        except ConfigurationError as error:
+            for text in error.problems:
+                yield self.configuration.problem(text, "labels")
 
     def token(self, file: Path, path: KeyPath) -> Iterator[Problem]:
         try:

@@ -29,6 +29,7 @@ from domsec.policy.options import (
     Inbound,
     Key,
     Keys,
+    Labels,
     Listen,
     ListOptions,
     Log,
@@ -37,6 +38,7 @@ from domsec.policy.options import (
     PeerOptions,
     Review,
     Store,
+    Translator,
     Trust,
     Web,
     options,
@@ -76,6 +78,7 @@ class Configuration:
     outbound: Outbound = Outbound()
     inbound: Inbound = Inbound()
     peers: tuple[PeerOptions, ...] = ()
+    labels: Labels = Labels()
     reviews: tuple[Review, ...] = ()
     lists: tuple[ListOptions, ...] = ()
     store: Store = Store()
@@ -140,6 +143,8 @@ def _configuration(reader: _Reader) -> Configuration | None:
     reader.refuse_unknown(keys, ("keys",), {"signing", "confidentiality", "review", "attributes"})
     evidence = reader.tables(Evidence, "outbound", "evidence")
     outbound = reader.section(Outbound, ("outbound",), {"evidence"}) or Outbound()
+    translators = reader.tables(Translator, "labels", "translator")
+    labels = reader.section(Labels, ("labels",), {"translator"}) or Labels()
     sections = {
         "listen": reader.section(Listen, ("listen",)) or Listen(),
         "next_hop": reader.section(NextHop, ("next_hop",)) or NextHop(),
@@ -167,6 +172,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
         domains=general.domains,
         keys=own_keys,
         outbound=dataclasses.replace(outbound, evidence=evidence),
+        labels=dataclasses.replace(labels, translators=translators),
         peers=agreed,
         reviews=reviews,
         lists=lists,
@@ -318,7 +324,7 @@ def _advice(key: str, path: KeyPath, known: Set[str]) -> str:
 
 def _contradictions(configuration: Configuration) -> Iterator[Problem]:
     """What no option says by itself, but two say together."""
-    for rule in (_routes, _needed_keys, _own_domains, _evidence, _lists):
+    for rule in (_routes, _needed_keys, _own_domains, _evidence, _lists, _translators):
         yield from rule(configuration)
     for text, index, option in _agreements(configuration.peers, configuration.domains):
         yield configuration.problem(text, "peer", index, option)
@@ -428,6 +434,15 @@ def _lists(c: Configuration) -> Iterator[Problem]:
         if bool(one.receipts_to) != (one.receipts in ("instead-of", "in-addition-to")):
             text = f'list[{index}].receipts is "{one.receipts}" with {len(one.receipts_to)} receipts_to'
             yield c.problem(f"{text}, expected addresses for instead-of and in-addition-to only", "list", index)
+
+
+def _translators(c: Configuration) -> Iterator[Problem]:
+    for index, translator in enumerate(c.labels.translators):
+        path: KeyPath = ("labels", "translator", index)
+        if bool(translator.domains) != (translator.issuer is not None):
+            yield c.problem(f"{_dotted(path)} with one of domains and issuer, expected both or neither", *path)
+        elif not translator.signers and not translator.domains:
+            yield c.problem(f"{_dotted(path)} names nobody, expected signers, or domains and issuer", *path)
 
 
 def _agreements(agreements: Sequence[PeerOptions], own: Sequence[str] = ()) -> Iterator[tuple[str, int, str]]:

@@ -343,6 +343,7 @@ DIGESTS = list_of(
     Kind("a SHA-256 digest", _digest), "a list of SHA-256 digests of certificates, 64 hexadecimal digits each"
 )
 OID = Kind("an object identifier in dotted form", _oid)
+OIDS = list_of(OID, "a list of object identifiers in dotted form")
 FIELD_NAME = Kind("the name of a header field", _field_name)
 TOKEN = Kind("a name of letters, digits, dots and hyphens", _token)
 STORE_URL = Kind('"sqlite:///PATH" in an existing folder, or "postgresql://..."', _store_url)

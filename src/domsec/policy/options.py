@@ -34,6 +34,7 @@ from domsec.policy.kinds import (
     NAME,
     NETWORKS,
     NEW_FILE,
+    OIDS,
     PLACES,
     STORE_URL,
     TCP_ADDRESS,
@@ -631,6 +632,48 @@ class ListOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Translator:
+    """Who may say in the words of other security policies what a label means (RFC 2634 3.4, decisions A-50).
+
+    Equivalent labels of others are reported and not used. A signer is named by the certificate, or by its domain and
+    issuer together.
+    """
+
+    signers: tuple[str, ...] = option(DIGESTS, (), "SHA-256 of the translators' certificates.", '["6f1c..."]')
+    domains: tuple[str, ...] = option(
+        DOMAINS, (), "Every attribute-authority, or other signer, of these domains, with `issuer`.", '["beta.example"]'
+    )
+    issuer: bytes | None = optional(NAME, "The name of the CA that issued their certificates.", '"CN=Beta CA"')
+    into: tuple[str, ...] = option(
+        OIDS, (), "The policies that they may translate to. Empty is every policy of `labels.policies`.", '["1.2.3.4"]'
+    )
+    out_of: tuple[str, ...] = option(
+        OIDS, (), "The policies whose labels they may translate. Empty is any, or no label at all.", '["1.2.3.5"]'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """Security labels (RFC 2634 3), and what our security policies make of them.
+
+    Without `policies` labels are reported, and nothing depends on them. With some, a label of another policy, or one
+    that its policy does not allow, is a violation.
+    """
+
+    policies: tuple[Path, ...] = option(
+        FILES, (), "Security policies that we know, as Open XML SPIF: names, rules and markings.", '["food.spif.xml"]'
+    )
+    clearances: tuple[Path, ...] = option(
+        FILES,
+        (),
+        "What our own people may see, a file for each policy: a Clearance in DER (RFC 5755 4.4.6) or the XML of "
+        "Spiffing. With any, a message whose label they do not cover is a violation.",
+        '["acme-clearance.xml"]',
+    )
+    translators: tuple[Translator, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """Where held messages and the audit trail are kept. Never on a network file system."""
 
@@ -753,6 +796,8 @@ SECTIONS: tuple[Section, ...] = (
     _section("outbound.evidence", Evidence, repeats=True),
     _section("inbound", Inbound),
     _section("peer", PeerOptions, repeats=True),
+    _section("labels", Labels),
+    _section("labels.translator", Translator, repeats=True),
     _section("review", Review, repeats=True),
     _section("list", ListOptions, repeats=True),
     _section("store", Store),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
 from domsec.mime.addresses import Mailbox, parse_originators
-from domsec.services import describe, ess_attributes, names
+from domsec.services import describe, ess_attributes, labelling, names
 from domsec.services.catalogue import Severity
 from domsec.services.context import Context
 from domsec.services.finding import Finding, expansion_history, inner_from, mailboxes_of, originator_layer
@@ -61,6 +61,8 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
     flags += _state_flags(findings, domain)
     flags += _encryption_flags(findings, peer)
     flags += _header_flags(message, findings)
+    labels = labelling.judge(findings, context.labelling)
+    flags += labelling.flags(labels, context.labelling, context.now)
     if domain is None and peer is not None and peer.expect_signed:
         flags.append(flag("domain.missing", f"no valid domain signature, agreed for {peer.domain}"))
     if domain is not None and domain.coverage == "unknown":
@@ -90,7 +92,7 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
         layers=tuple(_layer_verdict(f) for f in findings),
         reviewed_by=_subjects(findings, "review"),
         additional_attributes=_subjects(findings, "attributes"),
-        labels=ess_attributes.labels(findings),
+        labels=labelling.labels(labels, context.labelling),
         mlh=ess_attributes.history(findings),
         embedded=tuple(Embedded(path) for path in embedded),
         flags=tuple(flags),

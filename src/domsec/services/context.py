@@ -10,6 +10,7 @@ from typing import Literal
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.limits import DEFAULT, Limits
+from domsec.services.labelling import NO_LABELLING, Labelling
 from domsec.services.peer import Peer, Peers
 from domsec.trust.path import AnchorSet, PathVerdict, Validator
 from domsec.trust.source import CertificateSource, MemorySource
@@ -40,6 +41,7 @@ class Context:
     is_public_suffix: Callable[[str], bool] = no_public_suffix
     allow_no_attributes: bool = False  # originators' signatures without signed attributes (decisions A-47)
     archive: bool = False  # old mail is read: weak signatures are computed, and believed no more than before (A-47)
+    labelling: Labelling = NO_LABELLING
     accept_outer_domain: bool = False  # a domain signature over ciphertext suffices (decisions A-41)
 
     def path(

@@ -2,11 +2,11 @@
 
     decoded        the values of one SignerInfo as JSON, whoever signed them
     found_in       flags of one layer: place and number of attributes, labels and histories that differ
-    labels         the labels of the message, from valid layers only (decisions A-50)
+    usable         the value of an attribute, from a valid layer only
     history        the expansion history of the message, from its outermost valid layer that has one
     stated_labels, expansions    the values themselves, of valid layers, for those who act on them
 
-A label is reported, never obeyed: what a policy makes of it is decided above.
+What the labels of a message come to is in `domsec.services.labelling`.
 """
 
 from __future__ import annotations
@@ -34,20 +34,11 @@ from domsec.ess.receipts import (
 )
 from domsec.ess.secure_headers import SecureHeaderFields
 from domsec.services.layers import Flags, Layer
-from domsec.services.verdict import (
-    JSON,
-    EquivalentLabel,
-    Expansion,
-    Label,
-    LabelCategory,
-    Labels,
-    ReceiptPolicy,
-    as_json,
-)
+from domsec.services.verdict import JSON, Expansion, ReceiptPolicy, as_json
 from domsec.trust.names import name_text
 
 if TYPE_CHECKING:
-    from domsec.services.finding import Finding
+    from domsec.services.finding import Finding, Signer
 
 _V = TypeVar("_V")
 
@@ -270,7 +261,7 @@ _UNUSABLE: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-def _usable(finding: Finding, oid: str, read: Callable[[bytes], _V]) -> tuple[_V, str | None] | None:
+def usable(finding: Finding, oid: str, read: Callable[[bytes], _V]) -> tuple[_V, Signer] | None:
     """The value a valid layer states, and who does so first; None if it states none, or none that can be used."""
     if finding.state != "valid" or any(f.code in _UNUSABLE[oid] for f in finding.flags):
         return None
@@ -282,7 +273,7 @@ def _usable(finding: Finding, oid: str, read: Callable[[bytes], _V]) -> tuple[_V
         except MalformedMessage:
             return None
         if value is not None:
-            return value, signer.verdict.subject
+            return value, signer
     return None
 
 
@@ -300,8 +291,8 @@ def stated_labels(findings: Iterable[Finding]) -> tuple[StatedLabel, ...]:
     """What each layer with a label says, outermost first: a mail list agent processes every one (RFC 2634 4.2)."""
     found: list[StatedLabel] = []
     for finding in findings:
-        label = _usable(finding, oids.ID_AA_SECURITY_LABEL, ESSSecurityLabel.read)
-        others = _usable(finding, oids.ID_AA_EQUIVALENT_LABELS, EquivalentLabels.read)
+        label = usable(finding, oids.ID_AA_SECURITY_LABEL, ESSSecurityLabel.read)
+        others = usable(finding, oids.ID_AA_EQUIVALENT_LABELS, EquivalentLabels.read)
         if label is not None or others is not None:
             equivalents = others[0].labels if others is not None else ()
             signers = tuple(s.certificate for s in finding.relied_on if s.certificate is not None)
@@ -311,50 +302,15 @@ def stated_labels(findings: Iterable[Finding]) -> tuple[StatedLabel, ...]:
 
 def expansions(finding: Finding) -> tuple[MLData, ...]:
     """The expansion history that a valid layer states, wherever the layer stands; none if it states none."""
-    stated = _usable(finding, oids.ID_AA_ML_EXPAND_HISTORY, MLExpansionHistory.read)
+    stated = usable(finding, oids.ID_AA_ML_EXPAND_HISTORY, MLExpansionHistory.read)
     return stated[0].entries if stated is not None else ()
-
-
-def labels(findings: Sequence[Finding]) -> Labels:
-    """The labels of a message, those of valid layers, equivalents and aggregates from inside out (decisions A-50).
-
-    That an equivalent's signer may translate to its policy is for a policy to say: none is trusted here.
-    """
-    original: Label | None = None
-    equivalent: list[EquivalentLabel] = []
-    aggregate: list[Label] = []
-    innermost = next((f for f in reversed(findings) if "originator" in f.roles), None)
-    for finding in reversed(findings):
-        stated = _usable(finding, oids.ID_AA_SECURITY_LABEL, ESSSecurityLabel.read)
-        if stated is not None and finding is innermost:
-            original = _label(Label, finding, *stated)
-        elif stated is not None and "attributes" in finding.roles:
-            aggregate.append(_label(Label, finding, *stated))
-        others = _usable(finding, oids.ID_AA_EQUIVALENT_LABELS, EquivalentLabels.read)
-        if others is not None:
-            equivalent += [_label(EquivalentLabel, finding, label, others[1]) for label in others[0].labels]
-    return Labels(original, tuple(equivalent), tuple(aggregate))
-
-
-_L = TypeVar("_L", bound=Label)
-
-
-def _label(kind: type[_L], finding: Finding, label: ESSSecurityLabel, signer: str | None) -> _L:
-    return kind(
-        layer=finding.layer.id,
-        signer=signer,
-        policy=label.security_policy_identifier,
-        classification=label.security_classification,
-        privacy_mark=label.privacy_mark.text if label.privacy_mark else None,
-        categories=tuple(LabelCategory(c.type, c.value.hex()) for c in label.security_categories),
-    )
 
 
 def history(findings: Sequence[Finding]) -> tuple[Expansion, ...]:
     """The lists that expanded the message, the last one last: what the outermost valid layer with a history says."""
     for i, finding in enumerate(findings):
         above = [f.layer for f in findings[:i]]
-        stated = _usable(finding, oids.ID_AA_ML_EXPAND_HISTORY, MLExpansionHistory.read)
+        stated = usable(finding, oids.ID_AA_ML_EXPAND_HISTORY, MLExpansionHistory.read)
         if stated is not None and _layer_fits(oids.ID_AA_ML_EXPAND_HISTORY, finding.layer, above, ()):
             return tuple(_expansion(entry) for entry in stated[0].entries)
     return ()

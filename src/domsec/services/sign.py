@@ -35,7 +35,7 @@ from domsec.services.finding import Finding, mailboxes_of
 from domsec.services.layers import Layer
 from domsec.services.names import Entity
 from domsec.services.peer import Peer
-from domsec.services.signature_type import DOMSEC, SignatureType
+from domsec.services.signature_type import SignatureType
 
 # --- the gate -------------------------------------------------------------------------------------------------------
 
@@ -95,11 +95,11 @@ def gate(
     for code in ("from.invalid", "from.outer_inner_differ"):
         reasons += [("gate.from", f.text) for f in examination.verdict.flags if f.code == code]
     entities = [Entity(m.domain) for m in originators.mailboxes]
-    reasons += _authority(authority, naming, context.now)
+    reasons += authority_problems(authority, names.SIGNING_AUTHORITY, naming, context.now)
     own = names.check_mapping(authority, entities, None, context.is_public_suffix)
     if not own.passed:
         reasons.append(("gate.not_our_domain", "; ".join(text for _, text in own.findings)))
-    reasons += _unreadable(examination.findings)
+    reasons += unreadable(examination.findings)
     checked, found = _signatures(examination.findings, trust_domain_signature)
     reasons += found
     used, found = _originators(examination, tuple(evidence))
@@ -111,16 +111,19 @@ def gate(
     )
 
 
-def _authority(certificate: Certificate, naming: Literal["strict", "mailbox"], now: datetime) -> list[Reason]:
-    """What is wrong with our own certificate: then nobody would believe the signature (RFC 3183 3.2)."""
-    found = names.check_naming(certificate, names.SIGNING_AUTHORITY, Peer("", naming=naming))
+def authority_problems(
+    certificate: Certificate, role_name: str, naming: Literal["strict", "mailbox"], now: datetime
+) -> list[Reason]:
+    """What is wrong with a certificate of our own: then nobody would believe the signature (RFC 3183 3.2 to 3.4)."""
+    found = names.check_naming(certificate, role_name, Peer("", naming=naming))
     reasons = [("gate.authority", text) for code, text in found if code != "naming.convention"]
     if not certificate.not_before <= now <= certificate.not_after:
         reasons.append(("gate.authority", "our own certificate is not valid at this time"))
     return reasons
 
 
-def _unreadable(findings: Iterable[Finding]) -> list[Reason]:
+def unreadable(findings: Iterable[Finding]) -> list[Reason]:
+    """The layers that nobody here has seen the inside of, so that nobody can vouch for it."""
     reasons = []
     for finding in findings:
         layer = finding.layer
@@ -245,16 +248,19 @@ def search_outer(spine: Sequence[Layer]) -> tuple[Branch, int]:
     return "neither", 0
 
 
-def plan(spine: Sequence[Layer], *, encrypt: bool, copy_unknown: bool = True) -> Plan:
+def plan(
+    spine: Sequence[Layer], *, encrypt: bool, copy_unknown: bool = True, translating: frozenset[str] = frozenset()
+) -> Plan:
     """Section 5 for a message whose layers are these; `encrypt` is whether policy wants S/MIME encryption outside.
 
     Attributes are copied from what the spine has for signers: of a stranger's message give it `finding.believed`.
 
     Where section 5 has no encryption step, wanted encryption is that of section 4: right around the domain signature.
-    `copy_unknown` is whether attributes nobody here knows go from a list layer to its successor (decisions A-32).
+    `copy_unknown` is whether attributes nobody here knows go from a list layer to its successor; `translating` are the
+    ids of the layers whose equivalent labels do so, their signers being trusted to translate (decisions A-32).
     Raises SigningRefused where an encryption that has to come off is closed, or what lies inside has no form in MIME.
     """
-    made = _plan(spine, encrypt)
+    made = _plan(spine, encrypt, translating)
     if made.outer is not None and not copy_unknown:
         made = replace(made, outer=tuple(a for a in made.outer if a.oid in _KEPT))
     if not layers.in_mime(made.body):
@@ -262,7 +268,7 @@ def plan(spine: Sequence[Layer], *, encrypt: bool, copy_unknown: bool = True) ->
     return made
 
 
-def _plan(spine: Sequence[Layer], encrypt: bool) -> Plan:
+def _plan(spine: Sequence[Layer], encrypt: bool, translating: frozenset[str]) -> Plan:
     branch, at = search_outer(spine)
     if branch == "neither":
         body = spine[0]
@@ -272,12 +278,12 @@ def _plan(spine: Sequence[Layer], encrypt: bool) -> Plan:
         lower = _lower(body)
         if not encrypt and not lower and search_outer(tuple(layers.spine(body)))[0] == "list":
             # decisions A-61: as printed, the next list agent would strip the domain signature
-            again = _plan(tuple(layers.spine(body)), encrypt=False)
+            again = _plan(tuple(layers.spine(body)), encrypt=False, translating=translating)
             return Plan(
                 again.branch, again.body, (*spine[: at + 1], *again.stripped), again.lower, again.encrypt, again.outer
             )
         return Plan(branch, body, tuple(spine[: at + 1]), lower, encrypt or lower, None)
-    outer = readded(spine[at])
+    outer = readded(spine[at], equivalents=spine[at].id in translating)
     inside = spine[at + 1 :]
     closed, found = search_outer_encryption(inside)
     if closed:
@@ -354,8 +360,10 @@ def carries_label(plan: Plan) -> bool:
     return any(a.oid == oids.ID_AA_SECURITY_LABEL for a in plan.outer or ())
 
 
-def readded(layer: Layer) -> tuple[Attribute, ...]:
+def readded(layer: Layer, *, equivalents: bool = True) -> tuple[Attribute, ...]:
     """The signed attributes of a layer that its successor takes over: step 4 of section 5, RFC 2634 4.2 (A-32).
+
+    `equivalents` is whether equivalent labels are among them.
 
     Those of the first signer that states an expansion history, else of the first. Signers without a history are passed
     over (RFC 2634 4.1); of two that differ raises SigningRefused.
@@ -367,7 +375,8 @@ def readded(layer: Layer) -> tuple[Attribute, ...]:
     if len(histories) > 1:
         raise SigningRefused([("gate.malformed", f"layer {layer.id}: the signers state different expansion histories")])
     chosen = (*with_history, *stated)[:1]
-    return tuple(a for each in chosen for a in each.items if a.oid not in _RECOMPUTED | _DROPPED)
+    left = _RECOMPUTED | _DROPPED | (frozenset() if equivalents else {oids.ID_AA_EQUIVALENT_LABELS})
+    return tuple(a for each in chosen for a in each.items if a.oid not in left)
 
 
 # --- octets ---------------------------------------------------------------------------------------------------------
@@ -502,11 +511,3 @@ def clear(entity: bytes, signing: Signing | Sequence[Signing], now: datetime) ->
 def _micalg(signing: Signing) -> str:
     algorithm = signing.algorithm or default_signature_algorithm(signing.credential.certificate.public_key)
     return algorithm.digest.micalg
-
-
-def encapsulate(entity: bytes, root: Layer, signed_as: SignatureType, signer: Signer, now: datetime) -> bytes:
-    """A review or additional attributes signature around a message; unsigned content gets the empty signature first."""
-    if signed_as not in DOMSEC:
-        raise ValueError(f"{signed_as} does not encapsulate")
-    inner = entity if root.kind in ("signed", "null") else layers.null_layer(canonical.canonical(entity))
-    return opaque(inner, signer.signings(signed_as), now)

@@ -151,6 +151,7 @@ class Label:
     classification: int | None
     privacy_mark: str | None
     categories: tuple[LabelCategory, ...]
+    marking: str | None  # in the words of its policy; None where that is not known here, or has no such label
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +165,14 @@ class EquivalentLabel(Label):
 class Labels:
     """The labels of a message, from layers whose signature is valid (decisions A-50).
 
-    The original is that of the innermost originator; equivalents and aggregates stand from inside out.
+    The original is that of the innermost originator; equivalents and aggregates stand from inside out. The effective
+    one is that whose policy is known: the original, or else the first equivalent from who may translate.
     """
 
     original: Label | None = None
     equivalent: tuple[EquivalentLabel, ...] = ()
     aggregate: tuple[Label, ...] = ()
+    effective: Label | None = None
 
 
 @dataclass(frozen=True, slots=True)
