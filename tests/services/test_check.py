@@ -182,3 +182,23 @@ def test_a_domain_signature_in_the_clear_is_read_from_who_agreed_to_it() -> None
     assert world.codes(judge(octets), "violation") == {"encapsulation.missing"}
     assert judge(octets, agreed).accepted
     assert "naming.convention" in world.codes(judge(octets, agreed), "info")
+
+
+@pytest.mark.requirement("R3183-3.1.1-22", "R3183-3.1.1-16")
+@pytest.mark.parametrize(("bob_of", "covered"), [("acme", True), ("beta", False)])
+def test_the_directory_name_of_one_signer_says_nothing_of_another_originator(bob_of: str, covered: bool) -> None:
+    """Alice and bob write together and both sign; the authority, o=acme, has no mail address.
+
+    Alice's certificate ties her address to o=acme, bob's ties his to where he is. Which of the two signatures comes
+    first is the order of their octets, and it does not matter.
+    """
+    alice = names.certificate("cn=Alice,o=acme,c=us", "alice@acme.example")
+    bob = names.certificate(f"cn=Bob,o={bob_of},c=us", f"bob@{bob_of}.example")
+    authority = names.certificate("cn=domain-signing-authority,o=acme,c=us")
+    inner = world.signed(world.TEXT, *(pki.Identity(certificate, names.key()) for certificate in (alice, bob)))
+    outer = world.signed(inner, pki.Identity(authority, names.key()), extra=[world.typed(SignatureType.DOMAIN)])
+    message = world.message(outer, sender=f"alice@acme.example, bob@{bob_of}.example")
+    verdict = judge(message, world.context(roles=[authority], users=[alice, bob]))
+    uncovered = [f.text for f in verdict.flags if f.code == "mapping.mismatch"]
+    assert uncovered == ([] if covered else ["the x500 name of the authority does not cover beta.example"])
+    assert verdict.accepted is covered

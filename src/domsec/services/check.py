@@ -244,7 +244,8 @@ def _roles(
         if not any(f.severity is Severity.VIOLATION for f in raised):
             roles.append(str(signed_as))
         if signed_as is SignatureType.DOMAIN:
-            entities = _entities(originators, originator_layer(below), peer)
+            signed_by = originator_layer(below)
+            entities = [_entity(originator, signed_by, peer) for originator in originators]
             mappings = [names.check_mapping(c, entities, peer, context.is_public_suffix) for c in certificates]
             mapping = next((m for m in mappings if not m.passed), mappings[0])
             flags += [flag(code, text, layer.id) for code, text in mapping.findings]
@@ -277,13 +278,21 @@ def _nothing_inside(
     return flag("encapsulation.missing", f"inside is {inside}, and no signature below", layer.id)
 
 
-def _entities(originators: Iterable[Mailbox], signed_by: Finding | None, peer: Peer | None) -> tuple[Entity, ...]:
-    """Whom a domain authority has to cover: every From mailbox, with the directory name it is known under."""
-    subject, trusted = (peer.distinguished_name, True) if peer and peer.distinguished_name else (None, False)
-    if subject is None and signed_by is not None and signed_by.crypto_valid and signed_by.certificate is not None:
-        subject = signed_by.certificate.subject
-        trusted = signed_by.state == "valid" and signed_by.address == "match"
-    return tuple(Entity(m.domain, subject, trusted) for m in originators)
+def _entity(originator: Mailbox, signed_by: Finding | None, peer: Peer | None) -> Entity:
+    """An originator whom a domain authority has to cover, with the directory name it is known under (A-16).
+
+    That is the one agreed for its mail domain, or the one its own certificate ties to its address. Another signer's is
+    good for contradicting only.
+    """
+    if peer is not None and peer.distinguished_name is not None:
+        return Entity(originator.domain, peer.distinguished_name, True)
+    if signed_by is None or not signed_by.crypto_valid:
+        return Entity(originator.domain)
+    certificates = [signer.certificate for signer in signed_by.relied_on if signer.certificate is not None]
+    for certificate in certificates:
+        if any(originator.same_as(m) for m in mailboxes_of(describe.addresses_of(certificate))):
+            return Entity(originator.domain, certificate.subject, signed_by.state == "valid")
+    return Entity(originator.domain, certificates[0].subject if certificates else None)
 
 
 def _address(signers: Iterable[Signer], originators: Sequence[Mailbox]) -> Address:
