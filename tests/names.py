@@ -33,7 +33,7 @@ def key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def _name(text: str) -> x509.Name:
+def name(text: str) -> x509.Name:
     """`cn=x,o=acme,c=us` as RFC 3183 writes names: most significant last.
 
     `+` joins attributes of one RDN, `␠` is a space that stays.
@@ -54,8 +54,8 @@ def certificate(subject: str, *addresses: str) -> Certificate:
     """A certificate with this subject and these addresses in its subjectAltName."""
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name("cn=issuer"))
+        .subject_name(name(subject))
+        .issuer_name(name("cn=issuer"))
         .public_key(key().public_key())
         .serial_number(1)
         .not_valid_before(START)
@@ -75,4 +75,4 @@ def _general(address: str) -> x509.GeneralName:
 
 def subject(text: str) -> bytes:
     """A DER Name."""
-    return _name(text).public_bytes()
+    return name(text).public_bytes()

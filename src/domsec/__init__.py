@@ -6,6 +6,7 @@ certificates are arguments. A name is imported when it is first used, so that `i
     look      peel -> Message of Layers, verify -> Verdict with Flags
     trust     Certificate, AnchorSet, Snapshot, Validator, Context, Peer, Peers; load_* read files
     make      gate, plan, apply for domain signatures with Evidence and a Signer; locate and encrypt
+    x400      a module: the same for messages without MIME, and what X.400 carries (docs/x400.md)
     errors    DomsecError and what is below it in domsec.errors
 """
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from domsec.cms.credential import Credential
     from domsec.errors import DomsecError
     from domsec.limits import Limits
+    from domsec.services import x400
     from domsec.services.check import examine, verify
     from domsec.services.context import Context
     from domsec.services.delivery import deliver
@@ -64,6 +66,7 @@ __all__ = [
     "peel",
     "plan",
     "verify",
+    "x400",
 ]
 
 _HOMES = {
@@ -97,9 +100,12 @@ _HOMES = {
     "plan": "domsec.services.sign",
     "verify": "domsec.services.check",
 }
+_MODULES = {"x400": "domsec.services.x400"}
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     if name not in _HOMES:
         raise AttributeError(f"module 'domsec' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -25,8 +25,9 @@ LAYER_KEYS = {
     "expansion_history", "flags",
 }  # fmt: skip
 SIGNER_KEYS = {
-    "subject", "issuer", "serial", "sha256", "addresses", "crypto", "path", "path_reason", "revocation", "usage",
-    "types", "digest", "algorithm", "signing_time", "attributes", "ess", "countersignatures", "state", "reason",
+    "subject", "issuer", "serial", "sha256", "addresses", "x400_addresses", "crypto", "path", "path_reason",
+    "revocation", "usage", "types", "digest", "algorithm", "signing_time", "attributes", "ess", "countersignatures",
+    "state", "reason",
 }  # fmt: skip
 ENCRYPTION_KEYS = {"opened", "opened_by", "cipher", "authenticated", "recipients", "originator"}
 

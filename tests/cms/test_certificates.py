@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
+import interpersonal
 import signers
 from domsec import der, oids
 from domsec.cms import certificates
@@ -22,6 +24,8 @@ from domsec.cms.certificates import (
     same_name,
 )
 from domsec.errors import DomsecError, MalformedMessage, Unsupported
+
+X400_NAMES = interpersonal.tlv(0x30, interpersonal.tlv(0xA3, interpersonal.address_content()))
 
 
 def name(*rdns: tuple[str, bytes]) -> bytes:
@@ -153,6 +157,39 @@ def test_both_identifiers_find_their_certificate() -> None:
     assert not by_key.matches(other)
     bare = signers.certificate_for(signers.key("p256"), key_identifier=False)
     assert not by_key.matches(bare)
+
+
+@pytest.mark.requirement("R3854-4.3-01")
+def test_extensions_are_read_beside_names_that_pyca_does_not_know() -> None:
+    """pyca reads no extension at all where an X.400 address stands in subjectAltName."""
+    cut = interpersonal.certified("user", "cn=Alice", interpersonal.address_content()).certificate
+    with pytest.raises(x509.UnsupportedGeneralNameType):
+        _ = cut.x509.extensions
+    assert [extension.oid.dotted_string for extension in cut.extensions] == ["2.5.29.15", "2.5.29.14"]
+    plain = signers.credential("p256").certificate
+    assert plain.extensions is plain.x509.extensions
+
+
+def with_names(*oids: str, value: bytes) -> Certificate:
+    """A certificate with subjectAltName of an X.400 address, and extensions of these types."""
+    builder = x509.CertificateBuilder(x509.Name([]), x509.Name([]), signers.key("p256").public_key(), 1)
+    builder = builder.not_valid_before(datetime(2026, 1, 1)).not_valid_after(datetime(2030, 1, 1))
+    for oid in ("2.5.29.17", *oids):
+        octets = X400_NAMES if oid == "2.5.29.17" else value
+        builder = builder.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), octets), critical=False)
+    made = builder.sign(signers.key("p256"), hashes.SHA256())
+    return Certificate(made.public_bytes(serialization.Encoding.DER))
+
+
+def test_nothing_else_hides_behind_such_a_name() -> None:
+    assert len(with_names(value=b"").extensions) == 0
+    with pytest.raises(MalformedMessage):  # basicConstraints that are none
+        _ = with_names("2.5.29.19", value=b"\x04\x00").extensions
+    issuers = with_names("2.5.29.18", value=X400_NAMES)
+    with pytest.raises(MalformedMessage):  # X.400 addresses of the issuer: of no use to anybody here
+        _ = issuers.extensions
+    with pytest.raises(MalformedMessage):  # subjectAltName twice
+        _ = Certificate(issuers.der.replace(der.oid("2.5.29.18"), der.oid("2.5.29.17"))).extensions
 
 
 @given(st.data())

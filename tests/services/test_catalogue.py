@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import food
+import interpersonal
 import names as made
 import pki
 import signers
@@ -203,6 +204,7 @@ def limited() -> Verdict:
     return examine(peel(build("S(OC)"), limits=Limits(certificates=0)), at).verdict
 
 
+X400 = b"Content-Type: application/x400-content; content-type=22\r\n"
 D, R, A = (OIDS[t] for t in (SignatureType.DOMAIN, SignatureType.REVIEW, SignatureType.ATTRIBUTES))
 DOUBLE_TYPE = (b"application/pkcs7-mime;", b"application/pkcs7-mime; smime-type=enveloped-data;")
 
@@ -213,6 +215,7 @@ MESSAGES: dict[str, str | bytes | Callable[[], Verdict]] = {
     "naming.cn_multiple": lambda: named(f"cn={DSA}+cn=x", f"{DSA}{AT}"),
     "naming.rfc822_local": lambda: named(f"cn={DSA}", f"alice{AT}"),
     "naming.lookalike": lambda: named("cn=domаin-signing-authority", f"{DSA}{AT}"),
+    "naming.x400": lambda: _blurred(),
     "naming.no_address": lambda: named("o=acme", peer=Peer("acme.example", naming="mailbox")),
     "naming.not_pinned": lambda: named(f"cn={DSA}", peer=Peer("acme.example", naming="pinned")),
     "naming.convention": lambda: named("o=acme", f"{DSA}{AT}", peer=Peer("acme.example", naming="mailbox")),
@@ -283,6 +286,7 @@ MESSAGES: dict[str, str | bytes | Callable[[], Verdict]] = {
     "mime.bad_field": lambda: judge(b"X: y\r\nno field\r\n" + build("S(OC)")),
     "mime.embedded": lambda: judge(message(_mixed(S1))),
     "cms.malformed": lambda: judge(message(smime.pkcs7_mime(b"\x30\x03\x02\x01\x00", "signed-data"))),
+    "x400.malformed": lambda: covered(world.entity("S(OC)", text=X400 + b"\r\n")),
     "cms.no_content": lambda: judge(message(smime.pkcs7_mime(_detached(), "signed-data"))),
     "cms.unsupported": lambda: judge(cms(oids.ID_DIGESTED_DATA, der.sequence())),
     "cms.trailing": lambda: judge(message(smime.pkcs7_mime(_with_content() + b"\0", "signed-data"))),
@@ -296,6 +300,14 @@ NOT_SHOWN = {
 }
 
 STOPS = ("ExpansionStopped", "SigningRefused")  # errors that carry a reason, and no flag
+
+
+def _blurred() -> Verdict:
+    """An authority that is a person as well."""
+    identity = interpersonal.certified(
+        "signing", f"cn={DSA}", interpersonal.address_content(), addresses=(f"{DSA}{AT}",)
+    )
+    return judge(message(world.signed(S1, identity, extra=[DOMAIN])))
 
 
 def _directory() -> world.Certificate:

@@ -8,8 +8,10 @@ from cryptography import x509
 import pki
 from domsec import der, oids
 from domsec.errors import MalformedMessage
+from domsec.mhs.names import ORAddress
 from domsec.trust import addresses, issue
 from domsec.trust.addresses import MailConstraints
+from interpersonal import address_content, tlv
 
 MAILBOX = x509.ObjectIdentifier(oids.ID_ON_SMTP_UTF8_MAILBOX)
 SUBJECT_ALT_NAME = x509.ObjectIdentifier(addresses.SUBJECT_ALT_NAME)
@@ -100,3 +102,19 @@ def test_a_constraint_on_one_mailbox_never_permits_an_internationalised_one():
     constraints = MailConstraints(("zoe@acme.example",), ())
     assert addresses.outside("zoe@acme.example", constraints, smtp_utf8=True)
     assert not addresses.outside("zoë@acme.example", MailConstraints(("acme.example",), ()), smtp_utf8=True)
+
+
+@pytest.mark.requirement("R3854-4.3-01")
+def test_x400_addresses_are_found_among_the_others():
+    one, other = address_content(), address_content("Acme", "Sales")
+    names = (tlv(0x81, b"a@acme.example"), tlv(0xA3, one), tlv(0x82, b"acme.example"), tlv(0xA3, other))
+    found = certificate(raw=tlv(0x30, *names))
+    assert addresses.or_addresses(found) == (ORAddress.of(one), ORAddress.of(other))
+    assert addresses.addresses(found) == ("a@acme.example",)
+
+
+def test_an_x400_address_that_is_none_does_not_hide_the_mail_addresses():
+    found = certificate(raw=tlv(0x30, tlv(0xA3, b"\x04\x00"), tlv(0x81, b"a@acme.example")))
+    assert addresses.addresses(found) == ("a@acme.example",)
+    with pytest.raises(MalformedMessage):
+        addresses.or_addresses(found)

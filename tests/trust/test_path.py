@@ -18,18 +18,20 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+import interpersonal
 import pki
 from domsec import der, oids
 from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
 from domsec.limits import Limits
 from domsec.trust import addresses, issue, names, rfc5280, usage
-from domsec.trust.crl import crl_index
+from domsec.trust.crl import crl_index, named_crl_issuers
 from domsec.trust.path import AnchorSet, PathVerdict, Policies, Snapshot, Validator
 from domsec.trust.signature import is_signed_by
 from domsec.trust.source import MemorySource
 
 ACME = pki.world().acme
+SUBJECT_ALT_NAME = x509.ObjectIdentifier(addresses.SUBJECT_ALT_NAME)
 ANCHORS = AnchorSet((ACME.ca.certificate,))
 
 
@@ -487,6 +489,50 @@ def test_name_constraints_bind(permitted, excluded, subject, alternative, state,
     verdict = validate(certificate, ca.certificate, anchors=anchors)
     assert verdict.state == state
     assert (verdict.reason == "") is (state == "valid")
+
+
+X400_NAME = interpersonal.tlv(0xA3, interpersonal.address_content())
+
+
+def with_x400_address(issuer: pki.Identity, *extensions: x509.ExtensionType) -> Certificate:
+    names = interpersonal.tlv(0x30, X400_NAME, interpersonal.tlv(0x81, b"a@acme.example"))
+    return Leaf(issuer)(x509.UnrecognizedExtension(SUBJECT_ALT_NAME, names), *extensions)
+
+
+@pytest.mark.requirement("R3854-4.3-01")
+def test_a_certificate_with_an_x400_address_is_validated_like_any_other():
+    """Neither of the two libraries below can read one with a country in it."""
+    assert validate(with_x400_address(ACME.ca)).state == "valid"
+    ca = constrained(ACME_MAIL)
+    assert validate(with_x400_address(ca), ca.certificate).state == "valid"
+    ca = constrained([x509.RFC822Name("beta.example")])
+    assert validate(with_x400_address(ca), ca.certificate).state == "invalid"
+
+
+def test_its_revocation_is_looked_up_too():
+    certificate = with_x400_address(ACME.ca)
+    lists = Snapshot(crls=crl_index([crl(certificate.serial)]))
+    assert validate(certificate, snapshot=lists, revocation="hard").revocation == "revoked"
+    elsewhere = x509.DirectoryName(issue._name([(oids.COMMON_NAME, "somebody else")]))
+    point = x509.CRLDistributionPoints([x509.DistributionPoint(None, None, None, [elsewhere])])
+    named = with_x400_address(ACME.ca, point)
+    assert named_crl_issuers(named) == (elsewhere.value.public_bytes(),)
+
+
+@pytest.mark.parametrize("field", [0xA0, 0xA1], ids=["permitted", "excluded"])
+@pytest.mark.parametrize("as_anchor", [False, True])
+def test_a_ca_that_is_confined_to_x400_addresses_certifies_nobody(field, as_anchor):
+    """RFC 5280 4.2.1.10: such a constraint is processed, or the certificate rejected."""
+    constraints = x509.UnrecognizedExtension(
+        x509.ObjectIdentifier(addresses.NAME_CONSTRAINTS),
+        interpersonal.tlv(0x30, interpersonal.tlv(field, interpersonal.tlv(0x30, X400_NAME))),
+    )
+    key = issue.new_key("p256")
+    ca = issue.issue_ca("confined", key, now=pki.START, days=365, issuer_cert=ACME.ca.certificate,
+                        issuer_key=ACME.ca.signing_key, extensions=[(constraints, True)])  # fmt: skip
+    leaf = with_x400_address(pki.Identity(ca, key))
+    anchors = AnchorSet((ca,)) if as_anchor else ANCHORS
+    assert validate(leaf, ca, anchors=anchors).state in ("invalid", "untrusted")
 
 
 def test_policies_that_are_named_are_needed():

@@ -20,7 +20,7 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.credential import PrivateKeyCredential
 from domsec.errors import ConfigurationError, DomsecError, KeyUnusable, MalformedMessage
 from domsec.mime.addresses import normalise_domain
-from domsec.services.describe import addresses_of, subject_text
+from domsec.services.describe import addresses_of, or_addresses_of, subject_text
 from domsec.services.verdict import JSON
 from domsec.stores import credentials, public_suffixes
 from domsec.stores.certificates import certificates_in
@@ -142,9 +142,13 @@ def _domain(text: str) -> str:
         raise click.BadParameter(f"{text!r} is no domain: {problem}", param_hint="--domain") from None
 
 
+def _x400(certificate: Certificate) -> list[str]:
+    return [address.text for address in or_addresses_of(certificate)]
+
+
 def _fitness(certificate: Certificate, found: Sequence[Fitness]) -> Iterator[str]:
     yield f"{subject_text(certificate)}"
-    if stated := addresses_of(certificate):
+    if stated := (*addresses_of(certificate), *_x400(certificate)):
         yield f"addresses: {', '.join(stated)}"
     for fitness in found:
         if fitness.serves:
@@ -182,6 +186,7 @@ def _described(certificate: Certificate) -> JSON:
         "serial": f"{certificate.serial:x}",
         "sha256": certificate.sha256,
         "addresses": list(addresses_of(certificate)),
+        "x400_addresses": list(_x400(certificate)),
         "not_before": _time(certificate, "not_before"),
         "not_after": _time(certificate, "not_after"),
         "key": _key(certificate),

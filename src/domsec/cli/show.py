@@ -117,8 +117,8 @@ def _signer(signer: SignerDescription) -> Iterator[str]:
         yield f"{_INDENT}the certificate is not in the message"
     else:
         yield f"{_INDENT}issuer: {signer.issuer}, serial {signer.serial}"
-    if signer.addresses:
-        yield f"{_INDENT}addresses: {', '.join(signer.addresses)}"
+    if stated := (*signer.addresses, *signer.x400_addresses):
+        yield f"{_INDENT}addresses: {', '.join(stated)}"
     yield f"{_INDENT}algorithm: {signer.algorithm} with {signer.digest}"
     for oid, name in signer.attributes.items():
         yield f"{_INDENT}{name}: {signer.values[oid]}"

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509 import Extensions
 
 from domsec import der
 from domsec.errors import MalformedMessage, Unsupported
@@ -26,6 +27,7 @@ _VERSION: Final = der.context(0)
 _EXTENSIONS: Final = der.context(3)
 _SUBJECT_KEY_IDENTIFIER: Final = "2.5.29.14"
 _LONGEST_FOLDED: Final = 4 * 1024  # octets of a name; longer ones are the same only octet for octet
+_SUBJECT_ALT_NAME: Final = "2.5.29.17"
 _STRINGS: Final = {
     der.UTF8_STRING: "utf-8",
     der.NUMERIC_STRING: "ascii",
@@ -171,12 +173,24 @@ class Certificate:
     def x509(self) -> x509.Certificate:
         """Loaded by pyca. Raises MalformedMessage for what pyca refuses, which is more than what RFC 5280 forbids."""
         try:
-            with warnings.catch_warnings():
-                # a serial number of zero and the like are only warned of; they are judged elsewhere
-                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-                return x509.load_der_x509_certificate(self.der)
+            return _loaded(self.der)
         except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
             raise MalformedMessage("a certificate that cannot be loaded") from None
+
+    @functools.cached_property
+    def extensions(self) -> Extensions:
+        """As pyca reads them; without subjectAltName where X.400 addresses (RFC 3854 4.3) or EDI parties stand in that.
+
+        Raises MalformedMessage for what pyca refuses, an extension that is there twice included.
+        """
+        try:
+            try:
+                return self.x509.extensions
+            except x509.UnsupportedGeneralNameType:
+                # one name that pyca does not know, and it reads none of the extensions
+                return _loaded(_without(self.der, _SUBJECT_ALT_NAME)).extensions
+        except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+            raise MalformedMessage("a certificate whose extensions cannot be read") from None
 
     @functools.cached_property
     def public_key(self) -> CertificatePublicKeyTypes:
@@ -189,6 +203,42 @@ class Certificate:
             raise Unsupported("a public key of unsupported kind") from None
         except (ValueError, TypeError):
             raise MalformedMessage("a public key that cannot be loaded") from None
+
+
+def _loaded(octets: bytes) -> x509.Certificate:
+    with warnings.catch_warnings():
+        # a serial number of zero and the like are only warned of; they are judged elsewhere
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return x509.load_der_x509_certificate(octets)
+
+
+def _without(octets: bytes, oid: str) -> bytes:
+    """A certificate without the extensions of one type. Its signature does not fit any more."""
+    reader = der.Reader(octets)
+    reader.enter(der.SEQUENCE)
+    reader.enter(der.SEQUENCE)
+    parts: list[bytes] = []
+    while not reader.at_end():
+        if reader.peek() != _EXTENSIONS:
+            parts.append(bytes(reader.skip()))
+            continue
+        reader.enter(_EXTENSIONS)
+        reader.enter(der.SEQUENCE)
+        extensions = []
+        while not reader.at_end():
+            extensions.append(bytes(reader.skip()))
+        reader.leave()
+        reader.leave()
+        kept = [extension for extension in extensions if not _is_extension(extension, oid)]
+        parts += [der.explicit(3, der.sequence(*kept))] if kept else []
+    reader.leave()
+    return der.sequence(der.sequence(*parts), bytes(reader.skip()), bytes(reader.skip()))
+
+
+def _is_extension(octets: bytes, oid: str) -> bool:
+    reader = der.Reader(octets)
+    reader.enter(der.SEQUENCE)
+    return reader.oid() == oid
 
 
 @functools.lru_cache(maxsize=1024)

@@ -52,6 +52,11 @@ class Mailbox:
         return f'"{escaped}"@{self.domain}'
 
     @property
+    def text(self) -> str:
+        """The address, for people."""
+        return self.address
+
+    @property
     def is_literal(self) -> bool:
         """Whether the domain is an address literal, which has no ascendants."""
         return self.domain.startswith("[")

@@ -103,6 +103,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "of a CA, or because somebody tries to pass for an authority",
                 "find out who issued it, before you trust that CA for roles any longer",
             ),
+            "naming.x400": _violation(
+                "RFC 3854 4.3",
+                "an X.400 address of the certificate is not the role's",
+                "one that names nobody, or the role as common name or surname",
+                "a certificate for an authority and for a person at once",
+                _LINT,
+            ),
             "naming.no_address": _violation(
                 "decisions A-14",
                 "the agreed convention wants an address",
@@ -657,6 +664,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "RFC 5652",
                 "a security layer's CMS cannot be read",
                 "well-formed CMS",
+                "damage on the way, or octets made to break a reader",
+                "if it is damage, have it sent again",
+            ),
+            "x400.malformed": _violation(
+                "RFC 3854 3",
+                "an X.400 content cannot be read",
+                "a content that is what its type says",
                 "damage on the way, or octets made to break a reader",
                 "if it is damage, have it sent again",
             ),

@@ -19,12 +19,13 @@ from domsec.cms import attributes
 from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.errors import MalformedMessage
+from domsec.mhs.names import ORName
 from domsec.mime.addresses import Mailbox, parse_originators
 from domsec.services import countersigners, describe, ess_attributes, mathematics, names, siblings, signature_type
 from domsec.services.catalogue import Severity
 from domsec.services.conclude import conclude
 from domsec.services.context import Context
-from domsec.services.finding import Finding, Signer, inner_from, mailboxes_of, originator_layer
+from domsec.services.finding import Finding, Signer, all_originators, mailboxes_of, names_in, originator_layer
 from domsec.services.layers import ROLES_IN_ORDER, Layer, Message
 from domsec.services.names import Entity, Mapping
 from domsec.services.peer import Peer
@@ -136,6 +137,7 @@ def _signer(info: SignerInfo, layer: Layer, digests: ContentDigests, context: Co
         serial=f"{certificate.serial:x}" if certificate else None,
         sha256=certificate.sha256 if certificate else None,
         addresses=describe.addresses_of(certificate),
+        x400_addresses=tuple(address.text for address in describe.or_addresses_of(certificate)),
         crypto=crypto,
         path=path.state if path else None,
         path_reason=path.reason if path else "",
@@ -160,7 +162,7 @@ def _signer(info: SignerInfo, layer: Layer, digests: ContentDigests, context: Co
 def _second_pass(findings: list[Finding], message: Message, context: Context, peer: Peer | None) -> list[Finding]:
     done: list[Finding] = list(findings)
     spine = [f.layer for f in findings]
-    originators = _originators(message, spine)
+    originators = all_originators(message, spine)
     for i in reversed(range(len(done))):
         finding = _with_header(_enhanced(done[i], spine[:i], spine[i + 1 :]), message)
         below = done[i + 1 :]
@@ -191,16 +193,10 @@ def _with_header(finding: Finding, message: Message) -> Finding:
     return replace(finding, flags=tuple(dict.fromkeys((*finding.flags, *found)))) if found else finding
 
 
-def _originators(message: Message, layers: Iterable[Layer]) -> tuple[Mailbox, ...]:
-    """The mailboxes of the outer From, and those of a protected inner one (decisions A-21)."""
-    found = list(message.originators.mailboxes)
-    for inner in inner_from(layers):
-        found += [m for m in inner.mailboxes if m not in found]
-    return tuple(found)
-
-
-def _recipients(message: Message) -> tuple[Mailbox, ...]:
-    """Whom the header names as recipients."""
+def _recipients(message: Message) -> tuple[Mailbox, ...] | None:
+    """Whom the header names as recipients; None where there is no header."""
+    if not message.header.fields:
+        return None
     return tuple(m for name in ("to", "cc") for m in parse_originators(message.header, name).mailboxes)
 
 
@@ -215,7 +211,11 @@ def _closed(below: Iterable[Finding]) -> bool:
 
 
 def _roles(
-    finding: Finding, below: Sequence[Finding], originators: tuple[Mailbox, ...], context: Context, peer: Peer | None
+    finding: Finding,
+    below: Sequence[Finding],
+    originators: tuple[Mailbox | ORName, ...],
+    context: Context,
+    peer: Peer | None,
 ) -> Finding:
     layer, certificates = finding.layer, finding.certificates
     signatures = [f for f in below if f.layer.kind in ("signed", "null")]
@@ -278,30 +278,32 @@ def _nothing_inside(
     return flag("encapsulation.missing", f"inside is {inside}, and no signature below", layer.id)
 
 
-def _entity(originator: Mailbox, signed_by: Finding | None, peer: Peer | None) -> Entity:
+def _entity(originator: Mailbox | ORName, signed_by: Finding | None, peer: Peer | None) -> Entity:
     """An originator whom a domain authority has to cover, with the directory name it is known under (A-16).
 
     That is the one agreed for its mail domain, or the one its own certificate ties to its address. Another signer's is
     good for contradicting only.
     """
-    if peer is not None and peer.distinguished_name is not None:
-        return Entity(originator.domain, peer.distinguished_name, True)
+    if peer is not None and peer.distinguished_name is not None and isinstance(originator, Mailbox):
+        return names.entity(originator, peer.distinguished_name, trusted=True)
     if signed_by is None or not signed_by.crypto_valid:
-        return Entity(originator.domain)
+        return names.entity(originator)
     certificates = [signer.certificate for signer in signed_by.relied_on if signer.certificate is not None]
     for certificate in certificates:
-        if any(originator.same_as(m) for m in mailboxes_of(describe.addresses_of(certificate))):
-            return Entity(originator.domain, certificate.subject, signed_by.state == "valid")
-    return Entity(originator.domain, certificates[0].subject if certificates else None)
+        if any(names.same_originator(originator, name) for name in names_in(certificate)):
+            return names.entity(originator, certificate.subject, trusted=signed_by.state == "valid")
+    return names.entity(originator, certificates[0].subject if certificates else None)
 
 
-def _address(signers: Iterable[Signer], originators: Sequence[Mailbox]) -> Address:
-    """Whether the signers' certificates name every From mailbox."""
-    stated = [address for signer in signers for address in signer.verdict.addresses]
-    if not stated:
+def _address(signers: Sequence[Signer], originators: Sequence[Mailbox | ORName]) -> Address:
+    """Whether the signers' certificates name every originator, those of X.400 by an address of theirs."""
+    mail = any(signer.verdict.addresses for signer in signers)
+    x400 = any(signer.verdict.x400_addresses for signer in signers)
+    if not any([x400 if isinstance(m, ORName) else mail for m in originators] or [mail, x400]):
         return "not_present"
-    found = mailboxes_of(stated)
-    return "match" if originators and all(any(m.same_as(f) for f in found) for m in originators) else "mismatch"
+    found = [name for signer in signers for name in names_in(signer.certificate)]
+    named = all(any(names.same_originator(m, f) for f in found) for m in originators)
+    return "match" if originators and named else "mismatch"
 
 
 def _coverage(below: Sequence[Finding]) -> Coverage:
@@ -334,8 +336,8 @@ def _null(finding: Finding, above: Sequence[Finding], below: Sequence[Finding]) 
 
 def _encryption(
     finding: Finding,
-    originators: tuple[Mailbox, ...],
-    recipients: tuple[Mailbox, ...],
+    originators: tuple[Mailbox | ORName, ...],
+    recipients: tuple[Mailbox, ...] | None,
     context: Context,
     peer: Peer | None,
 ) -> Finding:
@@ -350,7 +352,7 @@ def _encryption(
         text = f"none of {others} certificates in originatorInfo is named {role}" if others else "no originatorInfo"
         flags.append(flag("enc_agent.unknown", text, layer.id))
     for agent in agents:
-        entities = tuple(Entity(m.domain) for m in originators)
+        entities = tuple(names.entity(m) for m in originators)
         found = names.check_naming(agent, role, peer)
         mapping = names.check_mapping(agent, entities, peer, context.is_public_suffix)
         problems = [text for code, text in found if code != "naming.convention"]
@@ -360,7 +362,7 @@ def _encryption(
     if layer.opened is not None:
         own = layer.opened.credential.certificate
         stated = _claims(own, role)
-        if stated or not _is_for(own, recipients):
+        if stated or (recipients is not None and not _is_for(own, recipients)):
             severity = None if stated else Severity.WARNING  # perhaps a person who got a blind copy
             found = names.check_naming(own, role, None)
             flags += [flag(code, f"the authority that opened it: {text}", layer.id, severity) for code, text in found]

@@ -14,9 +14,15 @@ from domsec.mime.addresses import Mailbox, parse_originators
 from domsec.services import describe, ess_attributes, labelling, names
 from domsec.services.catalogue import Severity
 from domsec.services.context import Context
-from domsec.services.finding import Finding, expansion_history, inner_from, mailboxes_of, originator_layer
+from domsec.services.finding import (
+    Finding,
+    expansion_history,
+    inner_from,
+    inner_or_names,
+    names_in,
+    originator_layer,
+)
 from domsec.services.layers import ENCRYPTED, SYMBOLS, Message, nested, signature_symbol
-from domsec.services.names import Entity
 from domsec.services.peer import Peer
 from domsec.services.signature_type import DOMSEC
 from domsec.services.verdict import (
@@ -57,7 +63,7 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
         if over_ciphertext and (context.accept_outer_domain or (peer and peer.accept_outer_domain)):
             domain = over_ciphertext[-1]
     originator = originator_layer(findings)
-    level = _level(domain, originator, context, peer)
+    level = _level(message, domain, originator, context, peer)
     flags += _state_flags(findings, domain)
     flags += _encryption_flags(findings, peer)
     flags += _header_flags(message, findings)
@@ -83,9 +89,12 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
         else None,
         originator=_originator(level, originator),
         from_=From(
-            tuple(m.address for m in message.originators.mailboxes),
+            message.stated,
             message.originators.valid,
-            tuple(m.address for inner in inner_from(f.layer for f in findings) for m in inner.mailboxes),
+            (
+                *(m.address for inner in inner_from(f.layer for f in findings) for m in inner.mailboxes),
+                *(name.text for name in inner_or_names(f.layer for f in findings)),
+            ),
         ),
         headers=_protected(findings, domain, originator, level),
         structure=notation(findings),
@@ -101,21 +110,24 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
     )
 
 
-def _level(domain: Finding | None, originator: Finding | None, context: Context, peer: Peer | None) -> Level:
+def _level(
+    message: Message, domain: Finding | None, originator: Finding | None, context: Context, peer: Peer | None
+) -> Level:
     if originator is not None and originator.address == "match" and not originator.violated:
         if originator.state == "valid" and originator.coverage == "plaintext":
             return "originator_direct"
-        if domain is not None and originator.crypto_valid and _vouched(domain, originator, context, peer):
+        if domain is not None and originator.crypto_valid and _vouched(message, domain, originator, context, peer):
             return "originator_vouched"
     return "domain" if domain is not None else "none"
 
 
-def _vouched(domain: Finding, originator: Finding, context: Context, peer: Peer | None) -> bool:
+def _vouched(message: Message, domain: Finding, originator: Finding, context: Context, peer: Peer | None) -> bool:
     """Whether the domain's authority also covers the name in the originator's certificate (decisions A-23)."""
     if domain.certificate is None or originator.certificate is None:
         return False
     subject = originator.certificate.subject
-    entities = [Entity(m.domain, subject) for m in mailboxes_of(describe.addresses_of(originator.certificate))]
+    kinds = {type(name) for name in message.names}
+    entities = [names.entity(n, subject) for n in names_in(originator.certificate) if type(n) in kinds]
     return names.check_mapping(domain.certificate, entities, peer, context.is_public_suffix).passed
 
 
@@ -156,7 +168,12 @@ def _header_flags(message: Message, findings: Sequence[Finding]) -> list[Flag]:
     outer = message.originators
     if not outer.valid:
         flags.append(flag("from.invalid", outer.reason))
+    named = inner_or_names(f.layer for f in findings)
+    if message.or_names and any(not any(name.same_as(other) for other in message.or_names) for name in named):
+        flags.append(flag("from.outer_inner_differ", ""))
     for inner in inner_from(f.layer for f in findings):
+        if message.or_names and not outer.mailboxes:
+            continue  # names of two kinds: each has to be covered, they cannot be compared
         same = len(inner.mailboxes) == len(outer.mailboxes) and all(
             any(m.same_as(o) for o in outer.mailboxes) for m in inner.mailboxes
         )
@@ -197,9 +214,8 @@ def _originator(level: Level, layer: Finding | None) -> Originator | None:
         name = names.printable((*common_names(certificate), name_text(certificate.subject))[0])
     except MalformedMessage:
         name = name_text(certificate.subject)
-    return Originator(
-        name, describe.addresses_of(certificate), "stated_by_domain" if level == "domain" else "certificate"
-    )
+    stated = (*describe.addresses_of(certificate), *(a.text for a in describe.or_addresses_of(certificate)))
+    return Originator(name, stated, "stated_by_domain" if level == "domain" else "certificate")
 
 
 def authority_domain(certificate: Certificate | None, originators: Sequence[Mailbox] = ()) -> str | None:

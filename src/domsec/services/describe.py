@@ -24,6 +24,7 @@ from domsec.ess.lists import MLExpansionHistory
 from domsec.ess.names import GeneralNames
 from domsec.ess.receipts import ContentHints, ContentIdentifier, ContentReference, Receipt, ReceiptRequest
 from domsec.ess.secure_headers import SecureHeaderFields
+from domsec.mhs.names import ORAddress
 from domsec.mime.addresses import parse_from
 from domsec.mime.content_type import parse_content_type
 from domsec.mime.fields import split_message
@@ -32,7 +33,7 @@ from domsec.services.ess_attributes import identifier_text, name_words
 from domsec.services.layers import SYMBOLS, Layer, Message, carries, nested, signature_symbol
 from domsec.services.signature_type import Reading, SignatureType
 from domsec.services.verdict import JSON, Embedded, EncryptionVerdict, Flag, From, document, flag, unreadable
-from domsec.trust.addresses import addresses
+from domsec.trust.addresses import addresses, or_addresses
 from domsec.trust.names import escaped, name_text
 
 ROLE_ORDER: Final = tuple(SignatureType)
@@ -66,6 +67,7 @@ class SignerDescription:
     serial: str | None  # hexadecimal
     sha256: str | None
     addresses: tuple[str, ...]
+    x400_addresses: tuple[str, ...]
     types: tuple[str, ...] | None  # None: the attribute is absent
     digest: str
     algorithm: str
@@ -131,9 +133,12 @@ def describe(message: Message) -> Description:
         flags.append(flag("mime.embedded", f"protected parts inside the content: {', '.join(embedded)}"))
     return Description(
         from_=From(
-            tuple(m.address for m in message.originators.mailboxes),
+            message.stated,
             message.originators.valid,
-            tuple(m.address for info in stated for m in info.mailboxes),
+            (
+                *(m.address for info in stated for m in info.mailboxes),
+                *(layer.or_name.text for layer in spine if layer.or_name is not None),
+            ),
         ),
         headers=tuple(dict.fromkeys(field.name for field in inner[0].fields)) if inner else None,
         structure=structure(spine),
@@ -231,6 +236,7 @@ def _signer(info: SignerInfo, reading: Reading, offered: Sequence[Certificate]) 
         serial=f"{certificate.serial:x}" if certificate else None,
         sha256=certificate.sha256 if certificate else None,
         addresses=addresses_of(certificate),
+        x400_addresses=tuple(address.text for address in or_addresses_of(certificate)),
         types=None if reading.state == "absent" else tuple(str(t) for t in reading.types),
         digest=oids.name(info.digest_algorithm.oid),
         algorithm=oids.name(info.signature_algorithm.oid),
@@ -286,6 +292,14 @@ def addresses_of(certificate: Certificate | None) -> tuple[str, ...]:
     """The addresses of a certificate; none if they cannot be read."""
     try:
         return addresses(certificate) if certificate else ()
+    except DomsecError:
+        return ()
+
+
+def or_addresses_of(certificate: Certificate | None) -> tuple[ORAddress, ...]:
+    """The X.400 addresses of a certificate; none if they cannot be read."""
+    try:
+        return or_addresses(certificate) if certificate else ()
     except DomsecError:
         return ()
 

@@ -9,10 +9,12 @@ from domsec import oids
 from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import SignerInfo
 from domsec.errors import MalformedMessage
+from domsec.mhs.names import ORName
 from domsec.mime.addresses import FromInfo, Mailbox, parse_address, parse_from
+from domsec.services import describe
 from domsec.services.catalogue import Severity
-from domsec.services.layers import Layer, carries
-from domsec.services.names import Mapping
+from domsec.services.layers import Layer, Message, carries
+from domsec.services.names import Mapping, same_originator
 from domsec.services.signature_type import Reading, SignatureType
 from domsec.services.verdict import Address, Coverage, Flag, SignerVerdict, State
 
@@ -104,6 +106,28 @@ def inner_from(layers: Iterable[Layer]) -> list[FromInfo]:
     return [
         parse_from(layer.protected) for layer in layers if layer.protected is not None and layer.protected.all("from")
     ]
+
+
+def inner_or_names(layers: Iterable[Layer]) -> list[ORName]:
+    """Whom X.400 contents name as their originators."""
+    return [layer.or_name for layer in layers if layer.or_name is not None]
+
+
+def all_originators(message: Message, layers: Sequence[Layer]) -> tuple[Mailbox | ORName, ...]:
+    """Those of the outer From, or named to us, and those of a protected inner From or heading (decisions A-21)."""
+    found = list(message.names)
+    inside: list[Mailbox | ORName] = [mailbox for info in inner_from(layers) for mailbox in info.mailboxes]
+    inside += inner_or_names(layers)
+    for inner in inside:
+        if not any(same_originator(inner, other) for other in found):
+            found.append(inner)
+    return tuple(found)
+
+
+def names_in(certificate: Certificate | None) -> list[Mailbox | ORName]:
+    """The addresses of a certificate that can be read, of mail and of X.400."""
+    x400 = [ORName(address) for address in describe.or_addresses_of(certificate)]
+    return [*mailboxes_of(describe.addresses_of(certificate)), *x400]
 
 
 def mailboxes_of(found: Iterable[str]) -> list[Mailbox]:

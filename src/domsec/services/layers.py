@@ -20,12 +20,17 @@ from domsec.cms import compressed_data, content_info, enveloped_data, signed_dat
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.cms.enveloped_data import Enveloped, Opened
-from domsec.cms.signed_data import SignedData
+from domsec.cms.signed_data import SignedData, SignerInfo
 from domsec.der import Octets
 from domsec.errors import DecryptionFailed, LimitExceeded, MalformedMessage, Unsupported
+from domsec.ess.receipts import ContentHints
 from domsec.limits import DEFAULT, Limits
-from domsec.mime import addresses, canonical, fields, header_protection, smime
-from domsec.mime.addresses import FromInfo
+from domsec.mhs import heading
+from domsec.mhs.heading import INTERPERSONAL
+from domsec.mhs.names import ORName
+from domsec.mhs.transport import Content
+from domsec.mime import addresses, canonical, fields, header_protection, smime, x400_content
+from domsec.mime.addresses import FromInfo, Mailbox
 from domsec.mime.fields import Header
 
 Kind = Literal[
@@ -86,6 +91,7 @@ class Layer:
     closed: Closed | None = None
     child: Layer | None = None
     protected: Header | None = None  # header fields protected by the layers outside (RFC 9788, RFC 8551 3.1)
+    or_name: ORName | None = None  # whom an interpersonal message of X.400 names as its originator
     embedded: tuple[str, ...] = ()  # MIME part paths of protected parts inside the content
     flags: Flags = ()
 
@@ -102,6 +108,17 @@ class Message:
     header: Header
     originators: FromInfo
     root: Layer
+    or_names: tuple[ORName, ...] = ()  # originators that X.400 names
+
+    @property
+    def names(self) -> tuple[Mailbox | ORName, ...]:
+        """All whom the message is said to be from."""
+        return (*self.originators.mailboxes, *self.or_names)
+
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """The same as text."""
+        return tuple(name.text for name in self.names)
 
     @property
     def body(self) -> memoryview:
@@ -142,6 +159,31 @@ def peel(
     return Message(octets, header, addresses.parse_from(header), root)
 
 
+def peel_content(
+    content: Content,
+    originators: Iterable[str | ORName],
+    keyring: Sequence[Credential] = (),
+    limits: Limits = DEFAULT,
+) -> Message:
+    """Take apart what X.400 carries (RFC 3855), or CMS from anywhere, as id-ct-contentInfo.
+
+    No header says who sent it: `originators` are who the envelope says, or whoever brought it, by mail address or by
+    the name they have in X.400. Raises LimitExceeded, MalformedMessage for an address that is none.
+    """
+    if len(content.octets) > limits.size:
+        raise LimitExceeded("size", f"a message of {len(content.octets)} octets, allowed are {limits.size}")
+    peeler = _Peeler(tuple(keyring), limits, False)
+    if content.type == oids.ID_DATA:
+        root = peeler.entity(content.octets, "1", protected=False)
+    else:
+        root = peeler.content(content.type, content.octets, "1")
+    stated = tuple(originators)
+    mailboxes = tuple(addresses.parse_address(name) for name in stated if isinstance(name, str))
+    info = FromInfo(mailboxes, bool(stated), "" if stated else "nobody is named as the originator")
+    or_names = tuple(name for name in stated if isinstance(name, ORName))
+    return Message(content.octets, Header((), b""), info, root, or_names)
+
+
 def peel_entity(entity: Octets, keyring: Sequence[Credential] = (), limits: Limits = DEFAULT) -> Layer:
     """Take apart a MIME entity that stands by itself, such as what was decrypted."""
     return _Peeler(tuple(keyring), limits).entity(entity, "1", protected=True)
@@ -178,9 +220,8 @@ class _Peeler:
                 layer = self.content_info(octets, entity, layer_id, detached=None)
                 if found.sniffed and layer.kind == "unsupported":  # only its file name said that it was CMS
                     return self.plain(entity, header, body, layer_id, flags, protected=protected)
-                expected = SMIME_TYPES.get(layer.kind, ("", ""))[0]
-                if found.smime_type and expected and found.smime_type.lower() != expected.lower():
-                    said = found.smime_type[:40]
+                if found.smime_type and layer.kind in SMIME_TYPES and not _fits(found.smime_type, layer):
+                    said, expected = found.smime_type[:40], smime_type(layer)
                     flags += (("mime.smime_type", f"smime-type says {said!a}, the structure is {expected}"),)
             case smime.ClearSigned(part=part, signature_der=octets):
                 # lone LF is what files have: the digest is over CRLF (RFC 8551 3.1.1)
@@ -202,6 +243,8 @@ class _Peeler:
                 inner, wrapped = header_protection.protected(header, body, self.limits)
             if wrapped is not None:
                 child = self.entity(fields.entity_of(wrapped, self.limits), f"{layer_id}.1", protected=True)
+            elif (x400 := self.x400_entity(entity, header, body, layer_id)) is not None:
+                return dataclasses.replace(x400, protected=inner, flags=flags + x400.flags)
             else:
                 embedded = tuple(part.path for part in smime.embedded_split(header, body, self.limits))
         except LimitExceeded as error:
@@ -275,9 +318,22 @@ class _Peeler:
         elif content is None:
             flags.append(("cms.no_content", ""))
         child = None if content is None else self.content(parsed.content_type, content, f"{layer_id}.1")
+        if child is not None and child.kind == "null" and child.form == "direct":
+            child = self.hinted(parsed, child)
         return Layer(
             layer_id, kind, form, entity, content, parsed.content_type, signed=parsed, child=child, flags=tuple(flags)
         )
+
+    def hinted(self, parsed: SignedData, null: Layer) -> Layer:
+        """A null layer without MIME, whose content is what contentHints of the signature around it says.
+
+        Its own eContentType has to be id-data (RFC 3183 3), which says nothing of an X.400 content.
+        """
+        hints = {_content_hint(signer) for signer in parsed.signers}
+        hint = hints.pop() if len(hints) == 1 else None
+        if hint not in INTERPERSONAL or null.content is None or null.content_type != oids.ID_DATA:
+            return null
+        return dataclasses.replace(null, child=self.content(hint, null.content, f"{null.id}.1"))
 
     def enveloped(self, parsed: Enveloped, entity: Octets, form: Form, layer_id: str) -> Layer:
         kind: Kind = "enveloped" if parsed.kind == "enveloped" else "auth_enveloped"
@@ -304,7 +360,38 @@ class _Peeler:
             return dataclasses.replace(self.content_info(content, content, layer_id, None), form="direct")
         if content_type in DIRECT:  # RFC 3854: the type itself, no ContentInfo and no MIME between
             return self.cms(content_type, content, content, "direct", layer_id, None)
-        return Layer(layer_id, "content", "direct", content, content, content_type)
+        return self.x400(content_type, content, content, "direct", layer_id)
+
+    def x400_entity(self, entity: Octets, header: Header, body: memoryview, layer_id: str) -> Layer | None:
+        """An X.400 content that MIME carries as such (RFC 3854 3.5); None for everything else."""
+        try:
+            found = x400_content.read(header, body, self.limits)
+        except LimitExceeded:
+            raise
+        except (MalformedMessage, Unsupported) as error:
+            return Layer(layer_id, "content", "opaque", entity, entity, flags=(("x400.malformed", str(error)),))
+        return None if found is None else self.x400(found.type, found.octets, entity, "opaque", layer_id)
+
+    def x400(self, content_type: str, content: Octets, entity: Octets, form: Form, layer_id: str) -> Layer:
+        """What is neither CMS nor MIME: X.400's own, or something nobody here knows."""
+        layer = Layer(layer_id, "content", form, entity, content, content_type)
+        if content_type not in INTERPERSONAL:
+            return layer
+        try:
+            return dataclasses.replace(layer, or_name=heading.originator(content, self.limits))
+        except MalformedMessage as error:
+            return dataclasses.replace(layer, flags=(("x400.malformed", str(error)),))
+
+
+def _content_hint(signer: SignerInfo) -> str | None:
+    """The content type in the one contentHints attribute of a signer."""
+    found = signer.signed_attributes.get(oids.ID_AA_CONTENT_HINT) if signer.signed_attributes is not None else ()
+    if len(found) != 1 or len(found[0].values) != 1:
+        return None
+    try:
+        return ContentHints.read(found[0].values[0]).content_type
+    except MalformedMessage:
+        return None
 
 
 def _is_content_info(content: Octets) -> bool:
@@ -318,8 +405,8 @@ def _is_content_info(content: Octets) -> bool:
 
 
 def in_mime(layer: Layer) -> bool:
-    """Whether a layer can stand as a MIME entity: what is nested directly (RFC 3854) only if it is one of ours."""
-    return layer.form != "direct" or layer.kind in CONTENT_TYPES
+    """Whether a layer can stand as a MIME entity: what is nested directly (RFC 3854) only if its type is known."""
+    return layer.form != "direct" or layer.kind in CONTENT_TYPES or layer.content_type in INTERPERSONAL
 
 
 def mime_entity(layer: Layer) -> bytes:
@@ -331,11 +418,39 @@ def mime_entity(layer: Layer) -> bytes:
         return bytes(layer.entity)
     if not in_mime(layer):
         raise Unsupported(f"content of type {oids.name(layer.content_type)} has no form in MIME")
-    smime_type, name = SMIME_TYPES[layer.kind]
-    wrapped = (
-        layer.entity if _is_content_info(layer.entity) else content_info.wrap(CONTENT_TYPES[layer.kind], layer.entity)
-    )
-    return smime.pkcs7_mime(wrapped, smime_type, name)
+    if layer.kind not in CONTENT_TYPES:
+        return x400_content.write(Content(layer.content_type, bytes(layer.entity)))
+    return smime.pkcs7_mime(as_content_info(layer), smime_type(layer), SMIME_TYPES[layer.kind][1])
+
+
+def as_content_info(layer: Layer) -> bytes:
+    """The ContentInfo of a layer of CMS that came without MIME."""
+    whole = _is_content_info(layer.entity)
+    return bytes(layer.entity) if whole else content_info.wrap(CONTENT_TYPES[layer.kind], layer.entity)
+
+
+def smime_type(layer: Layer) -> str:
+    """What mail calls a layer of CMS: its structure, or what protects an X.400 content in it (RFC 3854 3.4.1)."""
+    inner = _innermost(layer)
+    if inner.child is not None and inner.child.content_type in INTERPERSONAL:
+        return "enveloped-x400" if inner.encrypted else "signed-x400"
+    return SMIME_TYPES[layer.kind][0]
+
+
+def _fits(stated: str, layer: Layer) -> bool:
+    """Whether smime-type is right, as far as anybody can see: an X.400 content may lie in what is closed."""
+    if stated.lower() in (smime_type(layer).lower(), SMIME_TYPES[layer.kind][0].lower()):
+        return True
+    inner = _innermost(layer)
+    unseen = inner.child is None or inner.child.kind == "content"
+    return stated.lower() in ("signed-x400", "enveloped-x400") and unseen and inner.content_type != oids.ID_DATA
+
+
+def _innermost(layer: Layer) -> Layer:
+    """The innermost layer of CMS that stands in this one without MIME between."""
+    while layer.child is not None and layer.child.form == "direct" and layer.child.kind in CONTENT_TYPES:
+        layer = layer.child
+    return layer
 
 
 def null_layer(entity: Octets) -> bytes:

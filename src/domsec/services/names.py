@@ -1,7 +1,8 @@
 """Names of authorities and what they may speak for (RFC 3183 3.1.1 and 4.1, decisions A-13 to A-20).
 
 A domain name is a tuple of labels, most significant first, so one name is an ascendant of another when it is a proper
-prefix of it; the same holds for the X.500 part of a directory name, a tuple of normalised RDNs from the root.
+prefix of it; the same holds for the X.500 part of a directory name, a tuple of normalised RDNs from the root, and for
+that of an X.400 address, its attributes from the country to the units.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Final, Literal
 from domsec import oids
 from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
-from domsec.mime.addresses import normalise_domain
+from domsec.mhs.names import ORAddress, ORName
+from domsec.mime.addresses import Mailbox, normalise_domain
 from domsec.services.peer import MAPPING_FORMS, Peer
 from domsec.services.signature_type import SignatureType
-from domsec.trust.addresses import addresses, smtp_utf8_addresses
+from domsec.trust.addresses import addresses, or_addresses, smtp_utf8_addresses
 from domsec.trust.names import common_names, escaped, normalised_value, rdns
 
 SIGNING_AUTHORITY: Final = "domain-signing-authority"
@@ -35,6 +37,7 @@ ROLE_NAMES: Final = {
 Labels = tuple[str, ...]
 Relation = Literal["equal", "ascendant", "mismatch", "not_comparable"]
 Finding = tuple[str, str]  # flag code and text
+X400Domain = tuple[tuple[str, str], ...] | None
 
 _X500: Final = frozenset(
     {
@@ -100,15 +103,16 @@ def check_naming(certificate: Certificate, role_name: str, peer: Peer | None = N
         return (applied, ("naming.not_pinned", "the certificate is none of those pinned for this domain"))
     try:
         names = common_names(certificate)
-        found = _trimmed(addresses(certificate), peer)
+        stated = _trimmed(addresses(certificate), peer)
+        x400 = or_addresses(certificate)
     except MalformedMessage as error:
         return (("naming.cn", f"the names of the certificate cannot be read: {error}"),)
     findings: list[Finding] = []
     if profile == "mailbox":
         findings.append(("naming.convention", "mailbox"))
-        if not found:
+        if not stated:
             findings.append(("naming.no_address", "the agreed convention wants an address, the certificate has none"))
-        if names and not (len(names) == 1 and names[0] in found):
+        if names and not (len(names) == 1 and names[0] in stated):
             findings.append(("naming.cn", "the common name is not the mailbox of the certificate"))
     elif not names:
         findings.append(("naming.cn_missing", f"no common name, expected {role_name}"))
@@ -118,13 +122,19 @@ def check_naming(certificate: Certificate, role_name: str, peer: Peer | None = N
         code = "naming.lookalike" if looks_like(names[0], role_name) else "naming.cn"
         findings.append((code, f"the common name is {printable(names[0])}, expected {role_name}"))
     international = smtp_utf8_addresses(certificate)
-    for address in found:
+    for address in stated:
         local, domain = _split(address)
         if not same_name(local, role_name) or address in international:
             code = "naming.lookalike" if looks_like(local, role_name) else "naming.rfc822_local"
             findings.append((code, f"the address {printable(address)} does not begin with {role_name}@"))
         elif not _usable(domain):
             findings.append(("address.invalid", f"the address {printable(address)} has no domain that can be used"))
+    # RFC 3183 knows no X.400 addresses: whom one names, if anybody, has to be the role (decisions A-15)
+    findings += [
+        ("naming.x400", f"the address {printable(found.text)} is somebody else's")
+        for found in x400
+        if not all(label in ("CN", "S") and same_name(value, role_name) for label, value in found.user)
+    ]
     return tuple(findings)
 
 
@@ -213,11 +223,31 @@ def relation(authority: tuple[object, ...], entity: tuple[object, ...]) -> Relat
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Somebody an authority may represent: the domain of a mailbox, and a directory name where one is known."""
+    """Somebody an authority may represent: the domain of a mailbox, or an X.400 address, and a directory name where
+    one is known."""
 
-    mail_domain: str
+    mail_domain: str  # empty for somebody of X.400
     subject: bytes | None = None  # DER Name
     subject_trusted: bool = False  # configured, or from a certificate with a valid path and this very address
+    or_address: ORAddress | None = None
+
+    @property
+    def text(self) -> str:
+        return printable(self.mail_domain if self.or_address is None else self.or_address.text)
+
+
+def entity(originator: Mailbox | ORName, subject: bytes | None = None, *, trusted: bool = False) -> Entity:
+    """Whom an originator is, in the eyes of an authority."""
+    if isinstance(originator, ORName):
+        return Entity("", subject, trusted, originator.address)
+    return Entity(originator.domain, subject, trusted)
+
+
+def same_originator(one: Mailbox | ORName, other: Mailbox | ORName) -> bool:
+    """Whether two names are of one person, as far as names of their kind can tell; of two kinds they cannot."""
+    if isinstance(one, ORName):
+        return isinstance(other, ORName) and one.same_as(other)
+    return isinstance(other, Mailbox) and one.same_as(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +282,7 @@ def _mapping(
 ) -> Mapping:
     try:
         parts = domain_parts(certificate, bool(peer and peer.lenient_address))
+        x400 = [address.domain for address in or_addresses(certificate)]
     except MalformedMessage as error:
         return Mapping(False, (), (("mapping.not_comparable", f"the names of the authority cannot be read: {error}"),))
     forms = peer.mapping_forms if peer else MAPPING_FORMS
@@ -260,14 +291,17 @@ def _mapping(
     findings: list[Finding] = []
     for entity in entities:
         compared = list(_compare(parts, entity, forms, is_public_suffix, ascent))
-        detail += [(entity.mail_domain, form, relation) for form, relation, _, _ in compared]
+        if x400 and entity.or_address is not None:
+            compared.append(_by_address(x400, entity.or_address.domain))
+        detail += [(entity.text, form, relation) for form, relation, _, _ in compared]
         findings += _judge(entity, compared)
     if not entities:
         findings.append(("mapping.not_comparable", "there is nobody to compare the authority with"))
     return Mapping(not findings, tuple(detail), tuple(dict.fromkeys(findings)))
 
 
-_Compared = tuple[str, Relation, bool, str]  # form, relation, whether it speaks of the mail domain, what stood above
+# form, relation, whether it speaks of the originator's own address or of a proven name, what stood above
+_Compared = tuple[str, Relation, bool, str]
 
 
 def _judge(entity: Entity, compared: list[_Compared]) -> list[Finding]:
@@ -275,7 +309,7 @@ def _judge(entity: Entity, compared: list[_Compared]) -> list[Finding]:
     held = [(form, mail) for form, found, mail, _ in compared if found in ("equal", "ascendant")]
     if not wrong and any(mail for _, mail in held):
         return []
-    who = printable(entity.mail_domain)
+    who = entity.text
     findings: list[Finding] = []
     for form, authority in wrong:
         if authority:
@@ -296,7 +330,7 @@ def _compare(
     is_public_suffix: Callable[[str], bool],
     ascent: int | None,
 ) -> Iterable[_Compared]:
-    mail = labels(entity.mail_domain)
+    mail = labels(entity.mail_domain) if entity.or_address is None else None
     own = _parts(entity.subject, ()) if entity.subject is not None else DomainParts()
     trusted = entity.subject_trusted
 
@@ -307,6 +341,8 @@ def _compare(
         return name if len(domain) < 2 or is_public_suffix(name) else ""
 
     def by_domain(form: str, domains: Iterable[Labels]) -> _Compared:
+        if mail is None:
+            return form, "not_comparable", False, ""
         best: _Compared = (form, "mismatch", True, "")
         for domain in domains:
             found = relation(domain, mail)
@@ -337,6 +373,19 @@ def _compare(
         yield _directory(
             form, authority, person, "" if organised or by_dc else "a name without an organization", trusted
         )
+
+
+def _by_address(authority: Iterable[X400Domain], person: X400Domain) -> _Compared:
+    """X.400 addresses: the best of several, as with mail; one without an organization covers nobody."""
+    usable = [domain for domain in authority if domain is not None]
+    if person is None or not usable:
+        return "x400", "not_comparable", False, ""
+    covering = [domain for domain in usable if relation(domain, person) != "mismatch"]
+    organised = [domain for domain in covering if any(label in ("P", "O") for label, _ in domain)]
+    if organised:
+        return "x400", "equal" if person in organised else "ascendant", True, ""
+    above = ";".join(f"{label}={value}" for label, value in covering[0]) or "nothing" if covering else ""
+    return "x400", "mismatch", True, above
 
 
 def _directory(

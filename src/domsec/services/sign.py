@@ -24,6 +24,7 @@ from domsec.cms.credential import Credential
 from domsec.cms.signed_data import Signing
 from domsec.der import Octets
 from domsec.errors import SigningRefused
+from domsec.mhs.names import ORAddress, ORName
 from domsec.mime import canonical, header_protection, seven_bit, smime
 from domsec.mime.addresses import Mailbox
 from domsec.mime.fields import Header
@@ -31,9 +32,8 @@ from domsec.services import layers, names, signature_type
 from domsec.services.catalogue import Severity
 from domsec.services.check import Examination
 from domsec.services.context import Context
-from domsec.services.finding import Finding, mailboxes_of
+from domsec.services.finding import Finding, all_originators, mailboxes_of, names_in
 from domsec.services.layers import Layer
-from domsec.services.names import Entity
 from domsec.services.peer import Peer
 from domsec.services.signature_type import SignatureType
 
@@ -51,11 +51,20 @@ class Evidence:
     detail: str  # for the audit trail: the client's address, the login
     addresses: frozenset[str] = frozenset()
     domains: frozenset[str] = frozenset()  # these and those below
+    x400: frozenset[ORAddress] = frozenset()  # these; one that names no user stands for all of its domain
 
-    def allows(self, mailbox: Mailbox) -> bool:
-        """Whether this speaks for a From mailbox."""
+    def allows(self, mailbox: Mailbox | ORName) -> bool:
+        """Whether this speaks for an originator."""
+        if isinstance(mailbox, ORName):
+            return any(self._covers(address, mailbox.address) for address in self.x400)
         below = any(mailbox.domain == d or mailbox.domain.endswith(f".{d}") for d in self.domains)
         return below or any(mailbox.same_as(a) for a in mailboxes_of(self.addresses))
+
+    @staticmethod
+    def _covers(given: ORAddress, wanted: ORAddress) -> bool:
+        if given.user or given.domain is None or wanted.domain is None:
+            return given.same_as(wanted)
+        return wanted.domain[: len(given.domain)] == given.domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,8 @@ def gate(
     reasons: list[Reason] = []
     for code in ("from.invalid", "from.outer_inner_differ"):
         reasons += [("gate.from", f.text) for f in examination.verdict.flags if f.code == code]
-    entities = [Entity(m.domain) for m in originators.mailboxes]
+    named = all_originators(message, message.spine())
+    entities = [names.entity(name) for name in named]
     reasons += authority_problems(authority, names.SIGNING_AUTHORITY, naming, context.now)
     own = names.check_mapping(authority, entities, None, context.is_public_suffix)
     if not own.passed:
@@ -102,13 +112,11 @@ def gate(
     reasons += unreadable(examination.findings)
     checked, found = _signatures(examination.findings, trust_domain_signature)
     reasons += found
-    used, found = _originators(examination, tuple(evidence))
+    used, found = _originators(examination, named, tuple(evidence))
     reasons += found
     if reasons:
         raise SigningRefused(tuple(dict.fromkeys(reasons)))
-    return Grant(
-        tuple(m.address for m in originators.mailboxes), used, checked, examination.verdict.structure, context.now
-    )
+    return Grant(tuple(name.text for name in named), used, checked, examination.verdict.structure, context.now)
 
 
 def authority_problems(
@@ -132,11 +140,11 @@ def unreadable(findings: Iterable[Finding]) -> list[Reason]:
         elif layer.kind == "unsupported":
             text = "; ".join(f"{code} {text}".strip() for code, text in layer.flags) or "not handled"
             reasons.append(("gate.malformed", f"layer {layer.id}: {text}"))
-        elif layer.kind not in ("signed", "null"):  # MIME that others may read in another way (threats T-24)
+        elif layer.kind not in ("signed", "null"):  # what others may read in another way (threats T-24)
             reasons += [
                 ("gate.malformed", f"layer {layer.id}: {f.code} {f.text}")
                 for f in finding.flags
-                if f.severity is Severity.VIOLATION and f.code.partition(".")[0] in ("mime", "cms", "limit")
+                if f.severity is Severity.VIOLATION and f.code.partition(".")[0] in ("mime", "cms", "x400", "limit")
             ]
     return reasons
 
@@ -176,23 +184,24 @@ def _vouches(finding: Finding, trusted: frozenset[str]) -> bool:
     return any(".".join(reversed(domain)) in trusted for domain in parts.rfc822)
 
 
-def _originators(examination: Examination, evidence: tuple[Evidence, ...]) -> tuple[tuple[str, ...], list[Reason]]:
-    """Every From mailbox is authentic, by the innermost originator signature or by evidence from the session."""
-    mailboxes = examination.message.originators.mailboxes
+def _originators(
+    examination: Examination, named: Iterable[Mailbox | ORName], evidence: tuple[Evidence, ...]
+) -> tuple[tuple[str, ...], list[Reason]]:
+    """Every originator is authentic, by the innermost originator signature or by evidence from the session."""
     signed = next((f for f in reversed(examination.findings) if "originator" in f.roles), None)
-    addresses = mailboxes_of(a for s in signed.relied_on for a in s.verdict.addresses) if signed else []
+    addresses = [name for s in signed.relied_on for name in names_in(s.certificate)] if signed else []
     used: list[str] = []
     reasons: list[Reason] = []
-    for mailbox in mailboxes:
-        if signed is not None and signed.state == "valid" and any(mailbox.same_as(a) for a in addresses):
+    for name in named:
+        if signed is not None and signed.state == "valid" and any(names.same_originator(name, a) for a in addresses):
             used.append(f"signature of layer {signed.layer.id}")
             continue
-        spoken = next((e for e in evidence if e.allows(mailbox)), None)
+        spoken = next((e for e in evidence if e.allows(name)), None)
         if spoken is None:
-            reasons.append(("gate.originator", f"nothing shows that {names.printable(mailbox.address)} sent this"))
+            reasons.append(("gate.originator", f"nothing shows that {names.printable(name.text)} sent this"))
         else:
             used.append(f"{spoken.kind} {spoken.detail}")
-    if signed is not None and not any(m.same_as(a) for m in mailboxes for a in addresses):
+    if signed is not None and not any(names.same_originator(n, a) for n in named for a in addresses):
         reasons.append(("gate.originator_conflict", "the originator's signature is by somebody else than From"))
     return tuple(used), reasons
 

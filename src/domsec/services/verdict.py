@@ -61,13 +61,14 @@ class CountersignatureVerdict:
 
 @dataclass(frozen=True, slots=True)
 class SignerVerdict:
-    """One SignerInfo. The fields up to `addresses` are None or empty where the certificate is not at hand."""
+    """One SignerInfo. The fields up to `x400_addresses` are None or empty where the certificate is not at hand."""
 
     subject: str | None
     issuer: str | None
     serial: str | None  # hexadecimal
     sha256: str | None
     addresses: tuple[str, ...]
+    x400_addresses: tuple[str, ...]
     crypto: Crypto
     path: PathState | None
     path_reason: str
@@ -237,7 +238,9 @@ class Verdict:
 
 def unreadable(flags: Iterable[Flag]) -> bool:
     """Whether one of these says that something could not be read, or a limit was hit."""
-    return any(f.code in ("cms.malformed", "mime.malformed") or f.code.startswith("limit.") for f in flags)
+    return any(
+        f.code in ("cms.malformed", "mime.malformed", "x400.malformed") or f.code.startswith("limit.") for f in flags
+    )
 
 
 def document(judged: object, headers: tuple[str, ...] | None) -> dict[str, JSON]:

@@ -1,4 +1,4 @@
-"""The mail addresses in a certificate, and those a CA is confined to (RFC 5280 4.2.1.6 and 4.2.1.10, RFC 9598).
+"""The addresses in a certificate, and the mail ones a CA is confined to (RFC 5280 4.2.1.6, 4.2.1.10, RFC 9598).
 
 Addresses are given as written; comparing them is left to whoever knows the rules of mail. Confinement is checked here
 for every address of a certificate, since domain parts are concluded from each of them (decisions A-15): RFC 5280 itself
@@ -15,6 +15,7 @@ from domsec import oids
 from domsec.cms.certificates import Certificate
 from domsec.der import SEQUENCE, UTF8_STRING, Reader, context
 from domsec.errors import MalformedMessage
+from domsec.mhs.names import ORAddress
 from domsec.trust import names
 
 SUBJECT_ALT_NAME: Final = "2.5.29.17"
@@ -22,6 +23,7 @@ NAME_CONSTRAINTS: Final = "2.5.29.30"
 
 _OTHER_NAME: Final = context(0)
 _RFC822_NAME: Final = context(1, constructed=False)
+_X400_ADDRESS: Final = context(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,18 @@ def addresses(certificate: Certificate) -> tuple[str, ...]:
 
     Raises MalformedMessage if any of them is no clean string, or the names cannot be read.
     """
-    rfc822, smtp_utf8 = _subject_alt_names(certificate)
+    rfc822, smtp_utf8, _ = _subject_alt_names(certificate)
     return tuple(dict.fromkeys((*rfc822, *smtp_utf8, *names.attribute_values(certificate.subject, oids.EMAIL_ADDRESS))))
 
 
 def smtp_utf8_addresses(certificate: Certificate) -> tuple[str, ...]:
     """The SmtpUTF8Mailbox names (RFC 9598 3). Raises MalformedMessage."""
     return _subject_alt_names(certificate)[1]
+
+
+def or_addresses(certificate: Certificate) -> tuple[ORAddress, ...]:
+    """The X.400 addresses (RFC 3854 4.3): those of subjectAltName, where they have to be. Raises MalformedMessage."""
+    return tuple(ORAddress.of(content) for content in _subject_alt_names(certificate)[2])
 
 
 def mail_constraints(ca: Certificate) -> MailConstraints:
@@ -105,12 +112,13 @@ def _subtrees(reader: Reader, tag: int) -> tuple[str, ...] | None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _subject_alt_names(certificate: Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _subject_alt_names(certificate: Certificate) -> tuple[tuple[str, ...], tuple[str, ...], tuple[bytes, ...]]:
     value = certificate.extension(SUBJECT_ALT_NAME)
     if value is None:
-        return (), ()
+        return (), (), ()
     rfc822: list[str] = []
     smtp_utf8: list[str] = []
+    x400: list[bytes] = []
     reader = Reader(value)
     reader.enter(SEQUENCE)
     while not reader.at_end():
@@ -126,11 +134,13 @@ def _subject_alt_names(certificate: Certificate) -> tuple[tuple[str, ...], tuple
             else:
                 reader.skip()
             reader.leave()
+        elif tag == _X400_ADDRESS:
+            x400.append(bytes(reader.content(_X400_ADDRESS)))
         else:
             reader.skip()
     reader.leave()
     reader.end()
-    return tuple(rfc822), tuple(smtp_utf8)
+    return tuple(rfc822), tuple(smtp_utf8), tuple(x400)
 
 
 def _text(content: bytes, encoding: str) -> str:

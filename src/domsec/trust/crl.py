@@ -201,11 +201,9 @@ class CrlIndex:
 def named_crl_issuers(certificate: Certificate) -> tuple[bytes, ...]:
     """Names of those whose indirect CRLs speak of a certificate (RFC 5280 4.2.1.13). Raises MalformedMessage."""
     try:
-        points = certificate.x509.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
     except x509.ExtensionNotFound:
         return ()
-    except _UNREADABLE:
-        raise MalformedMessage("a certificate whose extensions cannot be read") from None
     found = [name.value for point in points for name in point.crl_issuer or () if isinstance(name, x509.DirectoryName)]
     return tuple(name.public_bytes() for name in found)
 

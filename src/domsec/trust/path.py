@@ -288,11 +288,9 @@ class _Search:
         if len(certificate.der) > self._limits.certificate_size:
             return f"a certificate of {len(certificate.der)} octets"
         try:
-            _ = certificate.x509.extensions
+            _ = certificate.extensions
         except MalformedMessage as error:
             return str(error)
-        except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-            return "a certificate whose extensions cannot be read"
         return None
 
     def _chains(self, certificate: Certificate) -> Iterator[tuple[Certificate, ...]]:

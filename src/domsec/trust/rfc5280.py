@@ -173,6 +173,11 @@ def _parsed(der: bytes) -> asn1.Certificate:
     from asn1crypto import x509 as asn1
 
     parsed: asn1.Certificate = asn1.Certificate.load(der, strict=True)  # type: ignore[no-untyped-call]
+    stated = parsed.subject_alt_name_value
+    if stated is not None and any(name.name == "x400_address" for name in stated):
+        # asn1crypto 1.5.1 fails on the country in an X.400 address. Who constrains such addresses is refused anyway.
+        kept = [name for name in stated if name.name != "x400_address"]
+        parsed._subject_alt_name_value = asn1.GeneralNames(kept)  # type: ignore[assignment, no-untyped-call]
     return parsed
 
 
