@@ -7,6 +7,7 @@
     ├── SignatureInvalid      the mathematics of one signature, or a rule its attributes must keep, fails
     ├── SigningRefused        the gate of RFC 3183 3.2 did not open; carries the reasons
     ├── ExpansionStopped      a mail list agent may not go on with a message; carries why
+    ├── ReceiptRefused        no signed receipt may be made, or one proves nothing; carries why
     ├── DecryptionFailed      says nothing of why, on purpose (RFC 3218, threats T-22)
     ├── CertificateNotFound   nothing usable to encrypt to; carries the trace of what was rejected and why
     ├── KeyUnusable           one of our own keys cannot do what it was asked for
@@ -61,6 +62,15 @@ class SigningRefused(DomsecError):
 class ExpansionStopped(DomsecError):
     """A message is not distributed to a list's members; its administrator has to know. `code` is one of `mla.*`,
     `mlh.*`, `label.*`, or `inner_env.unreadable`."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+class ReceiptRefused(DomsecError):
+    """A signed receipt is not made, or not believed. `code` is one of `receipt.*`."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(f"{code}: {text}")

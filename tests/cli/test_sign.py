@@ -60,7 +60,6 @@ def test_of_several_keys_the_one_of_whom_from_names_signs(desk: Desk) -> None:
         (["--credential", "acme-bob"], "no credential of alice@acme.example"),
         ([], "no credential of alice@acme.example"),
         (["--credential", "acme-alice", "--label", "secret"], "label policy 'secret' is not known"),
-        (["--credential", "acme-alice", "--request-receipt"], "--request-receipt is not there yet"),
     ],
 )
 def test_what_cannot_be_signed_is_refused_in_words(desk: Desk, arguments: list[str], complaint: str) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import click
 
@@ -18,6 +18,7 @@ from domsec.cli.options import ADDRESS, Given, common, file_argument, output_opt
 from domsec.cli.reading import read_input
 from domsec.cli.world import World, load_world
 from domsec.cms.algorithms import default_signature_algorithm
+from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.errors import KeyUnusable, MalformedMessage
@@ -26,7 +27,7 @@ from domsec.mime.addresses import Mailbox, parse_address
 from domsec.policy import wishes
 from domsec.policy.wishes import Wish
 from domsec.services import encrypt as encryption
-from domsec.services import labelling
+from domsec.services import labelling, receipts
 from domsec.services import sign as signatures
 from domsec.services.check import Examination, examine
 from domsec.services.describe import addresses_of
@@ -48,21 +49,35 @@ SIGTYPE_OIDS: Final = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti
 @file_argument
 @click.option("--clear", is_flag=True, help="multipart/signed, which programs without S/MIME can read.")
 @click.option("--label", metavar="LABEL", help="A security label among the signed attributes (RFC 2634 3).")
-@click.option("--request-receipt", is_flag=True, help="Ask for signed receipts: not there yet.")
+@click.option("--request-receipt", is_flag=True, help="Ask for signed receipts; keep the result to check them with.")
+@click.option("--receipts-from", multiple=True, metavar="all|first-tier|ADDR",
+              help="Who is asked: everybody (the default), who gets it by no list, or these.")  # fmt: skip
+@click.option("--receipts-to", multiple=True, type=ADDRESS, metavar="ADDR",
+              help="Where receipts go; default is the address in From.")  # fmt: skip
 @output_option
 @common
 def sign(
-    given: Given, file: Path | None, output: Path | None, *, clear: bool, label: str | None, request_receipt: bool
+    given: Given,
+    file: Path | None,
+    output: Path | None,
+    *,
+    clear: bool,
+    label: str | None,
+    request_receipt: bool,
+    receipts_from: tuple[str, ...],
+    receipts_to: tuple[str, ...],
 ) -> int:
     """Put the originator's signature on FILE, with the credential that has the address in From."""
-    if request_receipt:
-        raise click.UsageError("--request-receipt is not there yet")
+    if not request_receipt and (receipts_from or receipts_to):
+        raise click.UsageError("--receipts-from or --receipts-to without --request-receipt")
     world = load_world(given)
     stated = (security_label(label_of(label, world)),) if label is not None else ()
     context = world.context
     octets = read_input(file, context.limits)
     message = peel(octets, context.keyring, context.limits)
-    signing = Signer(_originator(message, world.credentials)).signing(_stated_type(message), stated)
+    own = _originator(message, world.credentials)
+    asked = (_request(message, own, world, receipts_from, receipts_to),) if request_receipt else ()
+    signing = Signer(own).signing(_stated_type(message), (*stated, *asked))
     entity = mime_entity(message.root)
     if message.root.kind == "content" and world.configuration.outbound.protect_headers:
         entity = header_protection.protect(message.header, entity, context.limits)
@@ -84,6 +99,26 @@ def _originator(message: Message, credentials: Sequence[Credential]) -> Credenti
             return credential
     who = " or ".join(mailbox.address for mailbox in wanted)
     raise KeyUnusable(f"no credential of {who} among {len(credentials)}, expected --credential with one")
+
+
+def _request(
+    message: Message, own: Credential, world: World, receipts_from: Sequence[str], receipts_to: Sequence[str]
+) -> Attribute:
+    """The attribute that asks for receipts. It has its place in the innermost signature (RFC 2634 2.2)."""
+    if any(layer.kind == "signed" or layer.encrypted for layer in message.spine()):
+        raise click.UsageError("--request-receipt over something signed or encrypted, expected the message itself")
+    identifier = receipts.content_identifier(own.certificate, world.now)
+    to = [parse_address(address) for address in receipts_to] or list(message.originators.mailboxes)
+    return receipts.request(identifier, _asked(receipts_from), to)
+
+
+def _asked(receipts_from: Sequence[str]) -> Literal["all", "first-tier"] | Sequence[Mailbox]:
+    tiers = [word for word in receipts_from if "@" not in word]
+    if len(tiers) < len(receipts_from) and not tiers:
+        return [parse_address(ADDRESS.convert(word, None, None)) for word in receipts_from]
+    if len(receipts_from) <= 1 and set(tiers) <= {"all", "first-tier"}:
+        return "first-tier" if "first-tier" in tiers else "all"
+    raise click.BadParameter("expected all, first-tier, or addresses", param_hint="--receipts-from")
 
 
 def _is(mailbox: Mailbox, address: str) -> bool:

@@ -329,6 +329,20 @@ def _as_set(contents: bytes) -> bytes:
     return der.tlv(der.SET, contents)
 
 
+def signature_digest(signer: SignerInfo, order: Literal["der", "received"] = "der") -> bytes:
+    """The digest of the signed attributes, which is what was signed (RFC 2634 2.4: the msgSigDigest of a receipt).
+
+    `order` as `SignatureCheck` says it. Raises MalformedMessage without signed attributes or for ones that cannot be
+    put into DER, Unsupported for an unknown digest.
+    """
+    signed = signer.signed_attributes
+    if signed is None:
+        raise MalformedMessage("a signature without signed attributes")
+    hasher = find_digest(signer.digest_algorithm).new()
+    hasher.update(_as_set(signed.der if order == "der" else signed.raw))
+    return hasher.digest()
+
+
 def check_attributes(signer: SignerInfo, content_type: str | None, digests: ContentDigests) -> None:
     """The rules signed attributes keep, apart from the signature (RFC 5652 5.3, 5.6, 11; RFC 6211; RFC 8551 2.5.2).
 

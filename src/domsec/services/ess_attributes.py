@@ -56,7 +56,7 @@ def decoded(signer: SignerInfo) -> dict[str, JSON]:
     found: dict[str, JSON] = {}
     for item in stated.items:
         if item.oid in READ:
-            found[oids.name(item.oid)] = _plain_or_none(item.oid, _single(stated, item.oid))
+            found[oids.name(item.oid)] = _plain_or_none(item.oid, single(stated, item.oid))
     return found
 
 
@@ -127,8 +127,8 @@ def identifier_text(identifier: EntityIdentifier) -> str:
 # --- places, numbers and contradictions -----------------------------------------------------------------------------
 
 
-def _single(stated: Attributes | None, oid: str) -> bytes | None:
-    """The one value of an attribute; None if it is absent, doubled, or has not just one."""
+def single(stated: Attributes | None, oid: str) -> bytes | None:
+    """The one value of an attribute; None if it is absent, doubled, or has not just one (RFC 2634 1.3.4)."""
     found = stated.get(oid) if stated is not None else ()
     return found[0].values[0] if len(found) == 1 and len(found[0].values) == 1 else None
 
@@ -235,7 +235,7 @@ def _histories_differ(verified: Iterable[SignerInfo]) -> Flags:
         return ()
     if len({_all_values(signer, oids.ID_AA_ML_EXPAND_HISTORY) for signer in stating}) > 1:
         return (("mlh.conflict", "the signers state different expansion histories"),)
-    value = _single(stating[0].signed_attributes, oids.ID_AA_ML_EXPAND_HISTORY)
+    value = single(stating[0].signed_attributes, oids.ID_AA_ML_EXPAND_HISTORY)
     if value is None:
         return (("mlh.conflict", "a signer states more or less than one expansion history"),)
     try:
@@ -248,7 +248,7 @@ def _histories_differ(verified: Iterable[SignerInfo]) -> Flags:
 
 
 def _read(signer: SignerInfo, oid: str, read: Callable[[bytes], _V]) -> _V | None:
-    value = _single(signer.signed_attributes, oid)
+    value = single(signer.signed_attributes, oid)
     return None if value is None else read(value)
 
 

@@ -431,6 +431,8 @@ def as_content_info(layer: Layer) -> bytes:
 
 def smime_type(layer: Layer) -> str:
     """What mail calls a layer of CMS: its structure, or what protects an X.400 content in it (RFC 3854 3.4.1)."""
+    if layer.kind == "signed" and layer.content_type == oids.ID_CT_RECEIPT:
+        return "signed-receipt"  # RFC 2634 2.4
     inner = _innermost(layer)
     if inner.child is not None and inner.child.content_type in INTERPERSONAL:
         return "enveloped-x400" if inner.encrypted else "signed-x400"
