@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import world
 from commands import AT, Desk, Ran, run
 from domsec.services.maillist import Grouping
+from domsec.stores.deliveries import Deliveries
 from e2e.wire import Sent, Sink, free_ports
 
 BOB, CAROL, OWNER = "bob@beta.example", "alice@beta.example", "owner@acme.example"
@@ -105,6 +107,10 @@ def test_a_member_without_certificate_is_named(lists: Path, tmp_path: Path) -> N
     ran = expand(lists, octets=world.build("E[staff](S(OC))"))
     assert ran.code == 0
     assert "nothing for nobody@gamma.example: no usable certificate" in ran.err
+    lists.write_text(lists.read_text().replace(BOB, "nobody@delta.example"))
+    ran = expand(lists, octets=world.build("E[staff](S(OC))"))
+    assert (ran.code, ran.out) == (1, b"")
+    assert "no member is left who may have this message" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -169,6 +175,48 @@ def test_the_sender_does_not_learn_why_it_stopped(lists: Path, sink: Sink, notat
     (told,) = sink.sent
     assert b"\r\nmla." in told.content
     assert world.SECRET not in told.content
+
+
+def test_what_tells_of_the_way_to_the_list_ends_there(lists: Path, sink: Sink) -> None:
+    above = (
+        b"Return-Path: <alice@acme.example>\nX-Original-To: staff\n\t@acme.example\nDelivered-To: staff@acme.example\n"
+    )
+    line, _, rest = piped(b"Delivered-to-me: no\r\nReturn-Path: <x>\r\n" + world.build("S(OC)")).partition(b"\n")
+    assert expand(lists, "--send", octets=line + b"\n" + above + rest).code == 0
+    names = [field.name for field in world.look(sink.sent[0].content).message.header.fields]
+    assert names[:3] == ["delivered-to-me", "return-path", "from"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text.replace(BOB, "nobody@gamma.example").replace(CAROL, "nobody@delta.example"),
+        lambda text: text.replace(f'members = ["{BOB}", "{CAROL}"]', 'members_file = "none"'),
+    ],
+    ids=["no certificates", "no members"],
+)
+def test_where_nobody_can_be_served_the_sender_is_told(lists: Path, sink: Sink, spoil) -> None:
+    (lists.parent / "none").write_text("# nobody\n")
+    lists.write_text(spoil(lists.read_text()))
+    ran = expand(lists, "--send", octets=world.build("E[staff](S(OC))"))
+    assert ran.code == os.EX_NOPERM
+    assert "nobody on the list can have this message; its owner has been told why" in ran.err
+    assert [sent.recipients for sent in sink.sent] == [[OWNER]]
+
+
+def test_a_message_of_which_everybody_has_a_copy_is_over(lists: Path, sink: Sink) -> None:
+    """Also where the process ended between the last copy and its end."""
+    octets = world.build("S(OC)")
+    assert expand(lists, "--send", octets=octets).code == 0
+    key = hashlib.sha256(b"staff\0" + octets).hexdigest()
+    deliveries = Deliveries.open(f"sqlite:///{lists.parent}/domsec.db")
+    assert deliveries.served(key) == frozenset()
+    deliveries.add(key, [BOB, CAROL], now=world.NOW)
+    assert expand(lists, "--send", octets=octets).code == 0
+    assert len(sink.sent) == 1
+    assert deliveries.served(key) == frozenset()
+    assert expand(lists, "--send", octets=octets).code == 0
+    assert len(sink.sent) == 2
 
 
 def test_who_has_it_does_not_get_it_again(lists: Path, sink: Sink) -> None:

@@ -26,8 +26,8 @@ from domsec.cms.enveloped_data import (
     envelope_version,
     is_outdated,
     parse_enveloped,
-    readdress,
     recipient_matches,
+    take_over,
 )
 from domsec.cms.recipients import build_recipient
 from domsec.errors import DecryptionFailed, LimitExceeded, MalformedMessage, Unsupported
@@ -858,7 +858,8 @@ def test_a_message_gets_other_recipients_and_its_content_stays_octet_for_octet(c
     kind, value = value_of(sent)
 
     members = [certificate(each) for each in ("rsa2048", "p256b", "x25519")]
-    made = readdress(kind, value, [credential("p256")], members, originator_certificates=[certificate("p256")])
+    sealed = take_over(kind, value, [credential("p256")])
+    made = sealed.readdressed(members, originator_certificates=[certificate("p256")])
 
     kind_made, value_made = value_of(made)
     assert kind_made == kind
@@ -882,7 +883,7 @@ def test_what_others_wrote_in_ber_is_kept_as_it_is(tmp_path: Path) -> None:
     subprocess.run(["openssl", "cms", *options], cwd=tmp_path, check=True, capture_output=True)
     kind, value = value_of((tmp_path / "out").read_bytes())
     assert value[1] == 0x80
-    made = readdress(kind, value, [credential("p256")], [certificate("p384")])
+    made = take_over(kind, value, [credential("p256")]).readdressed([certificate("p384")])
     assert _tail(value_of(made)[1]) + bytes(2) == _tail(value)
     assert decrypt(parse(made), [credential("p384")]).plaintext == CONTENT * 4000
 
@@ -894,7 +895,7 @@ def test_unprotected_attributes_stay_and_count_in_the_version() -> None:
     reader.enter(der.SEQUENCE)
     reader.integer()
     value = memoryview(der.sequence(der.integer(2), reader.skip(), reader.skip(), attribute))
-    made = readdress(oids.ID_ENVELOPED_DATA, value, [credential("rsa2048")], [certificate("rsa3072")])
+    made = take_over(oids.ID_ENVELOPED_DATA, value, [credential("rsa2048")]).readdressed([certificate("rsa3072")])
     assert parse(made).version == 2
     assert _tail(value_of(made)[1]) == _tail(value)
 
@@ -903,11 +904,11 @@ def test_unprotected_attributes_stay_and_count_in_the_version() -> None:
 def test_a_key_that_does_not_open_is_given_to_nobody(cipher: str) -> None:
     kind, value = value_of(encrypt(CONTENT, [certificate("rsa2048")], cipher=cipher))
     with pytest.raises(DecryptionFailed):
-        readdress(kind, value, [credential("p256")], [certificate("p384")])
+        take_over(kind, value, [credential("p256")]).readdressed([certificate("p384")])
     if cipher == "aes256-gcm":
         changed = bytearray(value)
         changed[-1] ^= 1
         with pytest.raises(DecryptionFailed):
-            readdress(kind, memoryview(bytes(changed)), [credential("rsa2048")], [certificate("p384")])
+            take_over(kind, memoryview(bytes(changed)), [credential("rsa2048")]).readdressed([certificate("p384")])
     with pytest.raises(ValueError, match="nobody"):
-        readdress(kind, value, [credential("rsa2048")], [])
+        take_over(kind, value, [credential("rsa2048")]).readdressed([])

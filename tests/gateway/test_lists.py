@@ -36,7 +36,7 @@ def members(*names: str) -> tuple[Mailbox, ...]:
 
 
 def copies(*groups: Sequence[str]) -> list[Copy]:
-    return [Copy(members(*group), OCTETS) for group in groups]
+    return [Copy(members(*group), lambda: OCTETS) for group in groups]
 
 
 def test_each_copy_goes_to_its_members_from_the_owner(sink: Sink) -> None:
@@ -82,7 +82,7 @@ def test_what_cannot_be_noted_ends_it_before_the_next_copy(sink: Sink) -> None:
 
 def test_octets_that_smuggle_are_not_sent(sink: Sink) -> None:
     with pytest.raises(MalformedMessage):
-        distribute([Copy(members("a"), b"Subject: x\n.\r\n\r\n")], OWNER, hop(sink), lambda found: None)
+        distribute([Copy(members("a"), lambda: b"Subject: x\n.\r\n\r\n")], OWNER, hop(sink), lambda found: None)
     assert not sink.tried
 
 

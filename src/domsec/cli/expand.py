@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -34,7 +35,6 @@ from domsec.services.verdict import JSON
 from domsec.site import list_options, load_list
 
 if TYPE_CHECKING:
-    from domsec.gateway.lists import Problem
     from domsec.gateway.relay import NextHop
 
 # what a mail server understands, by what the command would say otherwise
@@ -116,13 +116,19 @@ class _Case:
         return found.value if found else ""
 
 
+# what a mail server puts above a message that it delivers: it describes a delivery that ends here
+_DELIVERY: Final = re.compile(
+    rb"\A(?:(?:return-path|delivered-to|x-original-to)[ \t]*:.*\n(?:[ \t].*\n)*)+", re.IGNORECASE
+)
+
+
 def _as_sent(octets: bytes) -> bytes:
-    """A message as it was on the wire: a mail server that pipes it puts a line above it, and its own line ends in."""
+    """A message as it was on the wire: without what a mail server that pipes it puts above, and with its line ends."""
     first, _, rest = octets.partition(b"\n")
     if first.startswith(b"From ") and first.partition(b":")[0].rstrip() != b"From":
         octets = rest
-        first = octets.partition(b"\n")[0]
-    return octets if first.endswith(b"\r") else canonical.canonical(octets)
+    octets = _DELIVERY.sub(b"", octets)
+    return octets if octets.partition(b"\n")[0].endswith(b"\r") else canonical.canonical(octets)
 
 
 # --- to files -------------------------------------------------------------------------------------------------------
@@ -130,13 +136,16 @@ def _as_sent(octets: bytes) -> bytes:
 
 def _write(case: _Case, output: Path | None, *, as_json: bool) -> int:
     expansion = case.expanded(case.mail_list.members)
+    for member, reason in expansion.left_out:
+        console.warning(f"nothing for {member.address}: {reason}")
+    if not expansion.copies:
+        console.error("no member is left who may have this message")
+        return Exit.REFUSED
     places = _places(len(expansion.copies), output)
     if as_json and None in places:
         raise click.UsageError("--json without --output, expected where the copies go")
     for copy, place in zip(expansion.copies, places, strict=True):
         console.write(copy.octets, place)
-    for member, reason in expansion.left_out:
-        console.warning(f"nothing for {member.address}: {reason}")
     if as_json:
         console.write_json(_document(expansion, places))
     else:
@@ -169,40 +178,48 @@ def _document(expansion: Expansion, places: Sequence[Path | None]) -> JSON:
 
 def _send(case: _Case) -> int:
     """Distribute; what is still owed to somebody is a temporary failure, and the message comes again."""
-    from domsec.gateway.lists import distribute
     from domsec.stores.deliveries import Deliveries
 
     hop = _next_hop(case)
     deliveries = Deliveries.open(case.world.configuration.store.url)
+    key = hashlib.sha256(case.options.name.encode() + b"\0" + case.octets).hexdigest()
     try:
-        key = hashlib.sha256(case.options.name.encode() + b"\0" + case.octets).hexdigest()
         served = deliveries.served(key)
-        owed = [member for member in case.mail_list.members if member.address not in served]
-        if not owed:
-            return Exit.DONE
-        try:
-            expansion = case.expanded(owed)
-        except ExpansionStopped as stopped:
-            _tell_owner(case, hop, "a message was not distributed", [str(stopped)])
-            # the sender reads this, and must not learn more: the list opens mail of strangers (decisions A-57)
-            console.error("the list does not distribute this message; its owner has been told why")
-            return Exit.REFUSED
 
         def note(members: Sequence[Mailbox]) -> None:
             deliveries.add(key, [member.address for member in members], now=case.world.now)
 
-        outcome = distribute(expansion.copies, case.options.owner.address, hop, note)
-        problems: list[Problem] = [*expansion.left_out, *outcome.refused]
-        if problems:
-            lines = [f"{member.address}: {reason}" for member, reason in problems]
-            _tell_owner(case, hop, "members who get nothing", lines)
-            note([member for member, _ in problems])
-        if outcome.deferred:
-            raise StoreUnavailable("; ".join(f"{m.address}: {reason}" for m, reason in outcome.deferred[:3]))
+        owed = [member for member in case.mail_list.members if member.address not in served]
+        code = _serve(case, owed, hop, note) if owed or not served else Exit.DONE
         deliveries.finish(key, abandoned=case.world.now - ABANDONED)
     finally:
         deliveries.close()
-    return Exit.DONE
+    return Exit.DONE if served else code
+
+
+def _serve(case: _Case, owed: Sequence[Mailbox], hop: NextHop, note: Callable[[Sequence[Mailbox]], None]) -> Exit:
+    """Refused where nobody gets the message at all. Raises StoreUnavailable while somebody still may."""
+    from domsec.gateway.lists import distribute
+
+    try:
+        expansion = case.expanded(owed)
+    except ExpansionStopped as stopped:
+        _tell_owner(case, hop, "a message was not distributed", [str(stopped)])
+        # the sender reads this, and must not learn more: the list opens mail of strangers (decisions A-57)
+        console.error("the list does not distribute this message; its owner has been told why")
+        return Exit.REFUSED
+    outcome = distribute(expansion.copies, case.options.owner.address, hop, note)
+    problems = (*expansion.left_out, *outcome.refused)
+    if problems or not owed:
+        lines = [f"{member.address}: {why}" for member, why in problems]
+        _tell_owner(case, hop, "members who get nothing", lines or ["the list has no members"])
+        note([member for member, _ in problems])
+    if outcome.deferred:
+        raise StoreUnavailable("; ".join(f"{member.address}: {why}" for member, why in outcome.deferred[:3]))
+    if len(problems) < len(owed):
+        return Exit.DONE
+    console.error("nobody on the list can have this message; its owner has been told why")
+    return Exit.REFUSED
 
 
 def _next_hop(case: _Case) -> NextHop:
@@ -222,7 +239,7 @@ def _tell_owner(case: _Case, hop: NextHop, subject: str, lines: Sequence[str]) -
     octets = report(
         options.address, options.owner, f"List {options.name}: {subject}", lines, case.message_id, case.world.now
     )
-    outcome = distribute([Copy((options.owner,), octets)], "", hop, lambda _: None)
+    outcome = distribute([Copy((options.owner,), lambda: octets)], "", hop, lambda _: None)
     for _, reason in outcome.deferred:
         raise StoreUnavailable(f"the owner of the list could not be told: {reason}")
     for _, reason in outcome.refused:

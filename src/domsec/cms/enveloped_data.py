@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal
 
@@ -35,13 +35,14 @@ from domsec.limits import DEFAULT, Limits
 __all__ = [
     "Enveloped",
     "Opened",
+    "Sealed",
     "addressed_to",
     "decrypt",
     "encrypt",
     "is_outdated",
     "parse_enveloped",
-    "readdress",
     "recipient_matches",
+    "take_over",
 ]
 
 EnvelopedKind = Literal["enveloped", "auth_enveloped"]
@@ -308,39 +309,52 @@ def _originator_info(certificates: Sequence[Certificate]) -> bytes:
     return der.explicit(0, der.explicit(0, *sorted({certificate.der for certificate in certificates})))
 
 
-def readdress(
-    content_type: str,
-    value: Octets,
-    credentials: Sequence[Credential],
-    recipients: Sequence[Certificate],
-    *,
-    key_transport: KeyTransportPadding = "oaep",
-    originator_certificates: Sequence[Certificate] = (),
-    limits: Limits = DEFAULT,
-) -> bytes:
-    """A ContentInfo with the same encrypted content for other recipients (RFC 2634 4.2.3.1, expansion by a mail list).
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The encrypted content of a message as it came, and its key: for a mail list agent to pass on (RFC 2634 4.2.3.1).
 
-    `content_type` and `value` as for `parse_enveloped`. RecipientInfos and originatorInfo are new; what follows them,
-    encryptedContentInfo with its parameters, authAttrs, mac and unprotected attributes, stays octet for octet. The
-    content is opened before its key is given to anybody.
-
-    Raises as `parse_enveloped`, `decrypt` and `encrypt`, and checks of the certificates as little.
+    Everything behind RecipientInfos stays octet for octet: encryptedContentInfo with its parameters, authAttrs, mac and
+    unprotected attributes.
     """
-    if not recipients:
-        raise ValueError("a message nobody can open")
+
+    content_type: str
+    kept: tuple[memoryview, ...]
+    unprotected: bool  # whether unprotected attributes are among that
+    key: bytes = field(repr=False)
+
+    def readdressed(
+        self,
+        recipients: Sequence[Certificate],
+        *,
+        key_transport: KeyTransportPadding = "oaep",
+        originator_certificates: Sequence[Certificate] = (),
+    ) -> bytes:
+        """A ContentInfo with the same encrypted content, new RecipientInfos and new originatorInfo.
+
+        Raises as `encrypt`, and checks as little.
+        """
+        if not recipients:
+            raise ValueError("a message nobody can open")
+        infos = [build_recipient(self.key, each, padding=key_transport) for each in dict.fromkeys(recipients)]
+        originator = _originator_info(originator_certificates)
+        version = auth_enveloped_data.VERSION
+        if self.content_type == oids.ID_ENVELOPED_DATA:
+            version = envelope_version(
+                infos, originator_information=bool(originator), unprotected_attributes=self.unprotected
+            )
+        return content_info.wrap(
+            self.content_type, der.sequence(der.integer(version), originator, der.set_of(infos), *self.kept)
+        )
+
+
+def take_over(content_type: str, value: Octets, credentials: Sequence[Credential], limits: Limits = DEFAULT) -> Sealed:
+    """The content of a message and its key, which has opened it. `content_type` and `value` as for `parse_enveloped`.
+
+    Raises as `parse_enveloped` and `decrypt`.
+    """
     enveloped = parse_enveloped(content_type, value, limits)
     _, key = _open(enveloped, credentials, limits)
-    infos = [build_recipient(key, recipient, padding=key_transport) for recipient in dict.fromkeys(recipients)]
-    originator = _originator_info(originator_certificates)
-    version = auth_enveloped_data.VERSION
-    if enveloped.kind == "enveloped":
-        version = envelope_version(
-            infos,
-            originator_information=bool(originator),
-            unprotected_attributes=enveloped.unprotected is not None,
-        )
-    kept = _behind_recipients(value, limits)
-    return content_info.wrap(content_type, der.sequence(der.integer(version), originator, der.set_of(infos), *kept))
+    return Sealed(content_type, tuple(_behind_recipients(value, limits)), enveloped.unprotected is not None, key)
 
 
 def _behind_recipients(value: Octets, limits: Limits) -> Iterator[memoryview]:

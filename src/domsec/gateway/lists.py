@@ -40,16 +40,15 @@ class Outcome:
 def distribute(
     copies: Sequence[Copy], sender: str, hop: NextHop, accepted: Callable[[Sequence[Mailbox]], None]
 ) -> Outcome:
-    """Give each copy to the next hop. `accepted` is told who has it, before the next copy is tried.
+    """Give each copy to the next hop. `accepted` is told who has it, before the next copy is made.
 
-    Raises MalformedMessage for octets that no server takes, and whatever `accepted` raises.
+    Raises MalformedMessage for octets that no server takes, and whatever making a copy or `accepted` raises.
     """
-    wires = [(copy.members, stuffed(copy.octets)) for copy in copies]
-    return asyncio.run(_distribute(wires, sender, Relay(hop, Metrics().counters()), accepted))
+    return asyncio.run(_distribute(copies, sender, Relay(hop, Metrics().counters()), accepted))
 
 
 async def _distribute(
-    wires: Iterable[tuple[tuple[Mailbox, ...], bytes]],
+    copies: Sequence[Copy],
     sender: str,
     relay: Relay,
     accepted: Callable[[Sequence[Mailbox]], None],
@@ -58,9 +57,10 @@ async def _distribute(
     deferred: list[Problem] = []
     watch = asyncio.create_task(_watch(relay))
     try:
-        for everybody, wire in wires:
-            for at in range(0, len(everybody), RECIPIENTS):
-                members = everybody[at : at + RECIPIENTS]
+        for copy in copies:
+            wire = stuffed(copy.octets)
+            for at in range(0, len(copy.members), RECIPIENTS):
+                members = copy.members[at : at + RECIPIENTS]
                 job = Job(sender, "", tuple(Recipient(member.address) for member in members), (wire,))
                 answers = list(zip(members, await relay.deliver(job), strict=True))
                 accepted([member for member, reply in answers if reply.positive])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from typing import Final, Literal
 
@@ -106,10 +107,15 @@ def plan(spine: Sequence[Layer], *, encrypt: bool = False) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """The message for some members, as octets."""
+    """The message for some members. Made when it is asked for: those for a long list are not all there at once."""
 
     members: tuple[Mailbox, ...]
-    octets: bytes
+    make: Callable[[], bytes] = field(repr=False)
+
+    @property
+    def octets(self) -> bytes:
+        """Raises KeyUnusable or StoreUnavailable for the list's key."""
+        return self.make()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,34 +134,27 @@ def expand(
 
     `examination` was made with the keys of the list. Without `may_receive` nobody here can judge labels, and labelled
     mail stops. A member without a usable certificate is left out where the message is encrypted: it never gets it in
-    clear. Raises ExpansionStopped; KeyUnusable or StoreUnavailable for the list's own key.
+    clear. There may be nobody left. Raises ExpansionStopped; StoreUnavailable if the list's key cannot be reached now.
     """
     findings = examination.findings
     _check(findings)
     members, left_out = _admitted(findings, mail_list, may_receive)
-    spine = believed(findings)
-    made = plan(spine, encrypt=mail_list.encrypt)
+    made = plan(believed(findings), encrypt=mail_list.encrypt)
     history = _history(findings, made, mail_list)
     if not layers.in_mime(made.body):
         raise ExpansionStopped("mla.malformed", f"layer {made.body.id} has no form in MIME")
     _check_readers(made, mail_list)
     entry = MLData(mail_list.identifier, context.now, lists.union(_policy_of(history), mail_list.receipt_policy))
-    kept = _kept_attributes(made)
-    extra = (*kept, attributes.attribute(_HISTORY, MLExpansionHistory((*history, entry)).write()))
-    signing = sign.Signer(mail_list.credentials[0]).signing(None, extra)
+    stated = attributes.attribute(_HISTORY, MLExpansionHistory((*history, entry)).write())
+    signing = sign.Signer(mail_list.credentials[0]).signing(None, (*_kept_attributes(made), stated))
     groups, without = _groups(members, mail_list, context, encrypted=made.expands or made.encrypt)
-    header = examination.message.header
-    copies = tuple(
-        Copy(
-            group.members,
-            fields.replace_entity(
-                header, sign.opaque(_entity(made, group, mail_list, context), signing, context.now), context.limits
-            ),
-        )
-        for group in groups
-    )
-    if not copies:
-        raise ExpansionStopped("mla.nobody", "no member is left who may have this message")
+    inside = _inside(made, mail_list, context)
+
+    def copy(group: _Group) -> bytes:
+        entity = sign.opaque(inside(group), signing, context.now)
+        return fields.replace_entity(examination.message.header, entity, context.limits)
+
+    copies = tuple(Copy(group.members, partial(copy, group)) for group in groups)
     return Expansion(made, copies, (*left_out, *without))
 
 
@@ -288,25 +287,27 @@ def _group(part: Sequence[tuple[Mailbox, tuple[Certificate, ...]]]) -> _Group:
     return _Group(tuple(m for m, _ in part), tuple(dict.fromkeys(c for _, found in part for c in found)))
 
 
-def _entity(made: Plan, group: _Group, mail_list: MailList, context: Context) -> bytes:
-    """What the new outer signature encloses for a group."""
-    if not group.certificates:
-        return layers.mime_entity(made.body)
+def _inside(made: Plan, mail_list: MailList, context: Context) -> Callable[[_Group], bytes]:
+    """What gives the entity that the new outer signature encloses for a group."""
     own = mail_list.credentials[0]
     originator = (own.certificate, *own.chain)
-    cipher = _cipher(group, mail_list, context)
-    if not made.expands:
-        return encrypt.encrypt(layers.mime_entity(made.body), group.certificates, cipher, originator=originator)
-    readdressed = enveloped_data.readdress(
-        layers.CONTENT_TYPES[made.body.kind],
-        _cms_value(made.body),
-        mail_list.credentials,
-        group.certificates,
-        key_transport=cipher.key_transport,
-        originator_certificates=originator,
-        limits=context.limits,
+    if made.expands:
+        kind = made.body.kind
+        value = _cms_value(made.body)
+        sealed = enveloped_data.take_over(layers.CONTENT_TYPES[kind], value, mail_list.credentials, context.limits)
+
+        def readdressed(group: _Group) -> bytes:
+            transport = _cipher(group, mail_list, context).key_transport
+            octets = sealed.readdressed(group.certificates, key_transport=transport, originator_certificates=originator)
+            return smime.pkcs7_mime(octets, layers.SMIME_TYPES[kind][0])
+
+        return readdressed
+    entity = layers.mime_entity(made.body)
+    if not made.encrypt:
+        return lambda group: entity
+    return lambda group: encrypt.encrypt(
+        entity, group.certificates, _cipher(group, mail_list, context), originator=originator
     )
-    return smime.pkcs7_mime(readdressed, layers.SMIME_TYPES[made.body.kind][0])
 
 
 def _cipher(group: _Group, mail_list: MailList, context: Context) -> Cipher:
