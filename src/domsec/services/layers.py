@@ -441,7 +441,12 @@ def smime_type(layer: Layer) -> str:
 
 def _fits(stated: str, layer: Layer) -> bool:
     """Whether smime-type is right, as far as anybody can see: an X.400 content may lie in what is closed."""
-    if stated.lower() in (smime_type(layer).lower(), SMIME_TYPES[layer.kind][0].lower()):
+    right = smime_type(layer)
+    if stated.lower() == right.lower():
+        return True
+    if right == "signed-receipt":
+        return False
+    if stated.lower() == SMIME_TYPES[layer.kind][0].lower():  # its structure alone
         return True
     inner = _innermost(layer)
     unseen = inner.child is None or inner.child.kind == "content"
