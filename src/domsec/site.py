@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -50,10 +50,28 @@ class Site:
     is_public_suffix: Callable[[str], bool]
     signing: Credential | None = None
     confidentiality: Credential | None = None
-    keyring: tuple[Credential, ...] = ()  # the confidentiality key and those it replaced
+    keyring: tuple[Credential, ...] = ()  # the confidentiality keys and those they replaced
+    signing_keys: tuple[Credential, ...] = ()  # newest first; `signing` is the one in force
+    confidentiality_keys: tuple[Credential, ...] = ()
     evidence: tuple[Rule, ...] = ()
     labelling: Labelling = NO_LABELLING
     record: Callable[[str, str, Grant], None] = _unrecorded  # the audit trail: durable when it returns
+
+    def at(self, now: datetime) -> Site:
+        """The same installation with the keys in force at `now`: one takes over when its certificate becomes valid."""
+        signing = in_force(self.signing_keys, now) or self.signing
+        confidentiality = in_force(self.confidentiality_keys, now) or self.confidentiality
+        if signing is self.signing and confidentiality is self.confidentiality:
+            return self
+        # found again for the next message, since what is prepared for signing belongs to a site
+        key = (id(signing), id(confidentiality))
+        if key not in self._successors:
+            self._successors[key] = dataclasses.replace(self, signing=signing, confidentiality=confidentiality)
+        return self._successors[key]
+
+    @functools.cached_property
+    def _successors(self) -> dict[tuple[int, int], Site]:
+        return {}
 
     def context(self, now: datetime, *, open_it: bool = True) -> Context:
         """The world as it is for a message that arrived at `now`."""
@@ -102,6 +120,30 @@ class Site:
         return default_signature_algorithm(self.signing.certificate.public_key, pss=signature == "pss")
 
 
+def in_force(keys: Sequence[Credential], now: datetime) -> Credential | None:
+    """Of the keys of a role, newest first, the newest whose certificate is valid at `now`.
+
+    The newest of all where none is, so that whoever uses it can say what is wrong; None where there is no key.
+    """
+    if len(keys) < 2:
+        return keys[0] if keys else None
+    valid = (key for key in keys if key.certificate.not_before <= now <= key.certificate.not_after)
+    return next(valid, keys[0])
+
+
+def open_keys(
+    options: Key, sources: Sequence[str], *, environment_password: str | None = None
+) -> tuple[Credential, ...]:
+    """Some keys of a role, newest first. Raises ConfigurationError, KeyUnusable, StoreUnavailable or Unsupported."""
+    found = [
+        credentials.open_credential(
+            source, options.password_file, options.certificates, environment_password=environment_password
+        )
+        for source in sources
+    ]
+    return tuple(sorted(found, key=lambda c: c.certificate.not_before, reverse=True))
+
+
 def load_site(
     configuration: Configuration,
     *,
@@ -118,31 +160,24 @@ def load_site(
         roles=trust.roles, users=trust.users, certificates=trust.certificates, crls=trust.crls
     )
 
-    def key(options: Key | None) -> Credential | None:
-        if options is None:
-            return None
-        return credentials.open_credential(
-            options.credential,
-            options.password_file,
-            options.certificates,
-            environment_password=environment_password,
-        )
+    def opened(options: Key | None, sources: Sequence[str]) -> tuple[Credential, ...]:
+        return open_keys(options, sources, environment_password=environment_password) if options else ()
 
-    confidentiality = key(configuration.keys.confidentiality)
-    previous = configuration.keys.confidentiality.previous if configuration.keys.confidentiality else ()
-    password_file = configuration.keys.confidentiality.password_file if configuration.keys.confidentiality else None
-    older = [
-        credentials.open_credential(path, password_file, environment_password=environment_password) for path in previous
-    ]
+    keys = configuration.keys
+    signing = opened(keys.signing, keys.signing.credential if keys.signing else ())
+    confidentiality = opened(keys.confidentiality, keys.confidentiality.credential if keys.confidentiality else ())
+    previous = opened(keys.confidentiality, keys.confidentiality.previous if keys.confidentiality else ())
     return Site(
         configuration=configuration,
         validator=Validator(snapshot, limits=configuration.limits),
         source=MemorySource(snapshot.intermediates),
         peers=Peers(configuration_peers(configuration.peers, certificates.load_anchors)),
         is_public_suffix=public_suffixes.load(),
-        signing=key(configuration.keys.signing),
-        confidentiality=confidentiality,
-        keyring=(confidentiality, *older) if confidentiality is not None else (),
+        signing=signing[0] if signing else None,
+        confidentiality=confidentiality[0] if confidentiality else None,
+        keyring=(*confidentiality, *previous),
+        signing_keys=signing,
+        confidentiality_keys=confidentiality,
         evidence=tuple(_rule(one, configuration) for one in configuration.outbound.evidence),
         labelling=labelling(configuration.labels),
         record=record,
@@ -152,10 +187,11 @@ def load_site(
 def load_list(configuration: Configuration, name: str, *, environment_password: str | None = None) -> MailList:
     """Open the keys of a mail list and read who is on it. Raises ConfigurationError, KeyUnusable or Unsupported."""
     options = list_options(configuration, name)
-    own = [(options.credential, options.certificates), *((str(path), None) for path in options.previous)]
     opened = [
-        credentials.open_credential(path, options.password_file, beside, environment_password=environment_password)
-        for path, beside in own
+        credentials.open_credential(
+            source, options.password_file, options.certificates, environment_password=environment_password
+        )
+        for source in (options.credential, *options.previous)
     ]
     return MailList(
         address=options.address,

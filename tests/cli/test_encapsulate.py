@@ -152,6 +152,22 @@ policies = ["{POLICY[1]}"]
     assert found["labels"]["aggregate"][0]["marking"] == "[ Food Luxury Sweet Contains Nut ]"
 
 
+def test_of_several_configured_keys_the_newest_valid_one_reviews(desk: Desk, tmp_path: Path) -> None:
+    old = desk.add("old", pki.identity("review", "acme.example", pki.world().acme.ca, days=5))
+    file = tmp_path / "domsec.toml"
+    file.write_text(f"""\
+domains = ["acme.example"]
+[keys.review]
+credential = ["{desk.key("acme-review")}", "{old}"]
+[trust]
+roles = ["{desk.certificate("acme-ca")}"]
+users = ["{desk.certificate("acme-ca")}"]
+""")
+    options = ("--config", file, *desk.trust[-2:])
+    found = verified(run("review", *options, stdin=PLAIN).out, desk)
+    assert found["structure"] == "S[review](S0(OC))"
+
+
 @pytest.mark.requirement("R3183-3-04")
 def test_ciphertext_is_reviewed_where_it_was_seen_or_need_not_be(desk: Desk, signed: Path) -> None:
     closed = run("encrypt", "--to", "bob@beta.example", "--cert", desk.certificates, *desk.trust, signed).out

@@ -138,7 +138,7 @@ def test_the_exit_code_is_the_worst_that_was_seen(desk: Desk, octets: bytes, cod
         (["--crl", ORACLE / "pki/trust/root.pem"], "no revocation list in it"),
         (["--cert", ORACLE / "pki/crl/root.crl"], "no certificate in it"),
         (["--credential", __file__], "neither PEM nor PKCS#12"),
-        (["--credential", "pkcs11:object=dsa"], "not there yet"),
+        (["--credential", "pkcs11:object=dsa"], "no module-path, expected the library of the token"),
     ],
 )
 def test_what_was_asked_for_wrongly_is_told_in_one_line(arguments: list[object], complaint: str) -> None:

@@ -8,13 +8,20 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
 
 import pki
 from domsec.policy.check import check
 from domsec.policy.configuration import Configuration, Problem
 from domsec.stores.certificates import load_certificates
 from domsec.stores.credentials import open_credential
+from domsec.trust import issue
 
 ACME = pki.world().acme
 BETA = pki.world().beta
@@ -172,11 +179,125 @@ def test_what_makes_a_gateway_useless_is_a_warning(folder: Path, change: tuple[s
 def test_keys_that_came_before_must_open_and_be_others(folder: Path) -> None:
     write(folder / "old.pem", pki.identity("confidentiality", "acme.example", ACME.ca, now=pki.START, days=1))
     (folder / "broken.pem").write_text("x")
+    (folder / "broken.pem").chmod(0o600)
     old = TEXT.replace("[trust]", 'previous = ["old.pem", "broken.pem", "signing.pem"]\n[trust]')
     assert texts(folder, old) == [
         "domsec.toml:10: broken.pem: neither PEM nor PKCS#12",
         "domsec.toml:10: the key of keys.confidentiality is that of keys.signing too, expected a key of its own",
     ]
+
+
+TWO = TEXT.replace('credential = "signing.pem"', 'credential = ["signing.pem", "next.pem"]')
+
+
+@pytest.mark.parametrize(
+    ("begin", "days", "at", "expected"),
+    [
+        pytest.param(0, 365, 0, [], id="one-beside-the-other"),
+        pytest.param(300, 365, 310, [], id="ready-to-take-over"),
+        pytest.param(
+            400,
+            365,
+            310,
+            ["warning: domsec.toml:7: the certificate of keys.signing expires on 2027-10-24 and none takes over"],
+            id="a-gap-between",
+        ),
+        pytest.param(
+            300,
+            365,
+            350,
+            [
+                "warning: domsec.toml:7: the certificate of keys.signing expired on 2027-10-24 and another has taken "
+                "over, so it can go"
+            ],
+            id="has-taken-over",
+        ),
+        pytest.param(
+            300,
+            20,
+            310,
+            ["warning: domsec.toml:7: the certificate of keys.signing expires on 2027-10-24 and none takes over"],
+            id="the-new-one-ends-first",
+        ),
+        pytest.param(
+            -400,
+            365,
+            700,
+            [
+                "error: domsec.toml:7: the certificate of keys.signing expired on 2027-10-24",
+                "error: domsec.toml:7: the certificate of keys.signing expired on 2026-10-19",
+            ],
+            id="all-have-expired",
+        ),
+    ],
+)
+def test_of_several_certificates_one_has_to_be_valid(
+    folder: Path, begin: int, days: int, at: int, expected: list[str]
+) -> None:
+    start = pki.NOW + timedelta(days=begin)
+    write(folder / "next.pem", pki.identity("signing", "acme.example", ACME.ca, now=start, days=days))
+    write(folder / "confidentiality.pem", pki.identity("confidentiality", "acme.example", ACME.ca, days=900))
+    problems = found(folder, TWO, now=pki.NOW + timedelta(days=at))
+    shown = [f"{p.severity}: {p}".replace(f"{folder}/", "") for p in problems]
+    assert [text for text in shown if "anchor" not in text] == expected
+
+
+def test_an_old_confidentiality_key_that_only_decrypts_may_have_expired(folder: Path) -> None:
+    old = pki.identity("confidentiality", "acme.example", ACME.ca, now=pki.START, days=1)
+    write(folder / "old.pem", old)
+    two = TEXT.replace('credential = "confidentiality.pem"', 'credential = ["old.pem", "confidentiality.pem"]')
+    assert texts(folder, two) == []
+
+
+def test_a_key_may_have_two_certificates_of_its_role_but_none_of_another(folder: Path) -> None:
+    renewed = issue.issue(
+        "signing", "acme.example", ACME.signing.key.public_key(), ACME.ca.certificate, ACME.ca.signing_key,
+        now=pki.NOW, days=9,
+    )  # fmt: skip
+    write(folder / "next.pem", pki.Identity(renewed, ACME.signing.key))
+    assert texts(folder, TWO) == []
+    other = issue.issue(
+        "confidentiality", "acme.example", ACME.signing.key.public_key(), ACME.ca.certificate, ACME.ca.signing_key,
+        now=pki.NOW, days=9,
+    )  # fmt: skip
+    write(folder / "confidentiality.pem", pki.Identity(other, ACME.signing.key))
+    assert "domsec.toml:9: the key of keys.confidentiality is that of keys.signing too, expected a key of its own" in (
+        texts(folder, TWO)
+    )
+
+
+def _as_pem(folder: Path, identity: pki.Identity) -> str:
+    write(folder / "as.pem", identity)
+    return "as.pem"
+
+
+def _as_pkcs12(folder: Path, identity: pki.Identity) -> str:
+    certificate = identity.certificate.x509
+    octets = pkcs12.serialize_key_and_certificates(None, identity.signing_key, certificate, None, NoEncryption())
+    (folder / "as.p12").write_bytes(octets)
+    (folder / "as.p12").chmod(0o600)
+    return "as.p12"
+
+
+def _as_bare_key(folder: Path, identity: pki.Identity) -> str:
+    key = identity.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "as.key").write_bytes(key)
+    (folder / "as.key").chmod(0o600)
+    (folder / "as.crt").write_bytes(identity.certificate.x509.public_bytes(Encoding.PEM))
+    return 'as.key"\ncertificates = "as.crt'
+
+
+@pytest.mark.requirement("R3183-6-02")
+@pytest.mark.parametrize("kept", [_as_pem, _as_pkcs12, _as_bare_key])
+def test_one_key_in_two_roles_is_seen_however_it_is_kept(
+    folder: Path, kept: Callable[[Path, pki.Identity], str]
+) -> None:
+    """Decisions A-45. Keys in tokens: tests/cli/test_tokens.py."""
+    made = kept(folder, ACME.signing)
+    text = TEXT.replace('credential = "confidentiality.pem"', f'credential = "{made}"')
+    assert "domsec.toml:9: the key of keys.confidentiality is that of keys.signing too, expected a key of its own" in (
+        texts(folder, text)
+    )
 
 
 def test_a_certificate_named_by_mailbox_needs_to_be_declared(folder: Path) -> None:

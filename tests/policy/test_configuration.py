@@ -97,9 +97,9 @@ format = "text"
     assert configuration.listen.inbound == Endpoint("smtp", host="127.0.0.1", port=10025)
     assert str(configuration.next_hop.inbound) == "lmtp:[::1]:10027"
     assert configuration.keys.signing is not None
-    assert configuration.keys.signing.credential == str(folder / "signing.pem")
+    assert configuration.keys.signing.credential == (str(folder / "signing.pem"),)
     assert configuration.keys.confidentiality is not None
-    assert configuration.keys.confidentiality.previous == (folder / "old.pem",)
+    assert configuration.keys.confidentiality.previous == (str(folder / "old.pem"),)
     (evidence,) = configuration.outbound.evidence
     assert evidence.domains == ("sub.acme.example",)
     assert "192.0.2.77" in evidence.networks

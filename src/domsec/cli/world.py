@@ -23,8 +23,8 @@ from domsec.policy.configuration import Configuration, load_peers
 from domsec.policy.options import Key, Trust
 from domsec.services import names
 from domsec.services.context import Context
-from domsec.site import Site, load_site
-from domsec.stores import certificates
+from domsec.site import Site, in_force, load_site, open_keys
+from domsec.stores import certificates, pkcs11_uri
 from domsec.stores.credentials import open_credential
 from domsec.trust.addresses import addresses
 from domsec.trust.names import common_names
@@ -81,18 +81,15 @@ class World:
         raise KeyUnusable(f"no credential of a {name}, expected --credential with one or a configuration")
 
     def authorities(self, role: Literal["review", "attributes"]) -> tuple[Credential, ...]:
-        """The keys of a role, each of which signs: those of the command line, else the one of the configuration.
+        """The keys of a role, each of which signs: those of the command line, else the configured one in force.
 
         Raises KeyUnusable if there is none, ConfigurationError.
         """
         found = tuple({c.certificate: c for c in self.of_role(role)}.values())
         key: Key | None = getattr(self.configuration.keys, role)
         if not found and key is not None:
-            found = (
-                open_credential(
-                    key.credential, key.password_file, key.certificates, environment_password=self.given.password
-                ),
-            )
+            configured = open_keys(key, key.credential, environment_password=self.given.password)
+            found = tuple(filter(None, [in_force(configured, self.now)]))
         if not found:
             name = ROLE_NAMES[role]
             raise KeyUnusable(f"no credential of {name}, expected --credential with one or [keys.{role}]")
@@ -133,7 +130,7 @@ def load_world(given: Given) -> World:
     configuration = dataclasses.replace(configuration, trust=trust, labels=labels)
     if given.peer is not None:
         configuration = dataclasses.replace(configuration, peers=load_peers(given.peer))
-    site = load_site(configuration, environment_password=given.password)
+    site = load_site(configuration, environment_password=given.password).at(given.now)
     own = open_credentials(given)
     if own:  # their certificates may be what a signature or an envelope names
         known = (*(c for o in own for c in (o.certificate, *o.chain)), *site.validator.snapshot.intermediates)
@@ -149,9 +146,8 @@ def open_credentials(given: Given) -> tuple[Credential, ...]:
     """The keys of the command line. Raises KeyUnusable, ConfigurationError."""
     found = []
     for source in given.credential:
-        if source.startswith("pkcs11:"):
-            raise KeyUnusable("pkcs11: keys in hardware are not there yet, expected a PEM or PKCS#12 file")
-        found.append(open_credential(source, given.password_file, environment_password=given.password))
+        beside = given.cert if source.startswith(pkcs11_uri.SCHEME) else ()
+        found.append(open_credential(source, given.password_file, beside, environment_password=given.password))
     return tuple(found)
 
 
@@ -177,10 +173,9 @@ def _configured_keys(configuration: Configuration, given: Given) -> list[Credent
     key = configuration.keys.confidentiality
     if key is None:
         return []
-    sources = [(key.credential, key.certificates), *((str(previous), None) for previous in key.previous)]
     return [
-        open_credential(source, key.password_file, beside, environment_password=given.password)
-        for source, beside in sources
+        open_credential(source, key.password_file, key.certificates, environment_password=given.password)
+        for source in (*key.credential, *key.previous)
     ]
 
 

@@ -539,8 +539,28 @@ def key_transport_padding(algorithm: AlgorithmIdentifier) -> AsymmetricPadding:
 
 @functools.lru_cache(maxsize=64)
 def _padding(algorithm: AlgorithmIdentifier) -> AsymmetricPadding:
-    if algorithm.oid == oids.RSA_ENCRYPTION:
+    scheme = key_transport(algorithm)
+    if scheme is None:
         return padding.PKCS1v15()
+    return padding.OAEP(padding.MGF1(scheme.mask.pyca), scheme.digest.pyca, scheme.label or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Oaep:
+    """RSAES-OAEP-params (RFC 4055 4.1)."""
+
+    digest: Digest
+    mask: Digest
+    label: bytes
+
+
+def key_transport(algorithm: AlgorithmIdentifier) -> Oaep | None:
+    """What a keyEncryptionAlgorithm says: OAEP with its parameters, or None for PKCS#1 v1.5.
+
+    Raises Unsupported, MalformedMessage.
+    """
+    if algorithm.oid == oids.RSA_ENCRYPTION:
+        return None
     if algorithm.oid != oids.RSAES_OAEP:
         raise Unsupported(f"key transport {oids.name(algorithm.oid)}")
     digest, mask, label = _OAEP_SHA1, _OAEP_SHA1, b""
@@ -558,7 +578,7 @@ def _padding(algorithm: AlgorithmIdentifier) -> AsymmetricPadding:
             label = bytes(der.Reader(source.parameters).octet_string())
         reader.leave()
         reader.end()
-    return padding.OAEP(padding.MGF1(mask.pyca), digest.pyca, label or None)
+    return Oaep(digest, mask, label)
 
 
 def oaep(digest_oid: str = oids.SHA256) -> AlgorithmIdentifier:

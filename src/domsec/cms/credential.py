@@ -14,9 +14,18 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, rsa, x448, x25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
-from domsec.cms.algorithms import AlgorithmIdentifier, SignatureAlgorithm, key_transport_padding
+from domsec import der, oids
+from domsec.cms.algorithms import (
+    AlgorithmIdentifier,
+    SignatureAlgorithm,
+    algorithm_identifier,
+    check_signature,
+    default_signature_algorithm,
+    encrypt_key,
+    key_transport_padding,
+)
 from domsec.cms.certificates import Certificate
-from domsec.errors import KeyUnusable
+from domsec.errors import KeyUnusable, SignatureInvalid
 
 _NOTHING_DECRYPTED: Final = 32  # octets given back where decryption failed
 
@@ -104,3 +113,47 @@ def credential_from_private_key(
     if key.public_key() != certificate.public_key:
         raise KeyUnusable("the private key does not belong to the certificate")
     return PrivateKeyCredential(key, certificate, tuple(chain))
+
+
+def holds_key(credential: Credential) -> bool:
+    """Whether the private key behind a credential is the one in its certificate, shown by letting it work once.
+
+    For keys that cannot be looked at. Raises KeyUnusable where the key neither signs nor decrypts nor agrees,
+    StoreUnavailable; Unsupported or MalformedMessage for a certificate whose key cannot be loaded.
+    """
+    try:
+        return _signs(credential)
+    except KeyUnusable:
+        return _receives(credential)
+
+
+def _signs(credential: Credential) -> bool:
+    algorithm = default_signature_algorithm(credential.certificate.public_key)
+    # no DER that anybody would take for signed attributes or a certificate
+    data = b"domsec: proof of possession " + os.urandom(16)
+    try:
+        check_signature(credential.certificate, algorithm, credential.sign(data, algorithm), data)
+    except SignatureInvalid:
+        return False
+    return True
+
+
+def _receives(credential: Credential) -> bool:
+    """Whether what is encrypted, agreed or encapsulated to the certificate arrives."""
+    public_key = credential.certificate.public_key
+    if isinstance(public_key, rsa.RSAPublicKey):
+        secret, algorithm = os.urandom(32), algorithm_identifier(oids.RSA_ENCRYPTION, der.null())
+        return credential.decrypt(encrypt_key(public_key, secret, algorithm), algorithm) == secret
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        ours = ec.generate_private_key(public_key.curve)
+        return credential.exchange(ours.public_key()) == ours.exchange(ec.ECDH(), public_key)
+    if isinstance(public_key, x25519.X25519PublicKey):
+        ours_x = x25519.X25519PrivateKey.generate()
+        return credential.exchange(ours_x.public_key()) == ours_x.exchange(public_key)
+    if isinstance(public_key, x448.X448PublicKey):
+        ours_4 = x448.X448PrivateKey.generate()
+        return credential.exchange(ours_4.public_key()) == ours_4.exchange(public_key)
+    if isinstance(public_key, mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey):
+        secret, ciphertext = public_key.encapsulate()
+        return credential.decapsulate(ciphertext) == secret
+    raise KeyUnusable("a key that neither signs nor decrypts")

@@ -47,6 +47,7 @@ def process(transaction: Transaction, site: Site) -> Decision:
     Raises nothing for what a message contains. What it does raise is a fault of ours, and the gateway answers 451.
     """
     decide = outbound if transaction.direction == "outbound" else inbound
+    site = site.at(transaction.received_at)
     try:
         return decide(transaction, site)
     except StoreUnavailable as error:

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.errors import ConfigurationError, DomsecError
@@ -33,7 +35,7 @@ EXPIRY_WARNING = timedelta(days=30)
 
 Role = Literal["signing", "confidentiality", "review", "attributes"]
 RoleProblems = Callable[[Role, Key, Certificate, Sequence[str]], Sequence[str]]
-OpenCredential = Callable[[str, Path | None, Path | None], Credential]  # credential, password file, certificates
+OpenCredential = Callable[[str, Path | None, Sequence[Path]], Credential]  # credential, password file, certificates
 
 
 class LoadedFiles(Protocol):
@@ -102,6 +104,14 @@ class _Opened:
     certificate: Certificate
 
 
+def _key_of(certificate: Certificate) -> bytes:
+    """The public key in one way of writing it: an RSA key may be named by several object identifiers."""
+    try:
+        return certificate.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except DomsecError:
+        return certificate.spki
+
+
 class _Checker:
     def __init__(
         self,
@@ -123,29 +133,35 @@ class _Checker:
             key: Key | None = getattr(self.configuration.keys, role)
             if key is None:
                 continue
-            path: KeyPath = ("keys", role, "credential")
-            yield from self.permissions(key.credential, path)
-            certificate, problems = self.open(f"keys.{role}", key, key.credential, key.certificates, path)
-            yield from problems
-            if certificate is not None:
-                yield from self.role(role, key, certificate, path)
+            found: list[_Opened] = []
+            for index, credential in enumerate(key.credential):
+                path: KeyPath = ("keys", role, "credential", index)
+                yield from self.permissions(credential, path)
+                yield from self.open(f"keys.{role}", key, credential, path, found)
+            for opened in found:
+                yield from self.role(role, key, opened)
+            yield from self.times(f"keys.{role}", found, still_used=role == "confidentiality")
             if isinstance(key, ConfidentialityKey):
                 for index, previous in enumerate(key.previous):
-                    place: KeyPath = ("keys", role, "previous", index)
-                    yield from self.open(f"keys.{role}", key, str(previous), None, place)[1]
+                    path = ("keys", role, "previous", index)
+                    yield from self.permissions(previous, path)
+                    yield from self.open(f"keys.{role}", key, previous, path, [])
 
     def lists(self) -> Iterator[Problem]:
         """The keys of mail lists, and who is on them."""
         for index, options in enumerate(self.configuration.lists):
             path: KeyPath = ("list", index, "credential")
             name = f"list {options.name}"
+            found: list[_Opened] = []
             yield from self.permissions(options.credential, path)
-            certificate, problems = self.open(name, options, options.credential, options.certificates, path)
-            yield from problems
+            yield from self.open(name, options, options.credential, path, found)
+            for opened in found:
+                yield from self.list_certificate(options, opened)
+            yield from self.times(name, found)
             for number, previous in enumerate(options.previous):
-                yield from self.open(name, options, str(previous), None, ("list", index, "previous", number))[1]
-            if certificate is not None:
-                yield from self.list_certificate(options, certificate, path)
+                path = ("list", index, "previous", number)
+                yield from self.permissions(previous, path)
+                yield from self.open(name, options, previous, path, [])
             try:
                 members = members_of(options)
             except ConfigurationError as error:
@@ -155,9 +171,9 @@ class _Checker:
             if any(member.same_as(options.address) for member in members):
                 yield self.configuration.problem(f"{name} is its own member, expected others", "list", index)
 
-    def list_certificate(self, options: ListOptions, certificate: Certificate, path: KeyPath) -> Iterator[Problem]:
-        """Whether a list can sign with its certificate now, and whether others find that it is the list's."""
-        of = f"the certificate of list {options.name}"
+    def list_certificate(self, options: ListOptions, opened: _Opened) -> Iterator[Problem]:
+        """Whether a list can sign with its certificate, and whether others find that it is the list's."""
+        of, certificate, path = f"the certificate of list {options.name}", opened.certificate, opened.path
         try:
             texts = usage.signing_problems(certificate)
             named = mailboxes_of(addresses(certificate))
@@ -169,46 +185,65 @@ class _Checker:
         if not any(mailbox.same_as(options.address) for mailbox in named):
             text = f"{of} does not name {options.address.address}, so nobody encrypts to the list"
             yield self.configuration.problem(text, *path, severity="warning")
-        yield from self.dates(of, certificate, path)
 
     def open(
-        self, place: str, key: Key | ListOptions, credential: str, certificates: Path | None, path: KeyPath
-    ) -> tuple[Certificate | None, list[Problem]]:
+        self, place: str, key: Key | ListOptions, credential: str, path: KeyPath, found: list[_Opened]
+    ) -> Iterator[Problem]:
+        """Open a credential and add it to those `found`."""
         try:
-            certificate = self.open_credential(credential, key.password_file, certificates).certificate
+            certificate = self.open_credential(credential, key.password_file, key.certificates).certificate
         except ConfigurationError as error:
-            return None, [self.configuration.problem(text, *path) for text in error.problems]
+            for text in error.problems:
+                yield self.configuration.problem(text, *path)
         except DomsecError as error:
-            return None, [self.configuration.problem(str(error), *path)]
-        self.opened.append(_Opened(place, path, certificate))
-        return certificate, []
+            yield self.configuration.problem(str(error), *path)
+        else:
+            found.append(_Opened(place, path, certificate))
+            self.opened.append(found[-1])
 
-    def role(self, role: Role, key: Key, certificate: Certificate, path: KeyPath) -> Iterator[Problem]:
-        """Whether a certificate can serve its role now."""
-        of = f"the certificate of keys.{role}"
+    def role(self, role: Role, key: Key, opened: _Opened) -> Iterator[Problem]:
+        """Whether a certificate can serve its role, whatever the time."""
+        certificate = opened.certificate
         try:
             find = usage.encryption_problems if role == "confidentiality" else usage.signing_problems
             texts = (*find(certificate), *self.role_problems(role, key, certificate, self.configuration.domains))
         except DomsecError as error:
-            yield self.configuration.problem(f"{of} cannot be read: {error}", *path)
+            yield self.configuration.problem(f"the certificate of keys.{role} cannot be read: {error}", *opened.path)
             return
         for text in texts:
-            yield self.configuration.problem(f"{of} cannot serve as {ROLE_NAMES[role]}: {text}", *path)
-        yield from self.dates(of, certificate, path)
+            text = f"the certificate of keys.{role} cannot serve as {ROLE_NAMES[role]}: {text}"
+            yield self.configuration.problem(text, *opened.path)
 
-    def dates(self, of: str, certificate: Certificate, path: KeyPath) -> Iterator[Problem]:
-        """Whether a certificate is valid now, and for how long yet."""
-        try:
-            begin, end = certificate.not_before, certificate.not_after
-        except DomsecError as error:
-            yield self.configuration.problem(f"{of} cannot be read: {error}", *path)
+    def times(self, place: str, found: Sequence[_Opened], *, still_used: bool = False) -> Iterator[Problem]:
+        """Whether one of some certificates is valid now, and will be for a while.
+
+        `still_used`: those that have expired still decrypt.
+        """
+        of = f"the certificate of {place}"
+        spans: list[tuple[datetime, datetime, _Opened]] = []
+        for opened in found:
+            try:
+                spans.append((opened.certificate.not_before, opened.certificate.not_after, opened))
+            except DomsecError as error:
+                yield self.configuration.problem(f"{of} cannot be read: {error}", *opened.path)
+        none_valid = not any(begin <= self.now <= end for begin, end, _ in spans)
+        for begin, end, opened in spans:
+            if none_valid and self.now < begin:
+                yield self.configuration.problem(f"{of} is not valid before {begin:%Y-%m-%d}", *opened.path)
+            elif none_valid:
+                yield self.configuration.problem(f"{of} expired on {end:%Y-%m-%d}", *opened.path)
+            elif end < self.now and not still_used:
+                text = f"{of} expired on {end:%Y-%m-%d} and another has taken over, so it can go"
+                yield self.configuration.problem(text, *opened.path, severity="warning")
+        if none_valid:
             return
-        if self.now < begin:
-            yield self.configuration.problem(f"{of} is not valid before {begin:%Y-%m-%d}", *path)
-        elif self.now > end:
-            yield self.configuration.problem(f"{of} expired on {end:%Y-%m-%d}", *path)
-        elif self.now > end - EXPIRY_WARNING:
-            yield self.configuration.problem(f"{of} expires on {end:%Y-%m-%d}", *path, severity="warning")
+        until, last = self.now, found[0]
+        for begin, end, opened in sorted(spans, key=lambda span: span[0]):
+            if begin <= until < end:
+                until, last = end, opened
+        if until - self.now < EXPIRY_WARNING:
+            text = f"{of} expires on {until:%Y-%m-%d} and none takes over"
+            yield self.configuration.problem(text, *last.path, severity="warning")
 
     def permissions(self, credential: str, path: KeyPath) -> Iterator[Problem]:
         """RFC 3183 section 6: private keys are protected."""
@@ -223,7 +258,7 @@ class _Checker:
         """One role, one key (decisions A-45); whoever may use one key in two roles could act as both."""
         seen: dict[bytes, str] = {}
         for opened in self.opened:
-            other = seen.setdefault(opened.certificate.spki, opened.place)
+            other = seen.setdefault(_key_of(opened.certificate), opened.place)
             if other != opened.place:
                 text = f"the key of {opened.place} is that of {other} too, expected a key of its own"
                 yield self.configuration.problem(text, *opened.path)

@@ -365,9 +365,10 @@ def _needed_keys(c: Configuration) -> Iterator[Problem]:
     used: dict[str, str] = {}
     for role in ("signing", "confidentiality", "review", "attributes"):
         key: Key | None = getattr(c.keys, role)
-        if key and (other := used.setdefault(key.credential, role)) != role:
-            text = f"keys.{role}.credential is that of keys.{other} too, expected a key of its own"
-            yield c.problem(text, "keys", role, "credential")
+        for number, credential in enumerate(key.credential if key else ()):
+            if (other := used.setdefault(credential, role)) != role:
+                text = f"keys.{role}.credential is that of keys.{other} too, expected a key of its own"
+                yield c.problem(text, "keys", role, "credential", number)
 
 
 def _own_domains(c: Configuration) -> Iterator[Problem]:
@@ -414,8 +415,8 @@ def _evidence(c: Configuration) -> Iterator[Problem]:
 
 def _lists(c: Configuration) -> Iterator[Problem]:
     """What is wrong with each list by itself, and what two have in common that may not be."""
-    keys = {key.credential: f"keys.{r}" for r in ("signing", "confidentiality", "review", "attributes")
-            if (key := getattr(c.keys, r))}  # fmt: skip
+    keys = {credential: f"keys.{r}" for r in ("signing", "confidentiality", "review", "attributes")
+            if (key := getattr(c.keys, r)) for credential in key.credential}  # fmt: skip
     names: set[str] = set()
     addresses: set[str] = set()
     for index, one in enumerate(c.lists):

@@ -170,6 +170,20 @@ def list_of(kind: Kind[T], expected: str) -> Kind[tuple[T, ...]]:
     return Kind(expected, convert)
 
 
+def one_or_more(kind: Kind[T], expected: str) -> Kind[tuple[T, ...]]:
+    """A value of another kind by itself, or a list of some."""
+    several = list_of(kind, expected)
+
+    def convert(value: object, base: Path) -> tuple[T, ...]:
+        if not isinstance(value, list):
+            return (kind.convert(value, base),)
+        if not value:
+            raise ValueError("an empty list")
+        return several.convert(value, base)
+
+    return Kind(expected, convert)
+
+
 def _mode(value: object, _: Path) -> int:
     if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
         return int(value, 8)
@@ -332,6 +346,10 @@ FILES = list_of(FILE, "a list of existing files")
 PLACES = list_of(Kind("an existing file or folder", _file_or_folder), "a list of existing files or folders")
 NEW_FILE = Kind("a file in an existing folder", _new_file)
 CREDENTIAL = Kind("an existing file or a pkcs11: URI", _credential)
+CREDENTIALS = one_or_more(CREDENTIAL, "an existing file, a pkcs11: URI, or a list of them")
+PLACE_OR_PLACES = one_or_more(
+    Kind("an existing file or folder", _file_or_folder), "an existing file or folder, or a list of them"
+)
 TCP_ADDRESS = Kind('host and port such as "127.0.0.1:9183"', _tcp_address)
 ENDPOINT = Kind('"smtp:HOST:PORT", "smtp:unix:PATH", "lmtp:HOST:PORT" or "lmtp:unix:PATH"', _endpoint)
 NETWORKS = Kind('a list of networks such as "192.0.2.0/24", or "unix"', _networks)

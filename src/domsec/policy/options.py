@@ -22,6 +22,7 @@ from domsec.policy.kinds import (
     ADDRESSES,
     BOOLEAN,
     CREDENTIAL,
+    CREDENTIALS,
     DIGESTS,
     DOMAIN,
     DOMAINS,
@@ -35,6 +36,7 @@ from domsec.policy.kinds import (
     NETWORKS,
     NEW_FILE,
     OIDS,
+    PLACE_OR_PLACES,
     PLACES,
     STORE_URL,
     TCP_ADDRESS,
@@ -196,24 +198,28 @@ class NextHop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A private key of one role with its certificate.
+    """The private key of one role with its certificate, or several while one takes over from another.
 
     One certificate serves one role only (RFC 3183 3.1.1), and so does one key (decisions A-45).
     """
 
-    credential: str = required(
-        CREDENTIAL,
-        "Private key with certificate and chain: PEM with all in one file, PKCS#12, or a `pkcs11:` URI (not yet "
-        "supported).",
-        '"acme-dsa.p12"',
+    credential: tuple[str, ...] = required(
+        CREDENTIALS,
+        "Private key with certificate and chain: PEM with all in one file, PKCS#12, or a `pkcs11:` URI (RFC 7512) with "
+        "`module-path` and `pin-source`. Of several the newest whose certificate is valid is used, from the moment it "
+        "becomes valid; what is encrypted to any of them is opened (docs/keys.md).",
+        '["acme-dsa-2026.p12", "acme-dsa-2027.p12"]',
     )
-    certificates: Path | None = optional(
-        FILE, "Certificate and chain, where the credential file holds only the key.", '"acme-dsa.pem"'
+    certificates: tuple[Path, ...] = option(
+        PLACE_OR_PLACES,
+        (),
+        "Certificates and chains, where a credential holds only the key.",
+        '"acme-dsa.pem"',
     )
     password_file: Path | None = optional(
         FILE,
-        "File with the credential's password in its first line. Without it the password is taken from the environment "
-        "variable DOMSEC_PASSWORD. A password is never written into the configuration.",
+        "File with the password of the credentials in its first line, for a token its PIN. Without it the password is "
+        "taken from the environment variable DOMSEC_PASSWORD. A password is never written into the configuration.",
         '"acme-dsa.password"',
     )
     naming: Literal["strict", "mailbox"] = option(
@@ -229,11 +235,11 @@ class Key:
 class ConfidentialityKey(Key):
     """As the other keys, and the keys that came before it."""
 
-    previous: tuple[Path, ...] = option(
-        FILES,
+    previous: tuple[str, ...] = option(
+        CREDENTIALS,
         (),
         "Credentials of former domain-confidentiality-authorities, so that mail still encrypted to them can be opened. "
-        "The same password holds for them.",
+        "Their certificates may have expired. The same password holds for them.",
         '["acme-dca-2025.p12"]',
     )
 
@@ -582,14 +588,14 @@ class ListOptions:
         "encrypted to the list, and its certificate is what loops are detected by.",
         '"staff.p12"',
     )
-    certificates: Path | None = optional(
-        FILE, "Certificate and chain, where the credential file holds only the key.", '"staff.pem"'
+    certificates: tuple[Path, ...] = option(
+        PLACE_OR_PLACES, (), "Certificate and chain, where the credential holds only the key.", '"staff.pem"'
     )
     password_file: Path | None = optional(
         FILE, "File with the credential's password in its first line, as in `[keys.*]`.", '"staff.password"'
     )
-    previous: tuple[Path, ...] = option(
-        FILES,
+    previous: tuple[str, ...] = option(
+        CREDENTIALS,
         (),
         "Further credentials of the list under the same password: former ones, or one of its own to open with.",
         '["staff-2025.p12"]',

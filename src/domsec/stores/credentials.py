@@ -1,11 +1,12 @@
-"""Private keys from files: PEM, PKCS#12 (RFC 7292) and bare PKCS#8 (RFC 5958) beside a certificate.
+"""Private keys from where an administrator says they are, each with its certificate and chain.
 
-Errors name the file and never anything that is in it, nor the password (RFC 3183 section 6).
+Files: PEM, PKCS#12 (RFC 7292) and bare PKCS#8 (RFC 5958) beside a certificate. Tokens: `domsec.stores.tokens`. Errors
+name the file or the URI and never anything that is in it, nor the password (RFC 3183 section 6).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,12 +20,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from domsec import der, oids
 from domsec.cms.certificates import Certificate
-from domsec.cms.credential import Credential, credential_from_private_key
+from domsec.cms.credential import Credential, credential_from_private_key, holds_key
 from domsec.der import INTEGER, OCTET_STRING, SEQUENCE, Reader
 from domsec.errors import ConfigurationError, DomsecError, KeyUnusable, MalformedMessage, Unsupported
-from domsec.stores.certificates import certificates_in
+from domsec.stores import pkcs11_uri
+from domsec.stores.certificates import load_certificates
 from domsec.stores.files import read_file
 from domsec.stores.pem import Block, blocks, is_pem
+from domsec.stores.pkcs11_uri import Pkcs11Uri
 
 MAXIMUM_SIZE = 1024 * 1024  # octets of a credential file
 
@@ -42,14 +45,14 @@ def read_password(path: Path) -> bytes:
 def open_credential(
     source: str | Path,
     password_file: Path | None = None,
-    certificates: Path | None = None,
+    certificates: Sequence[Path] = (),
     *,
     environment_password: str | None = None,
 ) -> Credential:
     """The credential that a configuration or a command line names.
 
     `environment_password` is the value of DOMSEC_PASSWORD, used where no password file is named. Raises KeyUnusable,
-    Unsupported or ConfigurationError, each naming the file.
+    Unsupported or ConfigurationError, each naming the file, and StoreUnavailable for a token that is away.
     """
     if password_file is not None:
         return load_credential(source, password=read_password(password_file), certificates=certificates)
@@ -58,38 +61,55 @@ def open_credential(
 
 
 def load_credential(
-    source: str | Path, *, password: bytes | None = None, certificates: Path | None = None
+    source: str | Path, *, password: bytes | None = None, certificates: Sequence[Path] = ()
 ) -> Credential:
-    """A private key with its certificate and chain, from a PEM or PKCS#12 file.
+    """A private key with its certificate and chain, from a PEM or PKCS#12 file or from the token of a `pkcs11:` URI.
 
-    Certificates stand in the same file, or in the file `certificates`; a password that is not needed is ignored.
-    Raises KeyUnusable for a wrong or missing password and for a key without its certificate, ConfigurationError for a
-    file that cannot be read, Unsupported for a `pkcs11:` URI.
+    Certificates stand in the same place, or in the files and folders `certificates`. A password that a file does not
+    need is ignored; that of a token is its PIN, unless the URI says where it is. Raises KeyUnusable for a wrong or
+    missing password and for a key without its certificate, ConfigurationError for a file that cannot be read and a URI
+    that cannot be followed, StoreUnavailable for a token that does not answer.
     """
-    if str(source).startswith("pkcs11:"):
-        raise Unsupported("pkcs11: keys in hardware are not supported by this version, expected a PEM or PKCS#12 file")
+    beside = _certificates_in(certificates)
+    if str(source).startswith(pkcs11_uri.SCHEME):
+        return _from_token(pkcs11_uri.parse(str(source)), password, beside)
     path = Path(source)
     octets = read_file(path, MAXIMUM_SIZE)
-    more = certificates_in(read_file(certificates), str(certificates)) if certificates else ()
     try:
         if is_pem(octets):
             key, own = _from_pem(octets, password)
-        elif more and _is_bare_key(octets):
+        elif beside and _is_bare_key(octets):
             key, own = _from_der(octets, password), ()
         else:
             key, own = _from_pkcs12(octets, password)
-        return _credential(key, (*own, *more))
+        certificate, chain = _belonging(lambda c: _belongs(key, c), (*own, *beside))
+        return credential_from_private_key(key, certificate, chain)
     except (KeyUnusable, Unsupported, MalformedMessage) as problem:
         raise KeyUnusable(f"{path}: {problem}") from None
 
 
-def _credential(key: PrivateKeyTypes, certificates: Sequence[Certificate]) -> Credential:
-    """The key with the certificate among these that it belongs to; the others are its chain as far as they link up."""
+def _certificates_in(places: Sequence[Path]) -> tuple[Certificate, ...]:
+    """Raises ConfigurationError where there are none."""
+    loaded = load_certificates(places)
+    if places and not loaded.certificates:
+        named = ", ".join(map(str, places))
+        raise ConfigurationError(
+            *(map(str, loaded.problems) if loaded.problems else [f"{named}: no certificate in it"])
+        )
+    return loaded.certificates
+
+
+def _belonging(
+    belongs: Callable[[Certificate], bool], certificates: Sequence[Certificate]
+) -> tuple[Certificate, tuple[Certificate, ...]]:
+    """The first certificate that belongs to a key, and of the others its chain as far as they link up.
+
+    Raises KeyUnusable if none does.
+    """
     certificates = tuple(dict.fromkeys(certificates))
     for number, certificate in enumerate(certificates):
-        if _belongs(key, certificate):
-            others = [*certificates[:number], *certificates[number + 1 :]]
-            return credential_from_private_key(key, certificate, _chain(certificate, others))
+        if belongs(certificate):
+            return certificate, _chain(certificate, [*certificates[:number], *certificates[number + 1 :]])
     found = f"{len(certificates)} other certificates" if certificates else "no certificate"
     raise KeyUnusable(f"{found} beside the private key, expected its own")
 
@@ -109,6 +129,30 @@ def _chain(certificate: Certificate, others: list[Certificate]) -> tuple[Certifi
         chain.append(issuer)
         certificate = issuer
     return tuple(chain)
+
+
+def _from_token(uri: Pkcs11Uri, password: bytes | None, beside: tuple[Certificate, ...]) -> Credential:
+    from domsec.stores.tokens import TokenCredential, TokenKey
+
+    pin = read_password(uri.pin_source) if uri.pin_source is not None else password
+    if pin is None:
+        raise KeyUnusable(f"{uri}: no PIN, expected pin-source in the URI, or a password")
+    try:
+        key = TokenKey(uri, pin.decode())
+    except UnicodeDecodeError:
+        raise KeyUnusable(f"{uri}: the PIN is not UTF-8") from None
+
+    def belongs(certificate: Certificate) -> bool:
+        try:
+            return key.fits(certificate) and holds_key(TokenCredential(key, certificate))
+        except (KeyUnusable, Unsupported, MalformedMessage):
+            return False
+
+    try:
+        certificate, chain = _belonging(belongs, (*key.certificates(), *beside))
+    except KeyUnusable as problem:
+        raise KeyUnusable(f"{uri}: {str(problem).removeprefix(f'{uri}: ')}") from None
+    return TokenCredential(key, certificate, chain)
 
 
 def _from_pem(octets: bytes, password: bytes | None) -> tuple[PrivateKeyTypes, tuple[Certificate, ...]]:
