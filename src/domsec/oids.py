@@ -162,6 +162,10 @@ ID_ON_SMTP_UTF8_MAILBOX: Final = "1.3.6.1.5.5.7.8.9"
 ID_KP_EMAIL_PROTECTION: Final = "1.3.6.1.5.5.7.3.4"
 ANY_EXTENDED_KEY_USAGE: Final = "2.5.29.37.0"
 
+# certification requests: RFC 2985 5.4.2, RFC 9883 2
+EXTENSION_REQUEST: Final = "1.2.840.113549.1.9.14"
+ID_AT_STATEMENT_OF_POSSESSION: Final = "1.3.6.1.4.1.22112.2.1"
+
 
 def _names() -> dict[str, str]:
     spelled = {

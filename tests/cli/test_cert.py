@@ -1,140 +1,19 @@
-"""`domsec cert`: issue, lint, show."""
+"""`domsec cert`: lint, show."""
 
 from __future__ import annotations
 
 import json
-import stat
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 import pki
-from commands import PLAIN, Desk, run
-from domsec.stores.credentials import load_credential
+from commands import Desk, run
 from domsec.trust.issue import PrivateKey
 
 WORLD = pki.world()
 ROLES = ("signing", "confidentiality", "review", "attributes", "user")
-
-
-@pytest.fixture
-def ca(tmp_path: Path) -> Path:
-    file = tmp_path / "ca.pem"
-    made = run("cert", "issue", "--ca-name", "Acme CA", "--subject", "O=Acme", "-o", file, "--certificate", "ca.crt")
-    assert made.code == 0
-    return file
-
-
-def issued(ca: Path, *arguments: object) -> Path:
-    file = ca.parent / "issued.pem"
-    ran = run("cert", "issue", "--ca", ca, *arguments, "-o", file)
-    assert ran.code == 0, ran.err
-    return file
-
-
-# --- issue -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.requirement("R3183-3.1.1-01", "R3183-3.1.1-02", "R3183-3.1.1-03", "R3183-4.1-01")
-@pytest.mark.parametrize(
-    ("role", "kind", "name"),
-    [
-        ("signing", "rsa2048", "domain-signing-authority"),
-        ("signing", "ed25519", "domain-signing-authority"),
-        ("confidentiality", "x25519", "domain-confidentiality-authority"),
-        ("confidentiality", "rsa2048", "domain-confidentiality-authority"),
-        ("signing", "ml-dsa-44", "domain-signing-authority"),
-        ("signing", "ml-dsa-87", "domain-signing-authority"),
-        ("confidentiality", "ml-kem-768", "domain-confidentiality-authority"),
-        ("confidentiality", "ml-kem-1024", "domain-confidentiality-authority"),
-        ("review", "p256", "review-authority"),
-        ("attributes", "p384", "attribute-authority"),
-    ],
-)
-def test_what_is_issued_for_a_role_can_serve_as_it(ca: Path, role: str, kind: str, name: str) -> None:
-    file = issued(ca, "--role", role, "--domain", "acme.example", "--key", kind)
-    ran = run("cert", "lint", "--json", file)
-    assert (ran.code, [r for r, found in ran.json["roles"].items() if found["serves"]]) == (0, [role])
-    assert ran.json["certificate"]["claims"] == name
-    assert ran.json["certificate"]["addresses"] == [f"{name}@acme.example"]
-
-
-def test_a_person_can_sign_with_what_was_issued(ca: Path) -> None:
-    file = issued(ca, "--user", "alice@acme.example", "--name", "Alice", "--key", "rsa2048")
-    made = run("sign", "--credential", file, stdin=PLAIN).out
-    ran = run("verify", "--trust", "ca.crt", stdin=made)
-    assert ran.code == 0
-    assert "originator: Alice <alice@acme.example>" in ran.text
-
-
-@pytest.mark.requirement("R3183-6-02")
-def test_a_private_key_is_for_its_owner_only_and_is_never_overwritten(ca: Path) -> None:
-    assert stat.S_IMODE(ca.stat().st_mode) == 0o600
-    before = ca.read_bytes()
-    ran = run("cert", "issue", "--ca-name", "Other CA", "-o", ca)
-    assert (ran.code, ca.read_bytes()) == (2, before)
-    assert "exists already" in ran.err
-    assert b"PRIVATE" not in (ca.parent / "ca.crt").read_bytes()
-
-
-def test_an_intermediate_ca_goes_with_what_it_issues(ca: Path, tmp_path: Path) -> None:
-    middle = tmp_path / "middle.pem"
-    assert run("cert", "issue", "--ca", ca, "--ca-name", "Acme Mail CA", "-o", middle).code == 0
-    file = issued(middle, "--role", "signing", "--domain", "acme.example")
-    made = run(
-        "sign-domain", "--credential", file, "--trust", "ca.crt", "--evidence", "local:alice@acme.example", stdin=PLAIN
-    )
-    assert run("verify", "--trust", "ca.crt", stdin=made.out).code == 0
-
-
-def test_a_password_file_protects_the_new_key(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("correct horse\n")
-    run("cert", "issue", "--ca-name", "CA", "--password-file", "secret", "-o", "ca.pem")
-    assert b"ENCRYPTED PRIVATE KEY" in (tmp_path / "ca.pem").read_bytes()
-    assert load_credential(tmp_path / "ca.pem", password=b"correct horse")
-    options = ("--role", "signing", "--domain", "acme.example", "-o", "dsa.pem")
-    assert run("cert", "issue", "--ca", "ca.pem", *options).code == 2
-    assert run("cert", "issue", "--ca", "ca.pem", *options, DOMSEC_PASSWORD="correct horse").code == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        ([], "one of --ca-name, --role and --user"),
-        (["--ca-name", "CA", "--user", "a@b.example"], "one of --ca-name, --role and --user"),
-        (["--user", "a@b.example"], "--ca with the CA"),
-        (["--ca", "ca.pem", "--role", "signing"], "--role and --domain together"),
-        (["--ca", "ca.pem", "--role", "signing", "--domain", "no domain"], "no domain"),
-        (["--ca", "ca.pem", "--role", "signing", "--domain", "a.example", "--key", "x25519"], "cannot sign"),
-        (
-            ["--ca", "ca.pem", "--role", "confidentiality", "--domain", "a.example", "--key", "ed25519"],
-            "cannot decrypt",
-        ),
-        (["--ca-name", "CA", "--key", "x25519"], "a CA needs a key that signs"),
-        (["--ca-name", "CA", "--key", "ml-kem-768"], "a CA needs a key that signs"),
-        (["--ca-name", "CA", "--subject", "X=1"], "expected KEY=VALUE"),
-        (["--ca-name", "CA", "--subject", "C=Deutschland"], "no certificate can carry"),
-    ],
-)
-def test_what_cannot_be_issued_is_told(ca: Path, arguments: list[str], complaint: str, tmp_path: Path) -> None:
-    ran = run("cert", "issue", *arguments, "-o", "new.pem")
-    assert ran.code == 2
-    assert complaint in ran.err
-    assert not (tmp_path / "new.pem").exists()
-
-
-def test_only_a_ca_issues(ca: Path) -> None:
-    file = issued(ca, "--user", "alice@acme.example")
-    ran = run("cert", "issue", "--ca", file, "--user", "mallory@acme.example", "-o", "new.pem")
-    assert ran.code == 2
-    assert "not the certificate of a CA" in ran.err
-
-
-def test_a_name_that_no_verifier_accepts_is_issued_with_a_warning(ca: Path) -> None:
-    ran = run("cert", "issue", "--ca", ca, "--role", "signing", "--domain", "example", "-o", "new.pem")
-    assert ran.code == 0
-    assert "domsec: warning: new.pem cannot serve as domain-signing-authority" in ran.err
 
 
 # --- lint ------------------------------------------------------------------------------------------------------------

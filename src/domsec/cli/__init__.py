@@ -35,7 +35,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "locate": ("encrypt:locate", "Which certificate would be used to encrypt to an address."),
     "expand": ("expand:expand", "Expand a message for the members of a mail list."),
     "receipt": ("receipt:receipt", "Signed receipts: make, check."),
-    "cert": ("cert:cert", "Certificates: lint, show, issue."),
+    "cert": ("cert:cert", "Certificates: lint, show, request, issue."),
     "config": ("service:config", "The configuration: check."),
     "explain": ("service:explain", "Dry run: what the gateway would do with a message, and why."),
     "gateway": ("service:gateway", "The mail gateway: run."),

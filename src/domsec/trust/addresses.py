@@ -25,6 +25,9 @@ _OTHER_NAME: Final = context(0)
 _RFC822_NAME: Final = context(1, constructed=False)
 _X400_ADDRESS: Final = context(3)
 
+_Alternative = tuple[tuple[str, ...], tuple[str, ...], tuple[bytes, ...]]  # rfc822Name, SmtpUTF8Mailbox, x400Address
+_NONE: Final[_Alternative] = ((), (), ())
+
 
 @dataclass(frozen=True, slots=True)
 class MailConstraints:
@@ -40,8 +43,16 @@ def addresses(certificate: Certificate) -> tuple[str, ...]:
 
     Raises MalformedMessage if any of them is no clean string, or the names cannot be read.
     """
-    rfc822, smtp_utf8, _ = _subject_alt_names(certificate)
-    return tuple(dict.fromkeys((*rfc822, *smtp_utf8, *names.attribute_values(certificate.subject, oids.EMAIL_ADDRESS))))
+    return _all(_subject_alt_names(certificate), certificate.subject)
+
+
+def requested_addresses(subject: bytes, alternative: bytes | None) -> tuple[str, ...]:
+    """The same of a certification request: its subject, and the subjectAltName it asks for. Raises MalformedMessage."""
+    return _all(_NONE if alternative is None else _alternative_names(alternative), subject)
+
+
+def _all(found: _Alternative, subject: bytes) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*found[0], *found[1], *names.attribute_values(subject, oids.EMAIL_ADDRESS))))
 
 
 def smtp_utf8_addresses(certificate: Certificate) -> tuple[str, ...]:
@@ -112,10 +123,12 @@ def _subtrees(reader: Reader, tag: int) -> tuple[str, ...] | None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _subject_alt_names(certificate: Certificate) -> tuple[tuple[str, ...], tuple[str, ...], tuple[bytes, ...]]:
+def _subject_alt_names(certificate: Certificate) -> _Alternative:
     value = certificate.extension(SUBJECT_ALT_NAME)
-    if value is None:
-        return (), (), ()
+    return _NONE if value is None else _alternative_names(value)
+
+
+def _alternative_names(value: bytes) -> _Alternative:
     rfc822: list[str] = []
     smtp_utf8: list[str] = []
     x400: list[bytes] = []

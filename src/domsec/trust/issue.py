@@ -138,18 +138,36 @@ def issue(
     name and has no meaning for a role. Raises KeyUnusable if the key cannot do what the role asks for,
     ConfigurationError for a domain or address that a certificate cannot carry.
     """
-    if role == "user":
-        address, common_name = domain, name or domain
-    else:
-        address, common_name = f"{ROLE_NAMES[role]}@{domain}", ROLE_NAMES[role]
-    builder = _builder(_name([*subject, (oids.COMMON_NAME, common_name)]), public_key, issuer_cert, now, days, serial)
+    named = subject_name(role, domain, subject, name)
+    builder = _builder(named, public_key, issuer_cert, now, days, serial)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_usage_of(role, public_key), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
-    builder = builder.add_extension(x509.SubjectAlternativeName([_address(address)]), critical=False)
-    for extension, critical in extensions:
+    for extension, critical in (*role_extensions(role, domain, public_key), *extensions):
         builder = builder.add_extension(extension, critical=critical)
     return _signed(builder, issuer_key)
+
+
+def subject_name(
+    role: Role, domain: str, subject: Sequence[tuple[str, str]] = (), name: str | None = None
+) -> x509.Name:
+    """What a certificate for a role, or for a person, is named; the arguments are those of `issue`.
+
+    Raises ConfigurationError for a name that a certificate cannot carry.
+    """
+    common_name = ROLE_NAMES[role] if role != "user" else name or domain
+    return _name([*subject, (oids.COMMON_NAME, common_name)])
+
+
+def role_extensions(role: Role, domain: str, key: PublicKey) -> tuple[tuple[x509.ExtensionType, bool], ...]:
+    """Usage, purpose and address for a role or a person, each with its criticality.
+
+    Raises KeyUnusable if the key cannot do what the role asks for, ConfigurationError for an address that is none.
+    """
+    address = domain if role == "user" else f"{ROLE_NAMES[role]}@{domain}"
+    return (
+        (_usage_of(role, key), True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False),
+        (x509.SubjectAlternativeName([_address(address)]), False),
+    )
 
 
 def issue_crl(
@@ -252,8 +270,13 @@ def _address(address: str) -> x509.GeneralName:
     return x509.OtherName(x509.ObjectIdentifier(oids.ID_ON_SMTP_UTF8_MAILBOX), der.utf8(address))
 
 
+def can_sign(key: PublicKey) -> bool:
+    """Whether it is a kind of key that makes signatures."""
+    return not isinstance(key, _DECRYPTION_ONLY)
+
+
 def _usage_of(role: Role, key: PublicKey) -> x509.KeyUsage:
-    can_sign = not isinstance(key, _DECRYPTION_ONLY)
+    signs = can_sign(key)
     # RFC 9935 5: encapsulation is keyEncipherment
     decrypts = "key_encipherment" if isinstance(key, (rsa.RSAPublicKey, *_ML_KEM)) else "key_agreement"
     can_decrypt = not isinstance(key, _SIGNATURE_ONLY)
@@ -262,9 +285,9 @@ def _usage_of(role: Role, key: PublicKey) -> x509.KeyUsage:
             raise KeyUnusable("this kind of key cannot decrypt")
         return _key_usage(decrypts)
     if role == "user":
-        signing = ("digital_signature", "content_commitment") if can_sign else ()
+        signing = ("digital_signature", "content_commitment") if signs else ()
         return _key_usage(*signing, *((decrypts,) if can_decrypt else ()))
-    if not can_sign:
+    if not signs:
         raise KeyUnusable("this kind of key cannot sign")
     return _key_usage("digital_signature", "content_commitment")
 

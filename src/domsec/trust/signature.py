@@ -1,4 +1,7 @@
-"""The signature on a certificate or CRL: did this key make it, and is it strong enough (RFC 5280 4.1.1.2, A-46)."""
+"""The signature on a certificate, CRL or certification request: did this key make it, and is it strong enough.
+
+RFC 5280 4.1.1.2, RFC 2986 4.2, decisions A-46.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,14 @@ _WHOLE_MESSAGE = (
     mldsa.MLDSA65PublicKey,
     mldsa.MLDSA87PublicKey,
 )
+_Signed = x509.Certificate | x509.CertificateRevocationList | x509.CertificateSigningRequest
 
 
 def is_signed_by(subject: Certificate, issuer: Certificate) -> bool:
     """Whether the issuer's key made the signature on the subject. The names are not compared. Raises nothing."""
     try:
         certificate = subject.x509
-        return _verified(certificate, certificate.tbs_certificate_bytes, issuer) and _one_algorithm(subject)
+        return _verified(certificate, certificate.tbs_certificate_bytes, issuer.public_key) and _one_algorithm(subject)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm, DomsecError):
         return False
 
@@ -35,7 +39,18 @@ def is_signed_by(subject: Certificate, issuer: Certificate) -> bool:
 def is_crl_signed_by(crl: x509.CertificateRevocationList, issuer: Certificate) -> bool:
     """Whether the issuer's key made the signature on the CRL. Raises nothing."""
     try:
-        return _verified(crl, crl.tbs_certlist_bytes, issuer)
+        return _verified(crl, crl.tbs_certlist_bytes, issuer.public_key)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm, DomsecError):
+        return False
+
+
+def is_request_signed_by(request: x509.CertificateSigningRequest, key: object) -> bool:
+    """Whether a public key made the signature on a certification request, with a strong digest. Raises nothing."""
+    try:
+        digest = request.signature_hash_algorithm
+        if digest is not None and digest.name in _WEAK_DIGESTS:
+            return False
+        return _verified(request, request.tbs_certrequest_bytes, key)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm, DomsecError):
         return False
 
@@ -68,8 +83,7 @@ def _one_algorithm(certificate: Certificate) -> bool:
     return inside == reader.skip()
 
 
-def _verified(signed: x509.Certificate | x509.CertificateRevocationList, tbs: bytes, issuer: Certificate) -> bool:
-    key = issuer.public_key
+def _verified(signed: _Signed, tbs: bytes, key: object) -> bool:
     check_cost(key)
     if isinstance(key, _WHOLE_MESSAGE):
         key.verify(signed.signature, tbs)
