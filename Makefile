@@ -14,7 +14,7 @@ PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jd
             libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench conformance interop corpora fuzz docs packages clean
+.PHONY: help install demo test check format bench conformance interop corpora paths fuzz docs packages clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ conformance: $(VENV)/.installed packages ## docs/conformance.md from the tests; 
 
 corpora: $(VENV)/.installed ## docs/corpora.md from the tests of the corpora beside the project (../shared)
 	$(BIN)/python -m pytest -n auto --corpora docs/corpora.md tests/corpora
+
+paths: $(VENV)/.installed ## docs/paths.md from the tests of the public suites of path validation (../shared)
+	$(BIN)/python -m pytest -q --paths docs/paths.md tests/trust/test_pkits.py tests/trust/test_suites.py
 
 interop: $(VENV)/.installed packages ## docs/interop.md from the tests: what others and domsec make of each other's messages
 	$(BIN)/python -m pytest -n auto --dist loadgroup --interop docs/interop.md tests/interop

@@ -90,7 +90,9 @@ def test_names_that_are_not_clean_are_refused(raw):
         ("no-at-sign", None, ("acme.example",), True),
         ("no-at-sign", ("acme.example",), (), True),
         ("a@zürich.example", ("zürich.example",), (), True),
-        ("a@beta.example@acme.example", ("acme.example",), (), False),
+        ("a@beta.example@acme.example", ("acme.example",), (), True),
+        ("a@beta.example@acme.example", None, ("gamma.example",), True),
+        ('"a@beta.example"@acme.example', ("acme.example",), (), False),
     ],
 )
 def test_constraints_on_mail_names(address, permitted, excluded, forbidden):

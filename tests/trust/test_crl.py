@@ -12,6 +12,7 @@ from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
 import pki
 from domsec import der
+from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
 from domsec.trust import issue
 from domsec.trust.crl import Crl, CrlIndex, crl_index, loadable
@@ -36,6 +37,22 @@ def odd(*extensions: x509.ExtensionType, entry: x509.ExtensionType | None = None
         revoked = revoked.add_extension(entry, critical)
     builder = builder.add_revoked_certificate(revoked.build())
     return builder.sign(ACME.ca.signing_key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def point(
+    *uris: str, only_user=False, only_ca=False, reasons=None, indirect=False, attributes=False
+) -> x509.IssuingDistributionPoint:
+    names = [x509.UniformResourceIdentifier(uri) for uri in uris] or None
+    return x509.IssuingDistributionPoint(names, None, only_user, only_ca, reasons, indirect, attributes)
+
+
+def leaf(*uris: str, serial: int = 1) -> Certificate:
+    """A certificate of acme's CA whose revocation is published there."""
+    names = [x509.UniformResourceIdentifier(uri) for uri in uris]
+    key = issue.new_key("p256").public_key()
+    builder = issue._builder(LEAF.x509.subject, key, CA, pki.START, 365, serial)
+    points = x509.CRLDistributionPoints([x509.DistributionPoint(names, None, None, None)])
+    return issue._signed(builder.add_extension(points, False), ACME.ca.signing_key)
 
 
 @pytest.mark.parametrize("octets", [b"", b"\x30\x00", b"\x30\x80", plain()[:-1], plain() + b"\0", LEAF.der])
@@ -79,13 +96,12 @@ def test_the_table_of_a_long_list_is_exact():
 @pytest.mark.parametrize(
     "octets",
     [
-        pytest.param(
-            odd(x509.IssuingDistributionPoint(None, None, True, False, None, False, False)), id="only user certificates"
-        ),
-        pytest.param(odd(x509.IssuingDistributionPoint(None, None, False, False, None, True, False)), id="indirect"),
+        pytest.param(odd(point(attributes=True)), id="attribute certificates"),
+        pytest.param(odd(point(reasons=frozenset({x509.ReasonFlags.key_compromise}))), id="some reasons"),
+        pytest.param(odd(point(indirect=True)), id="indirect"),
         pytest.param(odd(x509.DeltaCRLIndicator(1)), id="delta"),
         pytest.param(
-            odd(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\x05\0"), critical=False), id="unknown"
+            odd(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\x05\0")), id="unknown and critical"
         ),
         pytest.param(
             odd(entry=x509.CertificateIssuer([x509.DirectoryName(CA.x509.subject)])), id="entry of another issuer"
@@ -94,6 +110,38 @@ def test_the_table_of_a_long_list_is_exact():
 )
 def test_what_is_not_simple_is_left_to_the_path_algorithm(octets):
     assert crl_index([octets]).status(LEAF, CA, pki.NOW).state == "complex"
+
+
+@pytest.mark.requirement("R5280-6.1-01")
+@pytest.mark.parametrize(
+    ("scope", "certificate", "state"),
+    [
+        (point(only_user=True), LEAF, "good"),
+        (point(only_ca=True), LEAF, "unknown"),
+        (point(only_user=True), CA, "unknown"),
+        (point(only_ca=True), CA, "good"),
+        (point("http://crl.example/1"), leaf("http://crl.example/1"), "good"),
+        (point("http://crl.example/1"), leaf("http://crl.example/1", serial=4711), "revoked"),
+        (point("http://crl.example/1"), leaf("http://crl.example/2", serial=4711), "unknown"),
+        (point("http://crl.example/1", "http://crl.example/2"), leaf("http://crl.example/2", serial=4711), "revoked"),
+        (point("http://crl.example/1"), LEAF, "unknown"),
+        (point("http://crl.example/1", only_ca=True), leaf("http://crl.example/1", serial=4711), "unknown"),
+    ],
+)
+def test_a_list_for_some_certificates_says_nothing_of_the_others(scope, certificate, state):
+    """RFC 5280 6.3.3 (b) (2): a CRL of another part must not make a revoked certificate good."""
+    assert crl_index([odd(scope)]).status(certificate, CA, pki.NOW).state == state
+
+
+def test_the_list_for_all_counts_beside_one_for_others():
+    index = crl_index([odd(point("http://crl.example/1")), plain(5)])
+    assert index.status(leaf("http://crl.example/2", serial=5), CA, pki.NOW).state == "revoked"
+    assert index.status(leaf("http://crl.example/2", serial=6), CA, pki.NOW).state == "good"
+
+
+def test_an_unknown_extension_that_is_not_critical_changes_nothing():
+    extension = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\x05\0")
+    assert crl_index([odd(extension, critical=False)]).status(LEAF, CA, pki.NOW).state == "good"
 
 
 def test_a_list_signed_with_another_key_is_left_to_the_path_algorithm():

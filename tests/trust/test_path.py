@@ -304,6 +304,17 @@ def _no_mail_purpose() -> tuple[Certificate, Certificate]:
     return Leaf(between)(mail("a@acme.example")), between.certificate
 
 
+def _constraints_of_an_end_entity() -> tuple[Certificate]:
+    return (Leaf(ACME.ca)(mail("a@acme.example"), x509.NameConstraints(ACME_MAIL, None)),)
+
+
+def _nameless() -> tuple[Certificate, Certificate]:
+    key = issue.new_key("p256")
+    parent = {"issuer_cert": ACME.ca.certificate, "issuer_key": ACME.ca.signing_key}
+    ca = issue.issue_ca((), key, now=pki.START, days=90, **parent)
+    return Leaf(pki.Identity(ca, key))(mail("a@acme.example")), ca
+
+
 def _weak_digest() -> tuple[Certificate, Certificate]:
     between = intermediate(kind="rsa2048")
     # OpenSSL still makes them; pyca does not, so an old algorithm identifier is put on a certificate of today
@@ -336,6 +347,8 @@ def _small_ca() -> tuple[Certificate, Certificate]:
         pytest.param(_unknown_critical, "unsupported critical extension", id="unknown critical extension"),
         pytest.param(_explicit_policy, "no valid set of policies", id="explicit policy"),
         pytest.param(_no_mail_purpose, "emailProtection", id="CA for servers"),
+        pytest.param(_constraints_of_an_end_entity, "but is no CA", id="name constraints of an end entity"),
+        pytest.param(_nameless, "issuer 1 of the path has no name", id="CA without a name"),
         pytest.param(_weak_digest, "signed with sha1", id="SHA-1"),
         pytest.param(_small_ca, "RSA key of 1024 bits", id="CA of 1024 bits"),
     ],
@@ -344,6 +357,12 @@ def test_a_rule_that_is_broken_on_the_way_makes_the_path_invalid(chain, reason):
     verdict = validate(*chain())
     assert verdict.state == "invalid"
     assert reason in verdict.reason
+
+
+def test_an_anchor_that_may_not_sign_certificates_vouches_for_none():
+    certificate, anchor = _no_cert_sign()
+    verdict = validate(certificate, anchors=AnchorSet((anchor,)))
+    assert (verdict.state, verdict.reason) == ("invalid", "issuer 1 of the path: key usage has no keyCertSign")
 
 
 @pytest.mark.parametrize("chain", [_weak_digest, _small_ca])

@@ -185,10 +185,12 @@ class Certificate:
         """
         try:
             try:
-                return self.x509.extensions
+                with _unworried():
+                    return self.x509.extensions
             except x509.UnsupportedGeneralNameType:
                 # one name that pyca does not know, and it reads none of the extensions
-                return _loaded(_without(self.der, _SUBJECT_ALT_NAME)).extensions
+                with _unworried():
+                    return _loaded(_without(self.der, _SUBJECT_ALT_NAME)).extensions
         except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
             raise MalformedMessage("a certificate whose extensions cannot be read") from None
 
@@ -196,8 +198,7 @@ class Certificate:
     def public_key(self) -> CertificatePublicKeyTypes:
         """Raises Unsupported for a kind of key or curve that pyca does not know, MalformedMessage for a broken one."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # of kinds that nothing here uses
+            with _unworried():  # of kinds that nothing here uses
                 return self.x509.public_key()
         except UnsupportedAlgorithm:
             raise Unsupported("a public key of unsupported kind") from None
@@ -206,10 +207,13 @@ class Certificate:
 
 
 def _loaded(octets: bytes) -> x509.Certificate:
-    with warnings.catch_warnings():
-        # a serial number of zero and the like are only warned of; they are judged elsewhere
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+    with _unworried():
         return x509.load_der_x509_certificate(octets)
+
+
+def _unworried() -> warnings.catch_warnings[None]:
+    """Without pyca's warnings: a serial number of zero and the like are judged elsewhere."""
+    return warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning)
 
 
 def _without(octets: bytes, oid: str) -> bytes:

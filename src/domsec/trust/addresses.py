@@ -92,6 +92,8 @@ def _within(address: str, base: str, *, strict: bool, smtp_utf8: bool) -> bool:
     local, _, domain = address.rpartition("@")
     if not local or not domain.isascii() or not base.isascii() or not base:
         return not strict
+    if "@" in local and not local.startswith('"'):  # RFC 5321 4.1.2: which of them divides it is anybody's guess
+        return not strict
     domain = domain.lower()
     if "@" in base:
         if smtp_utf8:  # RFC 9598 6: a constraint on one mailbox says nothing of these

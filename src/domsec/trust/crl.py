@@ -1,7 +1,8 @@
 """Certificate revocation lists, read once and asked often (RFC 5280 5 and 6.3).
 
-A full CRL of a CA for its own certificates is answered from a table. Everything beyond that - indirect and delta CRLs,
-scopes, partitioned reasons, CRLs signed with another key of the issuer - is `complex` and left to the path algorithm.
+A CRL of a CA for its own certificates, for all of them or for those of one distribution point or kind, is answered from
+a table. Everything beyond that - indirect and delta CRLs, partitioned reasons, CRLs signed with another key of the
+issuer - is `complex` and left to the path algorithm.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
 from domsec.cms.certificates import Certificate
-from domsec.der import INTEGER, SEQUENCE, Reader
+from domsec.der import BOOLEAN, INTEGER, SEQUENCE, Reader
 from domsec.errors import MalformedMessage
 from domsec.trust import names, usage
 from domsec.trust.signature import is_crl_signed_by
@@ -33,6 +34,8 @@ _HARMLESS: Final = frozenset(
         ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
     }
 )
+_MEANINGFUL: Final = frozenset({ExtensionOID.DELTA_CRL_INDICATOR, ExtensionOID.FRESHEST_CRL})
+_BASIC_CONSTRAINTS: Final = ExtensionOID.BASIC_CONSTRAINTS.dotted_string
 # what pyca raises for extensions it cannot read; names of kinds it does not know have an error of their own
 _UNREADABLE: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _FRESHEST_CRL: Final = ExtensionOID.FRESHEST_CRL.dotted_string
@@ -44,6 +47,23 @@ class Revocation:
 
     date: datetime
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which certificates of its issuer a CRL speaks of (RFC 5280 5.2.5)."""
+
+    points: frozenset[bytes] | None = None  # GeneralNames in DER, of the distribution point it is
+    only: Literal["users", "authorities"] | None = None
+
+    def covers(self, certificate: Certificate) -> bool:
+        """RFC 5280 6.3.3 (b) (2). Raises MalformedMessage."""
+        if self.only is not None and (self.only == "authorities") != _is_authority(certificate):
+            return False
+        return self.points is None or not self.points.isdisjoint(_distribution_points(certificate))
+
+
+EVERYTHING: Final = Scope()
 
 
 @dataclass(frozen=True)
@@ -62,8 +82,7 @@ class Crl:
 
     @functools.cached_property
     def x509(self) -> x509.CertificateRevocationList:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):
             return x509.load_der_x509_crl(self.der)
 
     @functools.cached_property
@@ -84,10 +103,23 @@ class Crl:
     def next_update(self) -> datetime | None:
         return self.x509.next_update_utc
 
-    @functools.cached_property
+    @property
     def is_complex(self) -> bool:
-        """Whether more than its issuer's name decides which certificates it speaks of."""
-        return any(extension.oid not in _HARMLESS for extension in self.x509.extensions)
+        """Whether more than its issuer's name and its scope decides which certificates it speaks of."""
+        return self.scope is None
+
+    @functools.cached_property
+    def scope(self) -> Scope | None:
+        """None where it is indirect, a delta, for some reasons only, or has an extension that is not known."""
+        with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):
+            extensions = self.x509.extensions
+        scope: Scope | None = EVERYTHING
+        for extension in extensions:
+            if isinstance(extension.value, x509.IssuingDistributionPoint):
+                scope = _scope(extension.value)
+            elif extension.oid not in _HARMLESS and (extension.critical or extension.oid in _MEANINGFUL):
+                return None
+        return scope
 
     @functools.cached_property
     def entries(self) -> Mapping[int, Revocation] | None:
@@ -172,10 +204,13 @@ class CrlIndex:
             and names.same_name(crl.issuer, certificate.issuer)
             and is_crl_signed_by(crl.x509, issuer)
         ]
-        if named_crl_issuers(certificate):
+        if named_crl_issuers(certificate) or _has_relative_point(certificate):
             return Status("complex")
         if not candidates:
             return Status("unknown", "no revocation list of the issuer")
+        candidates = [crl for crl in candidates if crl.scope is None or crl.scope.covers(certificate)]
+        if not candidates:
+            return Status("unknown", "no revocation list of the issuer covers it")
         if any(crl.is_complex for crl in candidates) or certificate.extension(_FRESHEST_CRL) is not None:
             return Status("complex")
         if not all(self._signed(crl, issuer) for crl in candidates) or not _may_sign_crls(issuer):
@@ -200,12 +235,59 @@ class CrlIndex:
 
 def named_crl_issuers(certificate: Certificate) -> tuple[bytes, ...]:
     """Names of those whose indirect CRLs speak of a certificate (RFC 5280 4.2.1.13). Raises MalformedMessage."""
-    try:
-        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    except x509.ExtensionNotFound:
-        return ()
+    points = _points(certificate) or ()
     found = [name.value for point in points for name in point.crl_issuer or () if isinstance(name, x509.DirectoryName)]
     return tuple(name.public_bytes() for name in found)
+
+
+def _points(certificate: Certificate) -> x509.CRLDistributionPoints | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _has_relative_point(certificate: Certificate) -> bool:
+    return any(point.relative_name is not None for point in _points(certificate) or ())
+
+
+def _scope(point: x509.IssuingDistributionPoint) -> Scope | None:
+    beyond = point.indirect_crl or point.only_contains_attribute_certs or point.only_some_reasons is not None
+    if beyond or point.relative_name is not None or (point.only_contains_user_certs and point.only_contains_ca_certs):
+        return None
+    only: Literal["users", "authorities"] | None = "users" if point.only_contains_user_certs else None
+    if point.only_contains_ca_certs:
+        only = "authorities"
+    return Scope(_keys(point.full_name) if point.full_name is not None else None, only)
+
+
+def _distribution_points(certificate: Certificate) -> frozenset[bytes]:
+    """The names of the distribution points of a certificate; without any it is its issuer (RFC 5280 6.3.3)."""
+    points = _points(certificate)
+    if points is None:
+        return frozenset({certificate.issuer})
+    return frozenset().union(*(_keys(point.full_name) for point in points if point.full_name is not None))
+
+
+def _keys(general: Iterable[x509.GeneralName]) -> frozenset[bytes]:
+    """Names to be compared: URIs as they are, directory names in DER. The other kinds name no place of a CRL."""
+    found = set()
+    for name in general:
+        if isinstance(name, x509.UniformResourceIdentifier):
+            found.add(name.value.encode())
+        elif isinstance(name, x509.DirectoryName):
+            found.add(name.value.public_bytes())
+    return frozenset(found)
+
+
+def _is_authority(certificate: Certificate) -> bool:
+    """Raises MalformedMessage."""
+    value = certificate.extension(_BASIC_CONSTRAINTS)
+    if value is None:
+        return False
+    reader = Reader(value)
+    reader.enter(SEQUENCE)
+    return reader.peek() == BOOLEAN and reader.boolean()
 
 
 def _may_sign_crls(issuer: Certificate) -> bool:

@@ -37,6 +37,8 @@ State = Literal["valid", "invalid", "untrusted", "unknown"]
 BASIC_CONSTRAINTS: Final = "2.5.29.19"
 AUTHORITY_KEY_IDENTIFIER: Final = "2.5.29.35"
 
+_NO_NAME: Final = b"\x30\x00"
+
 CACHE_SIZE: Final = 10_000  # verdicts; a valid one keeps its chain, some 5 KB
 KEEP_VALID: Final = timedelta(minutes=10)
 KEEP_OTHERS: Final = timedelta(seconds=60)  # what was missing may have come with the next message
@@ -152,6 +154,7 @@ class Validator:
             problem = (
                 _expired(chain, search.now)
                 or (None if self._allow_weak else _weak(chain))
+                or _misissued(chain)
                 or _wrong_purpose(chain)
                 or _outside_constraints(chain)
             )
@@ -434,6 +437,21 @@ def _weak(chain: Sequence[Certificate]) -> str | None:
     for depth, (subject, issuer) in enumerate(itertools.pairwise(chain)):
         if weakness := weak_signature(subject) or usage.weak_key(issuer.public_key):
             return weakness if depth == 0 else f"issuer {depth} of the path: {weakness}"
+    return None
+
+
+def _misissued(chain: Sequence[Certificate]) -> str | None:
+    """What RFC 5280 forbids to whoever issues, and 6.1 does not look for."""
+    # 4.2.1.10  MUST be used only in a CA certificate
+    if chain[0].extension(addresses.NAME_CONSTRAINTS) is not None and not is_authority(chain[0]):
+        return "it has name constraints, but is no CA"
+    for depth, issuer in enumerate(chain[1:], 1):
+        if issuer.subject == _NO_NAME:  # 4.1.2.6
+            return f"issuer {depth} of the path has no name"
+    # 4.2.1.9  the algorithm asks it of every CA but the anchor, whose extensions count as well (RFC 5937 3.2)
+    bits = usage.key_usage(chain[-1])
+    if len(chain) > 1 and bits is not None and "keyCertSign" not in bits:
+        return f"issuer {len(chain) - 1} of the path: key usage has no keyCertSign"
     return None
 
 
