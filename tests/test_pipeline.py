@@ -210,6 +210,69 @@ def test_logins_have_rights() -> None:
     assert held(send(build("OC"), at=at)) == ("gate.originator",)
 
 
+ALICE_ALONE = {"al": Rights(frozenset({"alice@acme.example"}))}
+UPSTREAM = Networks((ipaddress.ip_network("192.0.2.25/32"),))
+CHECKED = b"Authentication-Results: mx.acme.example; auth=pass smtp.auth=al\r\nReceived: from pc\r\n"
+SHOWN = b"X-Machine: t0ken AB:CD\r\nReceived: from pc\r\n"
+
+
+@pytest.mark.requirement("R3183-3.2-03", "R3183-3.2-05")
+@pytest.mark.parametrize(
+    ("rule", "true", "forged"),
+    [
+        pytest.param({"kind": "local"}, {"user": "al"}, {"user": "mallory"}, id="local"),
+        pytest.param(
+            {"kind": "certificate", "header": "X-Machine", "token": "t0ken", "logins": {"abcd": ALICE_ALONE["al"]}},
+            {"head": SHOWN}, {"head": b"Received: from pc\r\n" + SHOWN}, id="certificate",
+        ),
+        pytest.param(
+            {"kind": "results", "networks": UPSTREAM, "authserv_id": "mx.acme.example"},
+            {"head": CHECKED, "client": "192.0.2.25"}, {"head": CHECKED, "client": "192.0.2.99"}, id="results",
+        ),
+        pytest.param(
+            {"kind": "results", "networks": UPSTREAM, "authserv_id": "mx.acme.example"},
+            {"head": CHECKED, "client": "192.0.2.25"},
+            {"head": CHECKED, "client": "192.0.2.99", "xforward": {"ADDR": "192.0.2.25"}}, id="results forwarded",
+        ),
+        pytest.param(
+            {"kind": "xclient", "logins": None, "owners": {"alice@acme.example": frozenset({"al"})}},
+            {"auth": "al"}, {"auth": "alice@acme.example"}, id="owners",
+        ),
+    ],
+)  # fmt: skip
+def test_each_kind_of_evidence_opens_the_gate_and_its_forgery_does_not(
+    rule: dict[str, object], true: dict[str, object], forged: dict[str, object]
+) -> None:
+    recorded = world.Recorded()
+    given = Rule(domains=frozenset({"acme.example"}), **{"logins": ALICE_ALONE, **rule})
+    at = world.acme_site(evidence=[given], outbound={"encrypt": "no"}, record=recorded)
+
+    def sent(how: dict[str, object], author: str = "alice@acme.example") -> Decision:
+        how = dict(how)
+        return send(how.pop("head", b"") + build("OC", sender=author), at=at, **how)
+
+    out = only(sent(true))
+    assert judge(out).level == "domain"
+    assert b"t0ken" not in out
+    assert b"auth=pass" not in out
+    (grant,) = recorded.grants
+    assert len(grant.evidence) == 1
+    for refused in (sent(forged), sent(true, "bob@acme.example")):
+        assert held(refused) == ("gate.originator",)
+        assert "nothing shows that" in refused.log["refusal"]
+        assert len(refused.log["no_evidence"]) <= 1
+    assert len(recorded.grants) == 1
+
+
+def test_a_refusal_names_who_was_there_and_which_rules_gave_nothing() -> None:
+    """What an administrator reads at three in the night."""
+    login = Rule("xclient", frozenset({"acme.example"}), logins=ALICE_ALONE)
+    at = world.acme_site(evidence=[login, HEADER], outbound={"encrypt": "no"})
+    log = send(build("OC", sender="bob@acme.example"), at=at, auth="al").log
+    assert log["refusal"] == "gate.originator: nothing shows that bob@acme.example sent this; login al may not say so"
+    assert log["no_evidence"] == ["evidence[1] header: no X-Authenticated-As field with our token above Received"]
+
+
 @pytest.mark.parametrize(
     ("xforward", "signed"),
     [

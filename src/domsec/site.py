@@ -17,9 +17,9 @@ from domsec.ess.lists import MLReceiptPolicy
 from domsec.ess.names import mail_address
 from domsec.policy.configuration import Configuration
 from domsec.policy.configuration import peers as configuration_peers
-from domsec.policy.evidence import Rule
+from domsec.policy.evidence import Rights, Rule, fingerprint
 from domsec.policy.labels import labelling
-from domsec.policy.logins import load_logins
+from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
 from domsec.policy.options import Evidence, Key, ListOptions
 from domsec.services.context import Context
@@ -233,5 +233,14 @@ def _rule(options: Evidence, configuration: Configuration) -> Rule:
         networks=options.networks,
         header=options.header,
         token=credentials.read_password(options.token_file).decode() if options.token_file else "",
-        logins=load_logins(options.logins) if options.logins else None,
+        logins=_logins(options),
+        owners=load_owners(options.owners) if options.owners else None,
+        authserv_id=options.authserv_id or "",
     )
+
+
+def _logins(options: Evidence) -> dict[str, Rights] | None:
+    if options.logins is None:
+        return None
+    logins = load_logins(options.logins)
+    return {fingerprint(name): rights for name, rights in logins.items()} if options.kind == "certificate" else logins

@@ -68,6 +68,9 @@ def test_the_page_prints_every_file_that_is_used():
         "/etc/postfix/senders",
         "/etc/postfix/sasl/smtpd.conf",
         "/etc/postfix/domsec-login.re",
+        "/etc/postfix/domsec-certificate.re",
+        "/etc/postfix/machines",
+        "/etc/domsec/machines",
         "/etc/postfix-edge/main.cf",
         "/etc/postfix-edge/master.cf",
         "/etc/postfix-edge/recipients",
@@ -210,6 +213,31 @@ def test_an_evidence_field_written_by_a_client_is_none(mail: World, secret_known
         client.sendmail(sender, ["bob@beta.example"], octets)
     assert record_of(mail.acme.domsec, sender, "hold")["refused"]
     assert not any(sent.within(each.content) for each in mail.beta.tap.sent)
+
+
+@pytest.mark.requirement("R3183-3.2-05")
+def test_a_machine_is_known_by_its_certificate(mail: World):
+    sent = letter("the ledger", "ledger@acme.example")
+    mail.acme.send_from_machine(mail.acme.machine, "ledger@acme.example", ["bob@beta.example"], sent.octets)
+    arrived = in_bobs_mailbox(mail, sent)
+    assert "smime=pass" in fields_of(arrived, "Authentication-Results")[0]
+    assert not fields_of(arrived, "X-Domsec-Certificate")
+
+
+@pytest.mark.requirement("R3183-3.2-05")
+def test_the_certificate_of_a_machine_does_not_speak_for_a_person(mail: World):
+    sent = letter("from alice, says the ledger")
+    mail.acme.send_from_machine(mail.acme.machine, "ledger+x@acme.example", ["bob@beta.example"], sent.octets)
+    record = record_of(mail.acme.domsec, "ledger+x@acme.example", "hold")
+    assert record["refused"] == ["gate.originator"]
+    assert "certificate " in str(record["refusal"])
+    assert "evidence[0] header: no X-Domsec-Auth field with our token above Received" in record["no_evidence"]
+
+
+def test_another_certificate_is_not_let_in(mail: World):
+    other = mail.beta.machine
+    with pytest.raises(smtplib.SMTPException):
+        mail.acme.send_from_machine(other, "ledger@acme.example", ["bob@beta.example"], letter("no").octets)
 
 
 # --- others -----------------------------------------------------------------------------------------------------------

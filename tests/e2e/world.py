@@ -9,6 +9,7 @@ hop is the sink itself, so that a test can say what a next hop answers.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
@@ -50,6 +51,7 @@ BASE = Path("/var/tmp")  # postlogd writes below /var only; user postfix has to 
 PREFIX = "domsec-e2e-"
 PASSWORD = "correct horse"
 SERVER = "127.0.0.2"  # a server of ours that does not log in
+PRINTED_FINGERPRINT = "5E:88:48:98:DA:28:04:71:51:D0:E5:6F:8D:C6:29:27:73:60:3D:0D:6A:AB:BD:D6:2A:11:EF:72:1D:15:42:D8"
 MAIL_UID = 5000
 
 
@@ -78,6 +80,7 @@ def _keys(domain: str) -> Keys:
 @dataclass(frozen=True)
 class Ports:
     submission: int
+    machines: int
     server: int
     edge: int
     careless: int  # the edge without its guard against smuggling, as Debian ships it
@@ -95,8 +98,11 @@ class Side:
         self.edge = Instance(self.folder / "edge")
         self.run = self.folder / "run"
         self.mail = self.folder / "mail"
+        self.machine = self.folder / "machine.pem"
         self.domsec = Domsec(self.folder / "domsec" / "domsec.toml", self.folder / "domsec.log")
         self.tap = Tap(ports.edge)
+        self.folder.mkdir()
+        _write_tls(self.machine, f"ledger.{keys.domain}")
         self._table = {
             "acme.example": keys.domain,
             "beta.example": other,
@@ -110,6 +116,8 @@ class Side:
             "/srv/mail": str(self.mail),
             "192.0.2.0/28": f"{SERVER}/32",
             "submission inet": f"127.0.0.1:{ports.submission} inet",
+            "2587 inet": f"127.0.0.1:{ports.machines} inet",
+            PRINTED_FINGERPRINT: _fingerprint(self.machine),
             "6dd6a54d1be2f2a0": (secret := secrets.token_hex(8)),
         }
         self._files = {
@@ -200,6 +208,14 @@ class Side:
             client.login(login, PASSWORD)
             client.sendmail(sender or login, recipients, message, mail_options=["BODY=8BITMIME"])
 
+    def send_from_machine(self, certificate: Path, sender: str, recipients: list[str], message: bytes) -> None:
+        """Send as a program that has a certificate and no login."""
+        context = ssl._create_unverified_context()
+        context.load_cert_chain(certificate)
+        with smtplib.SMTP("127.0.0.1", self.ports.machines, timeout=30) as client:
+            client.starttls(context=context)
+            client.sendmail(sender, recipients, message)
+
     def send_from_server(self, sender: str, recipients: list[str], message: bytes) -> None:
         """Send as one of our servers that does not log in."""
         with self.server() as client:
@@ -272,10 +288,10 @@ def world() -> Iterator[World]:
 
 def _build(base: Path) -> World:
     keys = {name: _keys(f"{name}.example") for name in ("acme", "beta", "gamma")}
-    ports = free_ports(8)
+    ports = free_ports(10)
     sink = Sink()
-    acme = Side(base, keys["acme"], [keys["beta"], keys["gamma"]], Ports(*ports[:4]), "beta.example")
-    beta = Side(base, keys["beta"], [keys["acme"]], Ports(*ports[4:]), "acme.example")
+    acme = Side(base, keys["acme"], [keys["beta"], keys["gamma"]], Ports(*ports[:5]), "beta.example")
+    beta = Side(base, keys["beta"], [keys["acme"]], Ports(*ports[5:]), "acme.example")
     to_sink = acme.run / "to-sink.sock"
     for side, partner, inside in ((acme, beta, f"gamma.example domsec:unix:{to_sink}\n"), (beta, acme, "")):
         way = f"smtp:[127.0.0.1]:{partner.tap.port}"
@@ -334,6 +350,16 @@ def _write_p12(path: Path, identity: pki.Identity, ca: pki.Identity) -> None:
     certificate, chain = identity.certificate.x509, [ca.certificate.x509]
     path.write_bytes(pkcs12.serialize_key_and_certificates(None, identity.key, certificate, chain, encryption))
     path.chmod(0o600)
+
+
+def _fingerprint(certificate: Path) -> str:
+    """As Postfix and OpenSSL print it."""
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(_certificate_in(certificate))).hexdigest().upper()
+    return ":".join(digest[i : i + 2] for i in range(0, 64, 2))
+
+
+def _certificate_in(file: Path) -> str:
+    return file.read_text()[file.read_text().index("-----BEGIN CERTIFICATE") :]
 
 
 def _write_tls(path: Path, domain: str) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import importlib
 import importlib.util
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import os
+import pwd
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +65,7 @@ async def gateway(
     protocol: str = "lmtp",
     address: str = "127.0.0.1:0",
     settings: Settings = SETTINGS,
+    durable: Callable[[], Awaitable[None]] | None = None,
     **listener_options: object,
 ) -> AsyncIterator[Site]:
     site = Site()
@@ -76,7 +79,12 @@ async def gateway(
     site.address = address if address.startswith("unix:") else f"127.0.0.1:{sock.getsockname()[1]}"
     site.counters = Metrics().counters()
     site.gateway = Gateway(
-        settings, handle, site.hold, counters=site.counters, journal=lambda record: site.journal.append(dict(record))
+        settings,
+        handle,
+        site.hold,
+        counters=site.counters,
+        journal=lambda record: site.journal.append(dict(record)),
+        durable=durable,
     )
     await site.gateway.start([(Listener(site.address, protocol, "outbound", hop, **listener_options), sock)])
     try:
@@ -140,6 +148,49 @@ async def test_a_unix_socket_is_trusted_only_if_configured_so(tmp_path: Path) ->
             mailer = await Mailer.to(address)
             assert (await mailer.say("XFORWARD ADDR=192.0.2.7")).startswith(reply)
             mailer.close()
+
+
+@run
+async def test_the_user_at_the_other_end_of_a_unix_socket_is_known(tmp_path: Path) -> None:
+    """From the kernel, so nothing that a client says changes it; over TCP there is none."""
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    for address, user in ((f"unix:{tmp_path}/gw", me), ("127.0.0.1:0", None)):
+        async with Sink() as sink, gateway(sink.address, address=address, trust_unix=True) as site:
+            mailer = await Mailer.to(site.address)
+            await mailer.say("XFORWARD IDENT=root")
+            assert (await mailer.send("<a@b>", ["<c@d>"], MAIL))[0].startswith("250")
+            assert [t.session.user for t in site.seen] == [user]
+            mailer.close()
+
+
+@pytest.mark.requirement("R3183-3.2-03", "R3183-6-04")
+@run
+async def test_nothing_leaves_before_the_audit_trail_has_it(tmp_path: Path) -> None:
+    """Measured at the next hop: while the record waits for the disk nothing comes, and if it fails nothing ever."""
+    reached, written = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        reached.set()
+        await written.wait()
+
+    async with Sink() as sink, gateway(sink.address, durable=slow) as site:
+        mailer = await Mailer.to(site.address)
+        sending = asyncio.create_task(mailer.send("<a@b>", ["<c@d>"], MAIL))
+        await reached.wait()
+        assert sink.commands == []
+        written.set()
+        assert (await sending)[0].startswith("250")
+        assert len(sink.mails) == 1
+        mailer.close()
+
+    async def broken() -> None:
+        raise StoreUnavailable("disk full")
+
+    async with Sink() as sink, gateway(sink.address, durable=broken) as site:
+        mailer = await Mailer.to(site.address)
+        assert (await mailer.send("<a@b>", ["<c@d>"], MAIL))[0].startswith("451 4.3.0")
+        assert sink.commands == []
+        mailer.close()
 
 
 @pytest.mark.requirement("R5321-4.4-01")

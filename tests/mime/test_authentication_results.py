@@ -176,3 +176,48 @@ def test_no_value_breaks_out_of_its_quotes(reason, part, identifier, issuer, ser
     assert outside.count(";") == 2
     assert outside.count("smime=fail") == 2
     assert "(" not in outside
+
+
+# --- those of others ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("mx.example; none", []),
+        ("mx.example 1; none", []),
+        ("mx.example", []),
+        ("mx.example;", []),
+        ("mx.example; spf=pass smtp.mailfrom=example.net", [("spf", "pass", [("smtp.mailfrom", "example.net")])]),
+        ('mx.example; SPF/1 = Pass (c) smtp . mailfrom = Example.net (d); dkim=fail reason="bad; key=x" header.i=@a',
+         [("spf", "pass", [("smtp.mailfrom", "Example.net")]),
+          ("dkim", "fail", [("reason", "bad; key=x"), ("header.i", "@a")])]),
+        ('mx.example; auth=pass smtp.auth="al ice"@example.net',
+         [("auth", "pass", [("smtp.auth", "al ice@example.net")])]),
+        ("mx.example; auth=pass;", [("auth", "pass", [])]),
+    ],
+)  # fmt: skip
+def test_results_of_others_are_read(value: str, expected: list[tuple[str, str, list[tuple[str, str]]]]) -> None:
+    """RFC 8601 2.2."""
+    found = results.parse_results(value)
+    assert [(r.method, r.result, list(r.properties)) for r in found] == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "; spf=pass", "mx.example spf=pass", "mx.example; spf", "mx.example; =pass", "mx.example; spf=pass smtp=x",
+     "mx.example; spf=pass smtp.mailfrom=", "mx.example; spf=pass (", 'mx.example; spf=pass smtp.a="x',
+     "mx.example; spf=pass x", "mx.example; none spf=pass"],
+)  # fmt: skip
+def test_what_cannot_be_told_is_malformed(value: str) -> None:
+    with pytest.raises(MalformedMessage):
+        results.parse_results(value)
+
+
+@given(st.text(alphabet='ab.;=/ "()\\@-1', max_size=60))
+def test_reading_ends_and_raises_nothing_else(text: str) -> None:
+    try:
+        found = results.parse_results(f"mx.example;{text}")
+    except MalformedMessage:
+        return
+    assert all(result.method and result.result for result in found)

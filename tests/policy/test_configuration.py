@@ -140,7 +140,7 @@ def test_a_socket_mode_is_octal(folder: Path) -> None:
         ),
         (
             MINIMAL + '[outbound]\nauthserv_id = "mx"',
-            'domsec.toml:3: unknown key "authserv_id" in [outbound]; it belongs to [inbound]',
+            'domsec.toml:3: unknown key "authserv_id" in [outbound]; it belongs to [[outbound.evidence]] or [inbound]',
         ),
         (
             MINIMAL + "[web]\nzzz = 1",
@@ -252,6 +252,33 @@ def test_a_mistake_is_named_with_its_line_and_what_was_expected(folder: Path, te
         (
             ("[listen]", '[[outbound.evidence]]\nkind = "xclient"\nnetworks = ["10.0.0.0/8"]\n[listen]'),
             'domsec.toml:4: outbound.evidence[0].networks means nothing for kind "xclient", expected domains, logins',
+        ),
+        (
+            ("[listen]", '[[outbound.evidence]]\nkind = "certificate"\nlogins = "signing.pem"\n[listen]'),
+            'domsec.toml:2: evidence of kind "certificate" without token_file, expected it',
+        ),
+        (
+            ("[listen]", '[[outbound.evidence]]\nkind = "certificate"\ntoken_file = "signing.pem"\n[listen]'),
+            'domsec.toml:2: evidence of kind "certificate" without logins, expected it',
+        ),
+        (
+            ("[listen]", '[[outbound.evidence]]\nkind = "local"\n[listen]'),
+            'domsec.toml:2: evidence of kind "local" without logins, expected it',
+        ),
+        (
+            ("[listen]", '[[outbound.evidence]]\nkind = "results"\nnetworks = ["10.0.0.0/8"]\n[listen]'),
+            'domsec.toml:2: evidence of kind "results" without authserv_id, expected it',
+        ),
+        (
+            ("[listen]", '[[outbound.evidence]]\nkind = "results"\nauthserv_id = "mx"\nnetworks = []\n[listen]'),
+            "domsec.toml:5: outbound.evidence[0].networks is empty, expected networks",
+        ),
+        (
+            (
+                "[listen]",
+                '[[outbound.evidence]]\nkind = "xclient"\nlogins = "signing.pem"\nowners = "signing.pem"\n[listen]',
+            ),
+            "domsec.toml:5: outbound.evidence[0].owners beside logins, expected one of them",
         ),
         (
             (

@@ -198,6 +198,7 @@ def _plain(transaction: Transaction) -> dict[str, object]:
         "auth": session.auth,
         "protocol": session.protocol,
         "xforward": dict(session.xforward),
+        "user": session.user,
     }
 
 

@@ -18,7 +18,9 @@ import ipaddress
 import itertools
 import logging
 import os
+import pwd
 import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -489,6 +491,24 @@ def _record(
 _Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
+_PEER_CREDENTIALS = struct.Struct("3i")  # process, user, group: unix(7), SO_PEERCRED
+
+
+def _local_user(sock: socket.socket | None) -> str | None:
+    """The user at the other end of a Unix socket, by name or by number; None where the system does not tell."""
+    if sock is None or sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+        return None
+    try:
+        octets = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+    except OSError:
+        return None
+    number = _PEER_CREDENTIALS.unpack(octets)[1]
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
 class _ServerConnection(asyncio.Protocol):
     """Octets between a client's connection and its `Server`."""
 
@@ -524,7 +544,8 @@ class _ServerConnection(asyncio.Protocol):
         gateway.counters.add("connections")
         gateway.counters.set("connections_open", len(gateway.connections))
         address, allowed, trusted = self._who(transport)
-        server = Server(self._profile, client_address=address, trusted=trusted, budget=gateway.budget)
+        user = _local_user(transport.get_extra_info("socket"))
+        server = Server(self._profile, client_address=address, user=user, trusted=trusted, budget=gateway.budget)
         self._server = server
         refusal_name = None
         if not allowed:

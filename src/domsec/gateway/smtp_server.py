@@ -108,6 +108,7 @@ class Server:
         "_sender_parameters",
         "_session",
         "_trusted",
+        "_user",
         "_utf8",
         "state",
     )
@@ -117,6 +118,7 @@ class Server:
         profile: Profile,
         *,
         client_address: str | None = None,
+        user: str | None = None,
         trusted: bool = False,
         budget: Budget | None = None,
     ) -> None:
@@ -124,6 +126,7 @@ class Server:
         self._trusted = trusted
         self._budget = budget
         self._client = client_address
+        self._user = user
         self._auth: str | None = None
         self._proxied_helo: str | None = None
         self._buffer = b""
@@ -423,6 +426,7 @@ class Server:
             tls=False,
             xforward={},
             direction=self._profile.direction,
+            user=self._user,
         )
 
     def _reserve(self, octets: int) -> bool:

@@ -1,4 +1,4 @@
-"""Authentication-Results: ours are written, forged ones removed (RFC 8601; method smime of RFC 7281).
+"""Authentication-Results: ours are written, forged ones removed, those of others read (RFC 8601, RFC 7281).
 
 A reader believes the field that bears the name of its own border. So whatever could be read as that name goes away
 at the border, together with fields whose name cannot be told at all (threats T-25); and what is written has no octet
@@ -29,6 +29,8 @@ MAX_SERIAL_BITS = 512  # RFC 5280 4.1.2.2 allows 160; Python refuses to print wh
 
 _VERSION = re.compile(r"[0-9]+(?=[;\s(]|\Z)")
 _BEGINS_LIKE = re.compile(rb"[^!-~]*+authentication-results", re.IGNORECASE)
+_KEYWORD = re.compile(r"[0-9A-Za-z_-]++")
+_UNQUOTED = re.compile(r'[^\s;()"=]*+')
 _BARE = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+(?:@[0-9A-Za-z.-]+)?\Z")  # a token, or an address of dot-atoms
 
 
@@ -115,6 +117,12 @@ def _is_forged(field: Field, ours: Collection[str]) -> bool:
 
 def parse_authserv_id(value: str) -> str | None:
     """The authserv-id of a field value as it stands there, unquoted; None if it cannot be told for certain."""
+    found = _opening(value)
+    return found[0] if found else None
+
+
+def _opening(value: str) -> tuple[str, int] | None:
+    """The authserv-id, and where the results begin."""
     try:
         at = lexical.skip_comments(value, 0)
         if value[at : at + 1] == '"':
@@ -133,7 +141,78 @@ def parse_authserv_id(value: str) -> str | None:
         return None
     if not 0 < len(name) <= MAX_NAME or not name.isprintable() or not _is_name(name):
         return None
-    return name
+    return name, behind
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a field says of one method, in lower case but for the values of properties."""
+
+    method: str
+    result: str
+    properties: tuple[tuple[str, str], ...]  # ("smtp.auth", "alice@acme.example")
+
+
+def parse_results(value: str) -> tuple[Result, ...]:
+    """All that a field says (RFC 8601 2.2), whoever wrote it. Raises MalformedMessage."""
+    opening = _opening(value)
+    if opening is None:
+        raise MalformedMessage("an authserv-id that cannot be told")
+    at = opening[1]
+    results = []
+    while at < len(value):
+        at = lexical.skip_comments(value, _behind(value, at, ";"))
+        if at == len(value):
+            break
+        result, at = _result(value, at)
+        if result is not None:
+            results.append(result)
+    return tuple(results)
+
+
+def _result(value: str, at: int) -> tuple[Result | None, int]:
+    """One resinfo and where it ends; None for `none`."""
+    method, at = _keyword(value, at)
+    if method == "none" and value[at : at + 1] in ("", ";"):
+        return None, at
+    if value[at : at + 1] == "/":
+        _, at = _keyword(value, _behind(value, at, "/"))
+    outcome, at = _keyword(value, _behind(value, at, "="))
+    properties = []
+    while at < len(value) and value[at] != ";":
+        name, at = _keyword(value, at)
+        if name != "reason":
+            kind, at = _keyword(value, _behind(value, at, "."))
+            name = f"{name}.{kind}"
+        text, at = _property_value(value, _behind(value, at, "="))
+        properties.append((name, text))
+    return Result(method, outcome, tuple(properties)), at
+
+
+def _keyword(value: str, at: int) -> tuple[str, int]:
+    """A word of letters, digits and hyphens, and where the next thing begins."""
+    match = _KEYWORD.match(value, at)
+    if match is None:
+        raise MalformedMessage("a word is missing")
+    return match[0].lower(), lexical.skip_comments(value, match.end())
+
+
+def _behind(value: str, at: int, mark: str) -> int:
+    if value[at : at + 1] != mark:
+        raise MalformedMessage(f"{mark} is missing")
+    return lexical.skip_comments(value, at + 1)
+
+
+def _property_value(value: str, at: int) -> tuple[str, int]:
+    """A token, an address or a quoted string; of an address with a quoted local part both parts."""
+    text = ""
+    if value[at : at + 1] == '"':
+        text, at = lexical.quoted_string(value, at)
+    match = _UNQUOTED.match(value, at)
+    assert match is not None
+    if not text and not match[0]:
+        raise MalformedMessage("a value is missing")
+    return text + match[0], lexical.skip_comments(value, match.end())
 
 
 def _is_name(name: str) -> bool:

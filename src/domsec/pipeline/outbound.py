@@ -28,6 +28,7 @@ from domsec.pipeline.transaction import (
     everybody,
 )
 from domsec.policy import evidence, wishes
+from domsec.policy.evidence import Collected
 from domsec.policy.wishes import Group, Wish
 from domsec.services import encrypt, labelling, sign
 from domsec.services.check import Examination, examine
@@ -60,8 +61,10 @@ def outbound(transaction: Transaction, site: Site) -> Decision:
         "from": [m.address for m in message.originators.mailboxes],
     }
     if case.refusal is not None:
-        log["refused"] = [code for code, _ in case.refusal.reasons]
+        log["refused"] = refused = [code for code, _ in case.refusal.reasons]
         log["refusal"] = str(case.refusal)
+        if "gate.originator" in refused:
+            log["no_evidence"] = list(case.collected.missing)
     return decision(settled, log)
 
 
@@ -236,17 +239,22 @@ class _Case:
                 self.refusal = refusal
         return self._grant
 
+    @functools.cached_property
+    def collected(self) -> Collected:
+        """What else than a signature says who sent this."""
+        session, message = self.transaction.session, self.examination.message
+        client = evidence.Client(session.client_address, session.auth, session.xforward, session.user)
+        return evidence.collect(self.site.evidence, client, message.header, message.originators.mailboxes)
+
     def _open_gate(self) -> Grant:
-        site, session = self.site, self.transaction.session
-        client = evidence.Client(session.client_address, session.auth, session.xforward)
-        found = evidence.collect(site.evidence, client, self.examination.message.header)
+        site = self.site
         if site.signing is None:
             raise SigningRefused([("gate.not_our_domain", "there is no signing key")])
         key = site.configuration.keys.signing
         grant = sign.gate(
             self.examination,
             site.signing.certificate,
-            found,
+            self.collected.evidence,
             self.context,
             trust_domain_signature=frozenset(site.configuration.outbound.trust_domain_signature),
             naming=key.naming if key is not None else "strict",

@@ -29,6 +29,7 @@ class Session:
     tls: bool
     xforward: Mapping[str, str]  # XFORWARD attributes of a trusted client, names in upper case
     direction: Direction  # set by the listener
+    user: str | None = None  # who is at the other end of a UNIX socket, as the kernel says
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from domsec.errors import ConfigurationError, DomsecError
 from domsec.policy.configuration import Configuration, Problem
 from domsec.policy.labels import labelling
 from domsec.policy.lines import KeyPath
-from domsec.policy.logins import load_logins
+from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
 from domsec.policy.options import ConfidentialityKey, Key, ListOptions
 from domsec.services import names
@@ -296,12 +296,16 @@ class _Checker:
             path: KeyPath = ("outbound", "evidence", index)
             if evidence.token_file is not None:
                 yield from self.token(evidence.token_file, path)
-            if evidence.logins is not None:
+            for option, table, load in (
+                ("logins", evidence.logins, load_logins),
+                ("owners", evidence.owners, load_owners),
+            ):
                 try:
-                    load_logins(evidence.logins)
+                    if table is not None:
+                        load(table)
                 except ConfigurationError as error:
                     for text in error.problems:
-                        yield configuration.problem(text, *path, "logins")
+                        yield configuration.problem(text, *path, option)
         signs = configuration.listen.outbound is not None and configuration.outbound.sign != "never"
         if signs and not configuration.outbound.evidence:
             text = "no [[outbound.evidence]], so only mail signed by its originator can get a domain signature"

@@ -388,8 +388,11 @@ def _is_or_is_below(domain: str, above: str) -> bool:
 # for each kind of evidence the options that must be given with it, and those that may
 _EVIDENCE_OPTIONS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "network": (frozenset({"networks"}), frozenset({"domains"})),
-    "header": (frozenset({"token_file"}), frozenset({"domains", "header", "logins"})),
-    "xclient": (frozenset(), frozenset({"domains", "logins"})),
+    "header": (frozenset({"token_file"}), frozenset({"domains", "header", "logins", "owners"})),
+    "xclient": (frozenset(), frozenset({"domains", "logins", "owners"})),
+    "certificate": (frozenset({"logins", "token_file"}), frozenset({"domains", "header"})),
+    "local": (frozenset({"logins"}), frozenset({"domains"})),
+    "results": (frozenset({"networks", "authserv_id"}), frozenset({"domains", "logins", "owners"})),
 }
 
 
@@ -405,12 +408,14 @@ def _evidence(c: Configuration) -> Iterator[Problem]:
             text = f'{_dotted((*path, name))} means nothing for kind "{evidence.kind}", expected {of_use}'
             yield c.problem(text, *path, name)
         if (
-            evidence.kind == "network"
+            "networks" in needed
             and not evidence.networks.networks
             and not evidence.networks.unix
             and "networks" in given
         ):
             yield c.problem(f"{_dotted((*path, 'networks'))} is empty, expected networks", *path, "networks")
+        if evidence.logins is not None and evidence.owners is not None:
+            yield c.problem(f"{_dotted((*path, 'owners'))} beside logins, expected one of them", *path, "owners")
 
 
 def _lists(c: Configuration) -> Iterator[Problem]:

@@ -61,7 +61,7 @@ Signature = Literal["pkcs1", "pss"]
 KeyTransport = Literal["oaep", "pkcs1v15"]
 Cipher = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
 SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
-EvidenceKind = Literal["network", "header", "xclient"]
+EvidenceKind = Literal["network", "header", "xclient", "certificate", "local", "results"]
 Grouping = Literal["member", "domain", "all"]
 ListReceipts = Literal["as-asked", "none", "instead-of", "in-addition-to"]
 
@@ -79,7 +79,7 @@ CIPHER: Kind[Cipher] = choice("aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-
 NAMING: Kind[Naming] = choice("strict", "mailbox", "pinned")
 KEY_NAMING: Kind[Literal["strict", "mailbox"]] = choice("strict", "mailbox")
 SIGTYPE_OID: Kind[SigtypeOid] = choice("id-aa-signatureType", "id-sti")
-EVIDENCE_KIND: Kind[EvidenceKind] = choice("network", "header", "xclient")
+EVIDENCE_KIND: Kind[EvidenceKind] = choice("network", "header", "xclient", "certificate", "local", "results")
 RECEIPTS: Kind[ListReceipts] = choice("as-asked", "none", "instead-of", "in-addition-to")
 GROUPING: Kind[Grouping] = choice("member", "domain", "all")
 COPY_OR_DROP: Kind[Literal["copy", "drop"]] = choice("copy", "drop")
@@ -291,31 +291,54 @@ class Evidence:
     """How the originator of outbound mail is known (RFC 3183 3.2: "some mechanism external to S/MIME").
 
     Without any of these nothing is signed, unless the mail bears a valid signature of its originator. Every mailbox of
-    the From field needs evidence. `network` needs `networks`; `header` needs `token_file`.
+    the From field needs evidence. `network` needs `networks`, `header` needs `token_file`, `local` needs `logins`,
+    `certificate` both `logins` and `token_file`, `results` needs `networks` and `authserv_id`.
     """
 
     kind: EvidenceKind = required(
         EVIDENCE_KIND,
         "`network`: the client's address, as connected or by XFORWARD of a trusted client. `header`: a field that our "
         "own mail server put above its Received field, with an installation token and the login (measurements-mail "
-        "A5). `xclient`: the LOGIN of XCLIENT from a trusted client.",
+        "A5). `xclient`: the LOGIN of XCLIENT from a trusted client. `certificate`: the TLS client certificate, whose "
+        "fingerprint stands in such a field. `local`: the user of this machine who is at the other end of a Unix "
+        "socket. `results`: `auth=pass` in the Authentication-Results of an upstream server of ours (RFC 8601 2.7.4), "
+        "above its Received field.",
         '"header"',
     )
     networks: Networks = option(
-        NETWORKS, Networks(), "For `network`: the client networks.", '["192.0.2.0/24"]', written="[]"
+        NETWORKS,
+        Networks(),
+        "For `network`: the client networks. For `results`: the addresses of the upstream server, which has to be "
+        "connected itself.",
+        '["192.0.2.0/24"]',
+        written="[]",
     )
     domains: tuple[str, ...] = option(
         DOMAINS, (), "The From domains this evidence is good for. Empty is all of ours.", '["acme.example"]'
     )
-    header: str = option(FIELD_NAME, "X-Domsec-Auth", "For `header`: the name of the field.", '"X-Domsec-Auth"')
+    header: str = option(FIELD_NAME, "X-Domsec-Auth", "For `header` and `certificate`: the name of the field.",
+                         '"X-Domsec-Auth"')  # fmt: skip
     token_file: Path | None = optional(
-        FILE, "For `header`: file with the token that precedes the login in the field.", '"auth-token"'
+        FILE,
+        "For `header` and `certificate`: file with the token that precedes login or fingerprint in the field.",
+        '"auth-token"',
+    )
+    authserv_id: str | None = optional(
+        TOKEN, "For `results`: the name of the upstream server in its Authentication-Results.", '"mx.acme.example"'
     )
     logins: Path | None = optional(
         FILE,
-        "For `header` and `xclient`: which addresses each login may use in From, a text table as of Postfix: login, "
-        "white space, addresses or @domains separated by commas. Without it the login has to equal the From address.",
+        "For all kinds but `network`: which addresses each login may use in From, a text table as of Postfix: login, "
+        "white space, addresses or @domains (and those below) separated by commas. For `certificate` the SHA-256 "
+        "fingerprint stands in place of the login, for `local` the name of the user. Without `logins` and `owners` the "
+        "login has to equal the From address.",
         '"logins"',
+    )
+    owners: Path | None = optional(
+        FILE,
+        "For `header`, `xclient` and `results`: the same by address, the text table of Postfix's "
+        "`smtpd_sender_login_maps`: address or @domain (without those below), white space, logins separated by commas.",
+        '"/etc/postfix/senders"',
     )
 
 

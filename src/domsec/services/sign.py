@@ -198,7 +198,9 @@ def _originators(
             continue
         spoken = next((e for e in evidence if e.allows(name)), None)
         if spoken is None:
-            reasons.append(("gate.originator", f"nothing shows that {names.printable(name.text)} sent this"))
+            others = ", ".join(f"{e.kind} {names.printable(e.detail)}" for e in evidence)
+            speaks = f"; {others} may not say so" if others else ""
+            reasons.append(("gate.originator", f"nothing shows that {names.printable(name.text)} sent this{speaks}"))
         else:
             used.append(f"{spoken.kind} {spoken.detail}")
     if signed is not None and not any(names.same_originator(n, a) for n in named for a in addresses):
