@@ -12,13 +12,18 @@ import pki
 import world
 from domsec import der, oids
 from domsec.cms import attributes, enveloped_data
+from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.errors import StoreUnavailable
 from domsec.mime import smime
 from domsec.pipeline import Decision
+from domsec.policy.boundaries import Boundaries
 from domsec.policy.evidence import Rights, Rule
 from domsec.policy.kinds import Networks
+from domsec.services.boundary import LabelRule, Reviewing
+from domsec.services.known_signers import KnownSigners
 from domsec.services.peer import Peer
+from domsec.site import Site
 from domsec.trust.source import MemorySource
 from world import ACME, BETA, acme, beta, build, judge, only, receive, send
 
@@ -693,10 +698,10 @@ def test_the_log_says_what_became_of_it() -> None:
 LABEL = attributes.attribute(oids.ID_AA_SECURITY_LABEL, der.tlv(der.SET, der.oid("1.2.3.4"), der.integer(3)))
 
 
-def labelled_list() -> bytes:
+def labelled_list(label: Attribute = LABEL) -> bytes:
     """A message of alice in a labelled wrapper that section 5 takes off: around what was encrypted to us."""
     inner = world.encrypted(world.entity("S(OC)"), world.acme().confidentiality)
-    return world.message(world.signed(inner, world.acme().users["alice"], extra=[LABEL]))
+    return world.message(world.signed(inner, world.acme().users["alice"], extra=[label]))
 
 
 @pytest.mark.parametrize(("policy", "leaves"), [("hold", False), ("drop", True)])
@@ -705,6 +710,112 @@ def test_a_label_is_not_taken_off_unless_policy_says_so(policy: str, leaves: boo
     assert bool(decision.outgoing) is leaves
     if not leaves:
         assert decision.held[0].reasons == ("stripped_label",)
+
+
+def test_a_label_that_goes_on_with_the_attributes_of_a_list_is_not_lost() -> None:
+    """Section 5 step 4 has it signed anew."""
+    inner = world.encrypted(world.entity("S(OC)"), world.acme().confidentiality)
+    octets = world.message(world.signed(inner, world.acme().users["alice"], extra=[LABEL, world.history()]))
+    verdict = judge(only(send(octets, at=world.acme_site(outbound={"encrypt": "no"}))))
+    assert verdict.structure == "S[unspecified]+mlh(S[domain](S[originator](OC)))"
+    assert oids.ID_AA_SECURITY_LABEL in verdict.layers[0].signers[0].attributes
+
+
+@pytest.mark.requirement("R3183-5-03")
+def test_a_label_that_would_be_taken_off_is_carried_on_by_our_attribute_authority() -> None:
+    """Decisions A-33: the signature is lost, what it said is not."""
+    at = dataclasses.replace(
+        world.acme_site(outbound={"stripped_labels": "carry", "encrypt": "no"}),
+        attributes=world.credential(acme().attributes),
+    )
+    verdict = judge(only(send(labelled_list(), at=at)))
+    assert (verdict.structure, verdict.accepted) == ("S[domain](S[attributes](S[originator](OC)))", True)
+    (carried,) = verdict.labels.aggregate
+    assert (carried.policy, carried.classification, carried.signer) == ("1.2.3.4", 3, "CN=attribute-authority")
+    assert judge(only(send(build("S(OC)"), at=at))).structure == "S[domain](S[originator](OC))"
+    two = attributes.attribute(oids.ID_AA_SECURITY_LABEL, LABEL.values[0], der.tlv(der.SET, der.oid("1.2.3.5")))
+    assert held(send(labelled_list(two), at=at)) == ("stripped_label",)  # which of them it is nobody can say
+
+
+@pytest.mark.requirement("R3183-5-03")
+def test_the_signatures_that_are_taken_off_are_in_the_audit_trail() -> None:
+    recorded = world.Recorded()
+    peers = [BETA, Peer("gamma.example")]
+    octets = build("S[review](E(S(OC)))")
+    site = world.acme_site(record=recorded, peers=peers, outbound={"encrypt": "no"})
+    assert len(send(octets, "bob@beta.example", GAMMA, at=site).outgoing) == 2
+    (stripped,) = recorded.of("stripped")
+    (layer,) = stripped.layers
+    assert (layer.layer, layer.roles, layer.signers) == ("1", ("review",), ("CN=review-authority",))
+    assert layer.certificates == (acme().review.certificate.sha256,)
+    assert "idAaSignatureType" in layer.attributes
+
+
+# --- the border -----------------------------------------------------------------------------------------------------
+
+
+def guarded(**more: object) -> Site:
+    """acme, whose reviewer has to see what leaves for beta."""
+    who = KnownSigners(frozenset({acme().review.certificate.sha256}))
+    asked = Boundaries(("acme.example",), reviews=((("beta.example",), Reviewing(1, who)),))
+    return dataclasses.replace(world.acme_site(**more), boundaries=asked)
+
+
+@pytest.mark.requirement("R3183-2.2-01", "R3183-3.4-02")
+def test_what_was_not_reviewed_is_held_as_it_came() -> None:
+    octets = build("S(OC)")
+    decision = send(octets, at=guarded())
+    assert held(decision) == ("gate.review", "review.missing")
+    assert decision.held[0].octets == octets
+    (group,) = decision.log["groups"]  # type: ignore[misc, attr-defined]
+    assert group["boundary"] == ["review.missing: 0 of 1 reviews by those who may review for beta.example"]
+    assert held(send(build("S[attributes](S(OC))"), at=guarded())) == ("gate.review", "review.missing")
+    assert rejected(send(octets, at=guarded(outbound={"on_boundary": "reject"}))) == (550, "5.7.1")
+
+
+@pytest.mark.requirement("R3183-2.2-01", "R3183-3.4-02", "R3183-3.4-05")
+def test_what_was_reviewed_leaves_and_the_audit_trail_names_the_reviewer() -> None:
+    recorded = world.Recorded()
+    out = only(send(build("S[review](S(OC))"), at=guarded(record=recorded, outbound={"encrypt": "no"})))
+    assert judge(out).structure == "S[domain](S[review](S[originator](OC)))"
+    (passage,) = recorded.of("passage")
+    assert passage.destination == "beta.example"
+    assert [review.sha256 for review in passage.reviews] == [acme().review.certificate.sha256]
+    assert [event for event, _ in recorded.entries] == ["passage", "grant"]
+
+
+@pytest.mark.requirement("R3183-3.4-02")
+def test_a_review_counts_although_section_5_takes_it_off() -> None:
+    """Decisions A-33: checked before, kept in the audit trail, and no way to keep the signature itself."""
+    recorded = world.Recorded()
+    at = guarded(record=recorded, outbound={"encrypt": "no"})
+    out = only(send(build("S[review](E(S(OC)))"), at=at))
+    assert judge(out).structure == "S[domain](S[originator](OC))"
+    assert [event for event, _ in recorded.entries] == ["passage", "grant", "stripped"]
+
+
+@pytest.mark.requirement("R3183-3.4-02")
+def test_each_destination_has_its_own_border() -> None:
+    peers = [BETA, Peer("gamma.example", encrypt="no")]
+    decision = send(build("S(OC)"), "bob@beta.example", GAMMA, "eve@acme.example", at=guarded(peers=peers))
+    assert [hold.indexes for hold in decision.held] == [(0,)]
+    assert sorted(index for out in decision.outgoing for index in out.indexes) == [1, 2]
+
+
+def test_a_passage_that_cannot_be_recorded_lets_nothing_out() -> None:
+    def broken(event: str, transaction: str, entry: object) -> None:
+        raise StoreUnavailable("disk full")
+
+    assert rejected(send(build("S[review](S(OC))"), at=guarded(record=broken))) == (451, "4.3.0")
+
+
+def test_labels_are_asked_for_at_the_border() -> None:
+    asked = Boundaries(("acme.example",), labels=((("*",), LabelRule(required=True)),))
+    at = dataclasses.replace(world.acme_site(), boundaries=asked)
+    assert held(send(build("S(OC)"), at=at)) == ("gate.label", "label.missing")
+    labelled = world.message(world.signed(world.TEXT, acme().users["alice"], extra=[LABEL]))
+    assert send(labelled, at=at).outgoing
+    assert send(build("S(OC)"), "eve@acme.example", at=at).outgoing  # it does not leave
 
 
 @pytest.mark.requirement("R3183-3.1.1-20")

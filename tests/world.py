@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
@@ -50,6 +51,7 @@ from domsec.services.peer import Peer, Peers
 from domsec.services.sign import Grant
 from domsec.services.signature_type import SignatureType
 from domsec.services.verdict import Verdict
+from domsec.site import Recorded as Entry
 from domsec.site import Site
 from domsec.trust.crl import crl_index
 from domsec.trust.path import AnchorSet, Snapshot, Validator
@@ -335,11 +337,18 @@ def codes(verdict: Verdict, severity: str | None = None) -> set[str]:
 class Recorded:
     """The audit trail of a test."""
 
-    grants: list[Grant] = field(default_factory=list)
+    entries: list[tuple[str, Entry]] = field(default_factory=list)
 
-    def __call__(self, event: str, transaction: str, grant: Grant) -> None:
-        del event, transaction
-        self.grants.append(grant)
+    def __call__(self, event: str, transaction: str, entry: Entry) -> None:
+        del transaction
+        self.entries.append((event, entry))
+
+    def of(self, event: str) -> list[Any]:
+        return [entry for found, entry in self.entries if found == event]
+
+    @property
+    def grants(self) -> list[Grant]:
+        return self.of("grant")
 
 
 LOCAL = Networks((ipaddress.ip_network("127.0.0.0/8"),), unix=True)
@@ -353,7 +362,7 @@ def site(
     peers: Iterable[Peer] = (),
     known: Iterable[Certificate] = (),
     evidence: Sequence[Rule] | None = None,
-    record: Callable[[str, str, Grant], None] | None = None,
+    record: Callable[[str, str, Entry], None] | None = None,
     is_public_suffix: Callable[[str], bool] = no_public_suffix,
     anchors: Sequence[Certificate] | None = None,
     keyring: Sequence[pki.Identity] | None = None,

@@ -15,6 +15,7 @@ from domsec.cms.credential import Credential
 from domsec.errors import ConfigurationError
 from domsec.ess.lists import MLReceiptPolicy
 from domsec.ess.names import mail_address
+from domsec.policy.boundaries import NO_BOUNDARIES, Boundaries, boundaries
 from domsec.policy.configuration import Configuration
 from domsec.policy.configuration import peers as configuration_peers
 from domsec.policy.evidence import Rights, Rule, fingerprint
@@ -22,12 +23,13 @@ from domsec.policy.labels import labelling
 from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
 from domsec.policy.options import Evidence, Key, ListOptions
+from domsec.services.boundary import Passage
 from domsec.services.context import Context
 from domsec.services.encrypt import Cipher
 from domsec.services.labelling import NO_LABELLING, Labelling
 from domsec.services.maillist import MailList
 from domsec.services.peer import Peers
-from domsec.services.sign import Grant, Signer
+from domsec.services.sign import Grant, Signer, Stripped
 from domsec.stores import certificates, credentials, public_suffixes
 from domsec.trust.path import Validator
 from domsec.trust.source import CertificateSource, MemorySource
@@ -35,7 +37,10 @@ from domsec.trust.source import CertificateSource, MemorySource
 _OIDS = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti": oids.ID_STI}
 
 
-def _unrecorded(_event: str, _transaction: str, _grant: Grant) -> None:
+Recorded = Grant | Passage | Stripped  # what the audit trail keeps
+
+
+def _unrecorded(_event: str, _transaction: str, _entry: Recorded) -> None:
     """For an installation that keeps no audit trail: tests and commands."""
 
 
@@ -50,27 +55,33 @@ class Site:
     is_public_suffix: Callable[[str], bool]
     signing: Credential | None = None
     confidentiality: Credential | None = None
+    attributes: Credential | None = None  # our attribute-authority, where it carries labels on
     keyring: tuple[Credential, ...] = ()  # the confidentiality keys and those they replaced
     signing_keys: tuple[Credential, ...] = ()  # newest first; `signing` is the one in force
     confidentiality_keys: tuple[Credential, ...] = ()
+    attribute_keys: tuple[Credential, ...] = ()
     evidence: tuple[Rule, ...] = ()
     labelling: Labelling = NO_LABELLING
-    record: Callable[[str, str, Grant], None] = _unrecorded  # the audit trail: durable when it returns
+    boundaries: Boundaries = NO_BOUNDARIES
+    record: Callable[[str, str, Recorded], None] = _unrecorded  # the audit trail: durable when it returns
 
     def at(self, now: datetime) -> Site:
         """The same installation with the keys in force at `now`: one takes over when its certificate becomes valid."""
         signing = in_force(self.signing_keys, now) or self.signing
         confidentiality = in_force(self.confidentiality_keys, now) or self.confidentiality
-        if signing is self.signing and confidentiality is self.confidentiality:
-            return self
+        attributes = in_force(self.attribute_keys, now) or self.attributes
         # found again for the next message, since what is prepared for signing belongs to a site
-        key = (id(signing), id(confidentiality))
+        key = (id(signing), id(confidentiality), id(attributes))
+        if key == (id(self.signing), id(self.confidentiality), id(self.attributes)):
+            return self
         if key not in self._successors:
-            self._successors[key] = dataclasses.replace(self, signing=signing, confidentiality=confidentiality)
+            self._successors[key] = dataclasses.replace(
+                self, signing=signing, confidentiality=confidentiality, attributes=attributes
+            )
         return self._successors[key]
 
     @functools.cached_property
-    def _successors(self) -> dict[tuple[int, int], Site]:
+    def _successors(self) -> dict[tuple[int, int, int], Site]:
         return {}
 
     def context(self, now: datetime, *, open_it: bool = True) -> Context:
@@ -104,6 +115,11 @@ class Site:
     def signer(self, signature: Literal["pkcs1", "pss"], sigtype_oid: str) -> Signer:
         """Our domain signing authority, prepared for a peer's wishes. Only where `signing` is there."""
         return self._signers(signature, sigtype_oid)
+
+    @functools.cached_property
+    def attribute_authority(self) -> Signer | None:
+        """Our attribute-authority, prepared; None where it has nothing to sign."""
+        return Signer(self.attributes) if self.attributes is not None else None
 
     @functools.cached_property
     def _signers(self) -> Callable[[str, str], Signer]:
@@ -148,7 +164,7 @@ def load_site(
     configuration: Configuration,
     *,
     environment_password: str | None = None,
-    record: Callable[[str, str, Grant], None] = _unrecorded,
+    record: Callable[[str, str, Recorded], None] = _unrecorded,
 ) -> Site:
     """Open what a configuration names.
 
@@ -167,6 +183,9 @@ def load_site(
     signing = opened(keys.signing, keys.signing.credential if keys.signing else ())
     confidentiality = opened(keys.confidentiality, keys.confidentiality.credential if keys.confidentiality else ())
     previous = opened(keys.confidentiality, keys.confidentiality.previous if keys.confidentiality else ())
+    carries = configuration.outbound.stripped_labels == "carry"
+    attributes = opened(keys.attributes, keys.attributes.credential if keys.attributes and carries else ())
+    known = labelling(configuration.labels)
     return Site(
         configuration=configuration,
         validator=Validator(snapshot, limits=configuration.limits),
@@ -178,8 +197,11 @@ def load_site(
         keyring=(*confidentiality, *previous),
         signing_keys=signing,
         confidentiality_keys=confidentiality,
+        attributes=attributes[0] if attributes else None,
+        attribute_keys=attributes,
         evidence=tuple(_rule(one, configuration) for one in configuration.outbound.evidence),
-        labelling=labelling(configuration.labels),
+        labelling=known,
+        boundaries=boundaries(configuration, known),
         record=record,
     )
 

@@ -19,6 +19,14 @@ ROLES = ("signing", "confidentiality", "review", "attributes", "user")
 # --- lint ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R3183-6-01")
+def test_lint_finds_reserved_names_in_what_others_issued(desk: Desk) -> None:
+    named = pki.identity("user", "domain-signing-authority@acme.example", WORLD.acme.ca, name="Alice")
+    ran = run("cert", "lint", "--role", "user", desk.add("reserved", named))
+    assert ran.code == 1
+    assert "it is named like a domain-signing-authority" in ran.text
+
+
 @pytest.mark.requirement("R3183-3.1.1-04", "R3183-3.1.1-06", "R3183-4.1-02")
 @pytest.mark.parametrize(
     ("who", "serves"),

@@ -130,6 +130,35 @@ def test_only_a_ca_issues(ca: Path) -> None:
     assert "not the certificate of a CA" in ran.err
 
 
+@pytest.mark.requirement("R3183-6-01")
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["--user", "domain-confidentiality-authority@acme.example"], "domain-confidentiality-authority"),
+        (["--user", "Domain-Signing-Authority@acme.example"], "domain-signing-authority"),
+        (["--user", "alice@acme.example", "--name", "domain-signing-authority"], "domain-signing-authority"),
+        (["--user", "alice@acme.example", "--name", "review-authority "], "review-authority"),
+        (["--user", "alice@acme.example", "--name", "attribute-\u0430uthority"], "attribute-authority"),
+        (["--ca-name", "attribute-authority"], "attribute-authority"),
+    ],
+)
+def test_the_name_of_a_role_is_issued_for_the_role_only(ca: Path, arguments: list[str], name: str) -> None:
+    """RFC 3183 6: these names are for legitimate entities, whether or not an organization does DOMSEC."""
+    ran = run("cert", "issue", "--ca", ca, *arguments, "-o", "new.pem")
+    assert (ran.code, Path("new.pem").exists()) == (2, False)
+    assert f"is named like a {name}, expected --role to grant that" in ran.err
+
+
+@pytest.mark.requirement("R3183-6-01")
+def test_a_request_for_a_role_is_not_granted_by_itself(ca: Path) -> None:
+    _, csr = requested("--role", "confidentiality", "--key", "rsa2048")
+    issue = ("cert", "issue", "--ca", ca, "--request", csr, "-o", "x.crt")
+    ran = run(*issue)
+    assert (ran.code, Path("x.crt").exists()) == (2, False)
+    assert "the request is for the domain-confidentiality-authority of acme.example, expected --role" in ran.err
+    assert run(*issue, "--role", "confidentiality", "--domain", "acme.example").code == 0
+
+
 def test_a_name_that_no_verifier_accepts_is_issued_with_a_warning(ca: Path) -> None:
     ran = run("cert", "issue", "--ca", ca, "--role", "signing", "--domain", "example", "-o", "new.pem")
     assert ran.code == 0
@@ -161,7 +190,7 @@ def test_every_kind_of_key_gets_a_certificate_by_request(ca: Path, kind: str) ->
     role = "confidentiality" if kind in ("x25519", "ml-kem-768", "ml-kem-1024") else "signing"
     signer = issued(ca, "--role", "signing", "--domain", "acme.example") if role == "confidentiality" else None
     key, csr = requested("--role", role, "--key", kind, *(("--signer", signer) if signer else ()))
-    crt = answered(ca, csr)
+    crt = answered(ca, csr, "--role", role, "--domain", "acme.example")
     lint = run("cert", "lint", "--role", role, "--domain", "acme.example", crt)
     assert lint.code == 0, lint.text
     assert load_credential(key, password=b"correct horse", certificates=[crt])
@@ -178,7 +207,7 @@ def test_every_kind_of_key_gets_a_certificate_by_request(ca: Path, kind: str) ->
 )
 def test_every_role_gets_a_certificate_by_request(ca: Path, role: str, name: str) -> None:
     _, csr = requested("--role", role, "--subject", "O=Acme")
-    ran = run("cert", "lint", "--json", answered(ca, csr))
+    ran = run("cert", "lint", "--json", answered(ca, csr, "--role", role, "--domain", "acme.example"))
     assert [r for r, found in ran.json["roles"].items() if found["serves"]] == [role]
     assert ran.json["certificate"]["subject"] == f"CN={name},O=Acme"
 
@@ -233,7 +262,7 @@ def test_a_request_made_by_openssl_is_answered(ca: Path) -> None:
     address = ("-addext", "subjectAltName=email:domain-signing-authority@acme.example")
     made = ("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", "o.key", "-out", "o.csr")
     subprocess.run([*made, *subject, *address], capture_output=True, check=True)
-    crt = answered(ca, Path("o.csr"))
+    crt = answered(ca, Path("o.csr"), "--role", "signing", "--domain", "acme.example")
     described = run("cert", "show", "--json", crt).json[0]
     assert described["subject"] == "CN=domain-signing-authority,O=Acme"
     assert not described["ca"]  # what it asked for, and does not get

@@ -33,6 +33,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "encrypt": ("encrypt:encrypt", "Encrypt to recipients or to their domain's authority."),
     "decrypt": ("encrypt:decrypt", "Remove the outer encryption; signatures inside stay."),
     "locate": ("encrypt:locate", "Which certificate would be used to encrypt to an address."),
+    "boundary": ("boundary:boundary", "May a message leave for a domain: release or hold, with reasons."),
     "expand": ("expand:expand", "Expand a message for the members of a mail list."),
     "receipt": ("receipt:receipt", "Signed receipts: make, check."),
     "cert": ("cert:cert", "Certificates: lint, show, request, issue."),

@@ -157,7 +157,8 @@ def _new_password(password_file: Path | None, *, no_password: bool) -> bytes | N
 @click.option("--ca", "ca_file", type=FILE, metavar="FILE", help="The CA that issues: its key and certificate.")
 @click.option("--request", "request_file", type=FILE, metavar="FILE",
               help="For whom this certification request (PKCS#10) names, and for its key. That they have the key is "
-                   "checked. Where --role or --user is there as well, it has to name the same.")  # fmt: skip
+                   "checked. Where --role or --user is there as well, it has to name the same; a role is granted with "
+                   "--role only.")  # fmt: skip
 @_ROLE
 @_DOMAIN
 @_USER
@@ -194,7 +195,10 @@ def cert_issue(
     domsec cert issue --ca-name "Acme CA" -o ca.pem
     domsec cert issue --ca ca.pem --role signing --domain acme.example -o dsa.pem
     domsec cert issue --ca ca.pem --user alice@acme.example -o alice.pem
-    domsec cert issue --ca ca.pem --request dsa.csr -o dsa.crt
+    domsec cert issue --ca ca.pem --request alice.csr -o alice.crt
+    domsec cert issue --ca ca.pem --request dsa.csr --role signing --domain acme.example -o dsa.crt
+
+    The names that RFC 3183 gives to roles are for those you grant the role to, so --role has to say it.
     """
     whom = _whom(role, domain, user)
     if (ca_name is None) == (whom is None and request_file is None):
@@ -217,6 +221,8 @@ def cert_issue(
     else:
         new = ca.new_key(kind or "p256")
         made = _ca(new, (*given, (oids.COMMON_NAME, ca_name or "")), now, days or CA_DAYS, issuer)
+    if whom is None or whom[0] == "user":
+        _refuse_reserved_names(made)
     chain = [made, *((issuer[0],) if issuer is not None and issuer[0].subject != issuer[0].issuer else ())]
     password = credentials.read_password(password_file) if password_file is not None else None
     key = b"" if new is None else _pem_key(new, password)
@@ -227,6 +233,12 @@ def cert_issue(
         _warn(made, whom[0], Given(at=at).now, output)
     console.note(f"{output}: {subject_text(made)}, valid until {made.not_after:%Y-%m-%d}")
     return Exit.DONE
+
+
+def _refuse_reserved_names(made: Certificate) -> None:
+    """Only whoever is granted a role gets its name (RFC 3183 section 6). Raises UsageError."""
+    for name in lint.reserved_names(made):
+        raise click.UsageError(f"{subject_text(made)} is named like a {name}, expected --role to grant that")
 
 
 def _answer(
@@ -241,6 +253,8 @@ def _answer(
     holder = requests.holder(asked)
     if whom is not None and (holder.role, holder.domain.lower()) != (whom[0], whom[1].lower()):
         raise SignatureInvalid(f"the request is for {_described(holder)}, which is not what was given")
+    if whom is None and holder.role != "user":
+        raise click.UsageError(f"the request is for {_described(holder)}, expected --role and --domain to grant that")
     if strange := [oid for oid, _ in holder.subject if oid not in SUBJECT_ATTRIBUTES.values()]:
         raise ConfigurationError(f"{file}: asks for {oids.name(strange[0])} in the subject, which is not issued here")
     where = mail_domain(holder.domain) if holder.role != "user" else holder.domain

@@ -61,6 +61,12 @@ def lint(certificate: Certificate, role: Role, wanted: Wanted) -> Fitness:
     return Fitness(role, ROLE_NAMES.get(role, "person"), tuple(dict.fromkeys(problems)))
 
 
+def reserved_names(certificate: Certificate) -> tuple[str, ...]:
+    """The roles of RFC 3183 whose names a certificate has, or names that look like them. Raises MalformedMessage."""
+    stated = (*common_names(certificate), *(address.rpartition("@")[0] for address in addresses(certificate)))
+    return tuple(name for name in ROLE_NAMES.values() if any(names.looks_like(part, name) for part in stated))
+
+
 def is_authority_for_certificates(certificate: Certificate) -> bool:
     """Whether basicConstraints say CA. Raises MalformedMessage."""
     value = certificate.extension(_BASIC_CONSTRAINTS)
@@ -114,10 +120,7 @@ def _person(certificate: Certificate, _: Role, __: Wanted) -> Iterator[str]:
     found = addresses(certificate)
     if not any(_usable(address) for address in found):
         yield "it has no mail address"
-    stated = (*common_names(certificate), *(address.rpartition("@")[0] for address in found))
-    for name in ROLE_NAMES.values():
-        if any(names.looks_like(part, name) for part in stated):
-            yield f"it is named like a {name}"
+    yield from (f"it is named like a {name}" for name in reserved_names(certificate))
     signing, encryption = usage.signing_problems(certificate), usage.encryption_problems(certificate)
     if signing and encryption:
         yield from (f"it cannot sign: {text}" for text in signing)

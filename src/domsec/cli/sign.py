@@ -21,13 +21,13 @@ from domsec.cms.algorithms import default_signature_algorithm
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
-from domsec.errors import KeyUnusable, MalformedMessage
+from domsec.errors import KeyUnusable, MalformedMessage, SigningRefused
 from domsec.mime import canonical, fields, header_protection
 from domsec.mime.addresses import Mailbox, parse_address
 from domsec.policy import wishes
 from domsec.policy.wishes import Wish
+from domsec.services import boundary, labelling, receipts
 from domsec.services import encrypt as encryption
-from domsec.services import labelling, receipts
 from domsec.services import sign as signatures
 from domsec.services.check import Examination, examine
 from domsec.services.describe import addresses_of
@@ -174,6 +174,7 @@ def sign_domain(
     for authority in authorities:
         signatures.gate(examination, authority.certificate, known, context, trust_domain_signature=trusted)
     leaving = _leaving(world, [parse_address(address) for address in rcpt], target)
+    _check_boundary(examination, leaving, world)
     plan = _plan(examination, leaving, world)
     made = _made(plan, message, authorities, world, leaving)
     console.write(fields.replace_entity(message.header, made, context.limits), output)
@@ -218,10 +219,22 @@ def _wish(world: World, domain: str) -> Wish:
     return wishes.wish(world.configuration, world.site.peers.of(domain) if domain else None, domsec=known)
 
 
+def _check_boundary(examination: Examination, leaving: _Leaving, world: World) -> None:
+    """Raises SigningRefused for what may not leave for one of the recipients."""
+    for domain in dict.fromkeys(recipient.domain for recipient in leaving.recipients):
+        passage = boundary.check(examination, world.site.boundaries.of(domain), domain, world.context)
+        if not passage.released:
+            raise SigningRefused(passage.reasons)
+
+
 def _plan(examination: Examination, leaving: _Leaving, world: World) -> Plan:
     translating = labelling.translating(examination.findings, world.context.labelling)
-    spine = believed(examination.findings)
-    plan = signatures.plan(spine, encrypt=leaving.target != "no", translating=translating)
+    spine, losses = believed(examination.findings), world.configuration.outbound.stripped_labels
+    plan = signatures.plan(
+        spine, encrypt=leaving.target != "no", translating=translating, carry_labels=losses == "carry"
+    )
+    if losses == "hold" and signatures.lost_labels(plan):
+        raise SigningRefused([("stripped_label", "a layer with a security label would be taken off")])
     if plan.encrypt and not leaving.recipients:
         raise click.UsageError("an encryption lies inside, so the result has to be encrypted too: expected --rcpt")
     return plan
@@ -245,6 +258,7 @@ def _made(plan: Plan, message: Message, authorities: Sequence[Credential], world
         world.now,
         encrypt=seal if plan.encrypt else None,
         protect_headers=world.configuration.outbound.protect_headers,
+        attribute_authority=several(world.authorities("attributes")) if plan.carried else None,
     )
 
 

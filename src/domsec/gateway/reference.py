@@ -41,6 +41,22 @@ DECISIONS: Final[dict[str, tuple[str, str]]] = {
         "the message is signed by somebody else than From names",
         "the sender uses the From address of the certificate",
     ),
+    "gate.review": (
+        "the message may not leave before it was reviewed (`[[review]]`)",
+        "a review-authority looks at it, and signs that with `domsec review`",
+    ),
+    "gate.label": (
+        "the message may not leave with this label, or without one (`[[boundary]]`)",
+        "`domsec boundary FILE --to DOMAIN` says why; the sender labels it rightly, or it goes elsewhere",
+    ),
+    "review.missing": ("fewer reviews than asked for, by those who may review", "as for gate.review"),
+    "label.missing": ("there is no label", "the sender labels the message: `domsec sign --label`"),
+    "label.unverified": ("a label in a layer whose signature does not hold", "`domsec verify --explain`"),
+    "label.unknown_policy": ("a label of a policy that is not known here", "the policy goes into `labels.policies`"),
+    "label.invalid": ("a label that its policy does not allow", "the sender labels the message anew"),
+    "label.denied": ("people at the destination are not cleared for the label", "it goes elsewhere, or not"),
+    "label.not_allowed": ("the label is none of `boundary.allowed`", "as above"),
+    "label.forbidden": ("the label is one of `boundary.forbidden`", "as above"),
     "inner_env.unreadable": (
         "an encryption lies inside, so the result must be encrypted again, and there is no certificate for that",
         "get the recipient's or its authority's certificate into `trust.certificates`",
@@ -51,7 +67,7 @@ DECISIONS: Final[dict[str, tuple[str, str]]] = {
     ),
     "stripped_label": (
         "section 5 would take off a layer with a security label (`outbound.stripped_labels`)",
-        "the sender puts the label into the inner signature",
+        "the sender puts the label into the inner signature, or our attribute-authority carries it on (`carry`)",
     ),
     "unknown_domain": ("the domain is not known to read protected mail", "a `[[peer]]` entry, or `unknown_domains`"),
     "malformed": ("the header of the message cannot be read, or a limit was hit", "have the sending program repaired"),

@@ -29,8 +29,8 @@ from domsec.pipeline import Decision, Held, Transaction
 from domsec.policy.check import check, role_problems
 from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import Endpoint
-from domsec.services.sign import Grant
-from domsec.site import Site, load_site
+from domsec.services.verdict import as_json
+from domsec.site import Recorded, Site, load_site
 from domsec.stores import certificates, credentials, public_suffixes
 from domsec.stores.audit import AuditTrail, FileAudit
 from domsec.stores.group_commit import GroupCommit
@@ -153,15 +153,10 @@ def _hooks(site: Site) -> Hooks:
 
     commit = GroupCommit(trail)
 
-    def record(event: str, transaction: str, grant: Grant) -> None:
-        fields = {
-            "transaction": transaction,
-            "originators": grant.originators,
-            "evidence": grant.evidence,
-            "layers": grant.layers,
-            "structure": grant.structure,
-        }
-        commit.record(event, fields, at=grant.at)
+    def record(event: str, transaction: str, entry: Recorded) -> None:
+        names = [field.name for field in dataclasses.fields(entry) if field.name != "at"]
+        stated = {name: as_json(getattr(entry, name)) for name in names}
+        commit.record(event, {"transaction": transaction, **stated}, at=entry.at)
 
     def hold(transaction: Transaction, held: Held) -> str:
         kept = held.outgoing

@@ -30,13 +30,14 @@ from domsec.pipeline.transaction import (
 from domsec.policy import evidence, wishes
 from domsec.policy.evidence import Collected
 from domsec.policy.wishes import Group, Wish
-from domsec.services import encrypt, labelling, sign
+from domsec.services import boundary, encrypt, labelling, sign
+from domsec.services.boundary import Passage
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
 from domsec.services.finding import believed
 from domsec.services.layers import mime_entity, peel, spine, unopened
-from domsec.services.sign import Grant, Plan
+from domsec.services.sign import Grant, Plan, Stripped
 from domsec.site import Site
 
 Note = Mapping[str, object]
@@ -94,6 +95,9 @@ def _send(group: Group, case: _Case) -> list[Settled]:
     """Sign if that is wanted and granted, encrypt to whom a certificate is found, settle the others."""
     wish, options = group.wish, case.site.configuration.outbound
     note: Note = {"domain": group.domain, "line": wish.line}
+    passage = case.passage(group.domain)
+    if not passage.released:
+        return [case.held_at_boundary(passage, group.indexes, note)]
     if not wish.domsec and options.unknown_domains != "pass":
         text = f"mail to {group.domain} may not leave: it is not known to read protected mail"
         return [case.stop(options.unknown_domains, group.indexes, "unknown_domain", text, note)]
@@ -176,9 +180,10 @@ def _make(
         if _nobody_there_reads(plan, case, indexes):
             text = "an encrypted layer lies inside that only we can open"
             return case.stop("hold", indexes, "inner_env.unreadable", text, note)
-        if case.loses_label(plan):
+        if case.minds_losses and sign.lost_labels(plan):
             text = "a layer with a security label would be taken off"
             return case.stop("hold", indexes, "stripped_label", text, note)
+        case.record_stripped(plan)
     octets = case.make(wish, plan, certificates)
     made = plan.notation if plan is not None else ("E(...)" if certificates else "as it was")
     return case.relay(indexes, octets, {**note, "action": "relay", "made": made})
@@ -220,6 +225,7 @@ class _Case:
     header: Header  # without the fields of our own evidence
     refusal: SigningRefused | None = None
     _grant: Grant | None = None
+    _stripped: list[Stripped] = field(default_factory=list)
     _signed: dict[tuple[object, ...], bytes] = field(default_factory=dict)
 
     def wish(self, domain: str) -> Wish:
@@ -267,7 +273,8 @@ class _Case:
         copy = self.site.configuration.outbound.unknown_attributes == "copy"
         translating = labelling.translating(self.examination.findings, self.context.labelling)
         spine = believed(self.examination.findings)
-        return sign.plan(spine, encrypt=encrypted, copy_unknown=copy, translating=translating)
+        carry = self.site.configuration.outbound.stripped_labels == "carry"
+        return sign.plan(spine, encrypt=encrypted, copy_unknown=copy, translating=translating, carry_labels=carry)
 
     @functools.cached_property
     def lower(self) -> bool:
@@ -277,11 +284,27 @@ class _Case:
         except SigningRefused:
             return False
 
-    def loses_label(self, plan: Plan) -> bool:
-        """Whether a label would go with a layer that section 5 takes off, and policy minds (decisions A-33)."""
-        if self.site.configuration.outbound.stripped_labels == "drop":
-            return False
-        return any(sign.has_label(layer) for layer in plan.stripped) and not sign.carries_label(plan)
+    @property
+    def minds_losses(self) -> bool:
+        """Whether no label may go with a layer that section 5 takes off (decisions A-33)."""
+        return self.site.configuration.outbound.stripped_labels == "hold"
+
+    def record_stripped(self, plan: Plan) -> None:
+        """Have the audit trail keep what section 5 takes off, once for all recipients."""
+        off = sign.stripped(plan, self.examination.findings, self.transaction.received_at)
+        if off.layers and off not in self._stripped:
+            self.site.record("stripped", self.transaction.id, off)
+            self._stripped.append(off)
+
+    # -- the boundary
+
+    def passage(self, domain: str) -> Passage:
+        """Whether the message may leave for a domain (spec/algorithms.md (h)); if so, the audit trail has why."""
+        asked = self.site.boundaries.of(domain)
+        passage = boundary.check(self.examination, asked, domain, self.context)
+        if asked and passage.released:
+            self.site.record("passage", self.transaction.id, passage)
+        return passage
 
     # -- octets
 
@@ -295,7 +318,7 @@ class _Case:
         signer = self.site.signer(wish.signature, wish.sigtype_oid)
         now = self.transaction.received_at
         in_clear = wish.clear_unsigned and plan.null and not plan.encrypt
-        key = (plan.body.id, wish.signature, wish.sigtype_oid, in_clear)
+        key = (plan.body.id, plan.carried, wish.signature, wish.sigtype_oid, in_clear)
         if key not in self._signed:
             self._signed[key] = sign.domain_signed(
                 plan,
@@ -304,6 +327,7 @@ class _Case:
                 now,
                 protect_headers=self.site.configuration.outbound.protect_headers,
                 in_clear=in_clear,
+                attribute_authority=self.site.attribute_authority,
             )
         seal = functools.partial(self._encrypted, wish, certificates) if plan.encrypt else None
         return fields.replace_entity(self.header, sign.finish(plan, self._signed[key], signer, now, seal))
@@ -331,6 +355,17 @@ class _Case:
         if action == "reject":
             return Settled(refused=(Refused(indexes, 550, "5.7.1", f"{text} [{reason}]"),), note=note)
         return Settled(held=(Held(indexes, (reason,), self.transaction.octets),), note=note)
+
+    def held_at_boundary(self, passage: Passage, indexes: tuple[int, ...], note: Note) -> Settled:
+        """Refuse or hold what may not leave for a destination."""
+        codes = [code for code, _ in passage.reasons]
+        reasons = tuple(dict.fromkeys([f"gate.{code.partition('.')[0]}" for code in codes] + codes))
+        action = self.site.configuration.outbound.on_boundary
+        note = {**note, "action": action, "boundary": [f"{code}: {text}" for code, text in passage.reasons]}
+        if action == "reject":
+            text = f"may not leave for {passage.destination}: {', '.join(reasons)}"
+            return Settled(refused=(Refused(indexes, 550, "5.7.1", text),), note=note)
+        return Settled(held=(Held(indexes, reasons, self.transaction.octets),), note=note)
 
     def refused_by_gate(self, action: str, indexes: tuple[int, ...], note: Note) -> Settled:
         """Refuse or hold what may not be signed."""

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.errors import ConfigurationError, DomsecError
+from domsec.policy.boundaries import boundary_problems
 from domsec.policy.configuration import Configuration, Problem
 from domsec.policy.labels import labelling
 from domsec.policy.lines import KeyPath
@@ -313,10 +314,12 @@ class _Checker:
 
     def labels(self) -> Iterator[Problem]:
         try:
-            labelling(self.configuration.labels)
+            known = labelling(self.configuration.labels)
         except ConfigurationError as error:
             for text in error.problems:
                 yield self.configuration.problem(text, "labels")
+            return
+        yield from boundary_problems(self.configuration, known)
 
     def token(self, file: Path, path: KeyPath) -> Iterator[Problem]:
         try:

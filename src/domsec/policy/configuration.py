@@ -23,6 +23,7 @@ from domsec.policy.kinds import Endpoint, WrongItem, shown
 from domsec.policy.lines import KeyPath, key_lines
 from domsec.policy.options import (
     SECTIONS,
+    Boundary,
     ConfidentialityKey,
     Evidence,
     General,
@@ -81,6 +82,7 @@ class Configuration:
     labels: Labels = Labels()
     reviews: tuple[Review, ...] = ()
     lists: tuple[ListOptions, ...] = ()
+    boundaries: tuple[Boundary, ...] = ()
     store: Store = Store()
     web: Web = Web()
     limits: Limits = DEFAULT
@@ -164,6 +166,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
     agreed = reader.tables(PeerOptions, "peer")
     reviews = reader.tables(Review, "review")
     lists = reader.tables(ListOptions, "list")
+    boundaries = reader.tables(Boundary, "boundary")
     if general is None:
         return None
     make: Callable[..., Configuration] = Configuration
@@ -176,6 +179,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
         peers=agreed,
         reviews=reviews,
         lists=lists,
+        boundaries=boundaries,
         lines=reader.lines,
         **sections,
     )
@@ -324,7 +328,7 @@ def _advice(key: str, path: KeyPath, known: Set[str]) -> str:
 
 def _contradictions(configuration: Configuration) -> Iterator[Problem]:
     """What no option says by itself, but two say together."""
-    for rule in (_routes, _needed_keys, _own_domains, _evidence, _lists, _translators):
+    for rule in (_routes, _needed_keys, _own_domains, _evidence, _lists, _known_signers, _destinations):
         yield from rule(configuration)
     for text, index, option in _agreements(configuration.peers, configuration.domains):
         yield configuration.problem(text, "peer", index, option)
@@ -359,6 +363,9 @@ def _needed_keys(c: Configuration) -> Iterator[Problem]:
         yield c.problem(
             'outbound.audit_dca is "own" without a key, expected [keys.confidentiality]', "outbound", "audit_dca"
         )
+    if c.outbound.stripped_labels == "carry" and not c.keys.attributes:
+        text = 'outbound.stripped_labels is "carry" without a key, expected [keys.attributes]'
+        yield c.problem(text, "outbound", "stripped_labels")
     if c.outbound.require_encryption and c.outbound.encrypt == "no":
         text = 'outbound.require_encryption with encrypt = "no", expected another way to encrypt'
         yield c.problem(text, "outbound", "require_encryption")
@@ -442,13 +449,30 @@ def _lists(c: Configuration) -> Iterator[Problem]:
             yield c.problem(f"{text}, expected addresses for instead-of and in-addition-to only", "list", index)
 
 
-def _translators(c: Configuration) -> Iterator[Problem]:
-    for index, translator in enumerate(c.labels.translators):
-        path: KeyPath = ("labels", "translator", index)
-        if bool(translator.domains) != (translator.issuer is not None):
+def _known_signers(c: Configuration) -> Iterator[Problem]:
+    """Whoever is to be believed is named by a certificate, or by domain and issuer together."""
+    tables: list[tuple[KeyPath, str, Translator | Review]] = [
+        *((("labels", "translator", i), "signers", t) for i, t in enumerate(c.labels.translators)),
+        *((("review", i), "reviewers", r) for i, r in enumerate(c.reviews)),
+    ]
+    for path, pins, table in tables:
+        if bool(table.domains) != (table.issuer is not None):
             yield c.problem(f"{_dotted(path)} with one of domains and issuer, expected both or neither", *path)
-        elif not translator.signers and not translator.domains:
-            yield c.problem(f"{_dotted(path)} names nobody, expected signers, or domains and issuer", *path)
+        elif not getattr(table, pins) and not table.domains:
+            yield c.problem(f"{_dotted(path)} names nobody, expected {pins}, or domains and issuer", *path)
+
+
+def _destinations(c: Configuration) -> Iterator[Problem]:
+    tables: list[tuple[KeyPath, tuple[str, ...]]] = [
+        *((("review", i), review.to) for i, review in enumerate(c.reviews)),
+        *((("boundary", i), boundary.to) for i, boundary in enumerate(c.boundaries)),
+    ]
+    for path, to in tables:
+        if not to:
+            yield c.problem(f'{_dotted((*path, "to"))} is empty, expected domains or "*"', *path, "to")
+    for i, boundary in enumerate(c.boundaries):
+        if not (boundary.require_label or boundary.clearances or boundary.allowed or boundary.forbidden):
+            yield c.problem(f"boundary[{i}] asks for nothing, expected an option beside to", "boundary", i)
 
 
 def _agreements(agreements: Sequence[PeerOptions], own: Sequence[str] = ()) -> Iterator[tuple[str, int, str]]:

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -24,6 +25,7 @@ T_co = TypeVar("T_co", covariant=True)
 W = TypeVar("W", bound=str)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+EVERYWHERE = "*"  # as a destination: every domain that is not ours
 UNIX_PATH_MAXIMUM = 107  # sun_path of unix(7) is 108 octets with its closing NUL
 
 
@@ -333,6 +335,17 @@ def _name(value: object, base: Path) -> bytes:
         raise found(value) from None
 
 
+def _destination(value: object, base: Path) -> str:
+    return EVERYWHERE if value == EVERYWHERE else _domain(value, base)
+
+
+def _duration(value: object, base: Path) -> timedelta:
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", _string(value, base))
+    if not match:
+        raise found(value)
+    return int(match[1]) * {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[match[2]]
+
+
 def _forms(value: object, base: Path) -> frozenset[str]:
     return frozenset(list_of(choice(*sorted(MAPPING_FORMS)), "").convert(value, base))
 
@@ -357,6 +370,8 @@ DOMAIN = Kind("a mail domain", _domain)
 DOMAINS = list_of(DOMAIN, "a list of mail domains")
 ADDRESS = Kind("a mail address", _mailbox)
 ADDRESSES = list_of(ADDRESS, "a list of mail addresses")
+DESTINATIONS = list_of(Kind('a mail domain or "*"', _destination), 'a list of mail domains, or "*" for all but ours')
+DURATION = Kind('a time such as "30m", "36h" or "7d"', _duration)
 DIGESTS = list_of(
     Kind("a SHA-256 digest", _digest), "a list of SHA-256 digests of certificates, 64 hexadecimal digits each"
 )

@@ -10,7 +10,7 @@ from domsec.errors import ConfigurationError, DomsecError
 from domsec.policy.options import Labels
 from domsec.services import label_files, spif
 from domsec.services.known_signers import KnownSigners
-from domsec.services.label_policy import Clearance, LabelPolicy
+from domsec.services.label_policy import Clearance
 from domsec.services.labelling import Labelling, Translator
 from domsec.services.xml_tree import MAX_SIZE
 
@@ -20,30 +20,28 @@ _V = TypeVar("_V")
 def labelling(options: Labels) -> Labelling:
     """What `[labels]` says. Raises ConfigurationError with every problem of every file."""
     problems: list[str] = []
-    policies = _files(options.policies, load_policy, lambda policy: policy.oid, problems)
-    clearances = _files(options.clearances, load_clearance, lambda clearance: clearance.policy, problems)
+    policies = _files(options.policies, spif.read, lambda policy: policy.oid, problems)
+    cleared = clearances(options.clearances, problems)
     if problems:
         raise ConfigurationError(*problems)
     translators = tuple(
-        Translator(
-            KnownSigners(frozenset(t.signers), t.issuer, frozenset(t.domains)), frozenset(t.into), frozenset(t.out_of)
-        )
+        Translator(known_signers(t.signers, t.issuer, t.domains), frozenset(t.into), frozenset(t.out_of))
         for t in options.translators
     )
-    return Labelling(policies, translators, clearances)
+    return Labelling(policies, translators, cleared)
 
 
-def load_policy(path: Path) -> LabelPolicy:
-    """A security policy in an Open XML SPIF. Raises ConfigurationError that names the file."""
-    return _read(path, spif.read)
+def known_signers(pins: Iterable[str], issuer: bytes | None, domains: Iterable[str]) -> KnownSigners:
+    return KnownSigners(frozenset(pins), issuer, frozenset(domains))
 
 
-def load_clearance(path: Path) -> Clearance:
-    """Raises ConfigurationError that names the file."""
-    return _read(path, label_files.read_clearance)
+def clearances(paths: Iterable[Path], problems: list[str]) -> dict[str, Clearance]:
+    """The clearances in files, by the policy each is for; problems are added to those there are."""
+    return _files(paths, label_files.read_clearance, lambda clearance: clearance.policy, problems)
 
 
 def _read(path: Path, read: Callable[[bytes], _V]) -> _V:
+    """Raises ConfigurationError that names the file."""
     try:
         with path.open("rb") as file:
             return read(file.read(MAX_SIZE + 1))
@@ -54,13 +52,12 @@ def _read(path: Path, read: Callable[[bytes], _V]) -> _V:
 
 
 def _files(
-    paths: Iterable[Path], load: Callable[[Path], _V], oid: Callable[[_V], str], problems: list[str]
+    paths: Iterable[Path], read: Callable[[bytes], _V], oid: Callable[[_V], str], problems: list[str]
 ) -> dict[str, _V]:
-    """What the files hold, by the policy it is for or is; problems are added to those there are."""
     found: dict[str, _V] = {}
     for path in paths:
         try:
-            value = load(path)
+            value = _read(path, read)
         except ConfigurationError as error:
             problems += error.problems
             continue

@@ -12,6 +12,7 @@ import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
@@ -23,9 +24,11 @@ from domsec.policy.kinds import (
     BOOLEAN,
     CREDENTIAL,
     CREDENTIALS,
+    DESTINATIONS,
     DIGESTS,
     DOMAIN,
     DOMAINS,
+    DURATION,
     ENDPOINT,
     FIELD_NAME,
     FILE,
@@ -39,6 +42,7 @@ from domsec.policy.kinds import (
     PLACE_OR_PLACES,
     PLACES,
     STORE_URL,
+    STRINGS,
     TCP_ADDRESS,
     TOKEN,
     Endpoint,
@@ -83,7 +87,8 @@ EVIDENCE_KIND: Kind[EvidenceKind] = choice("network", "header", "xclient", "cert
 RECEIPTS: Kind[ListReceipts] = choice("as-asked", "none", "instead-of", "in-addition-to")
 GROUPING: Kind[Grouping] = choice("member", "domain", "all")
 COPY_OR_DROP: Kind[Literal["copy", "drop"]] = choice("copy", "drop")
-STRIPPED_LABELS: Kind[Literal["hold", "drop"]] = choice("hold", "drop")
+STRIPPED_LABELS: Kind[Literal["hold", "carry", "drop"]] = choice("hold", "carry", "drop")
+HOLD_OR_REJECT: Kind[Literal["hold", "reject"]] = choice("hold", "reject")
 AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
 STRIP: Kind[Literal["verified", "domain", "none"]] = choice("verified", "domain", "none")
 AFTER_DECRYPT: Kind[Literal["deliver", "user"]] = choice("deliver", "user")
@@ -408,12 +413,18 @@ class Outbound:
         "Unknown signed attributes of a mail list layer that section 5 of RFC 3183 has us sign anew (decisions A-32).",
         '"drop"',
     )
-    stripped_labels: Literal["hold", "drop"] = option(
+    stripped_labels: Literal["hold", "carry", "drop"] = option(
         STRIPPED_LABELS,
         "hold",
-        "When section 5 of RFC 3183 takes off a layer with a security label: hold the mail, or drop the label "
-        "(decisions A-33).",
-        '"drop"',
+        "When section 5 of RFC 3183 takes off a layer with a security label: hold the mail, drop the label, or carry "
+        "it on in an additional attributes signature of our own attribute-authority (decisions A-33).",
+        '"carry"',
+    )
+    on_boundary: Literal["hold", "reject"] = option(
+        HOLD_OR_REJECT,
+        "hold",
+        "What happens to mail that `[[review]]` or `[[boundary]]` does not let out.",
+        '"reject"',
     )
     audit_dca: Literal["none", "own"] = option(
         AUDIT_DCA,
@@ -578,11 +589,49 @@ class PeerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """Reviews that mail needs before it leaves for some domains. Read and checked, but not enforced by this version."""
+    """Reviews that mail needs before it leaves for some domains (RFC 3183 2.2, 3.4).
 
-    to: tuple[str, ...] = required(DOMAINS, "Destination domains.", '["beta.example"]')
+    Every entry for a destination holds; each counts for itself. A review is a signature by a review-authority around
+    all that leaves. Whose reviews count is written here: no rule of names says so (decisions A-51).
+    """
+
+    to: tuple[str, ...] = required(
+        DESTINATIONS, "Destination domains, each with those below it; `*` is every domain but ours.", '["*"]'
+    )
     min_reviews: int = option(integer(1, 16), 1, "How many different reviewers must have signed.", "2")
     reviewers: tuple[str, ...] = option(DIGESTS, (), "SHA-256 of the reviewers' certificates.", '["6f1c..."]')
+    domains: tuple[str, ...] = option(
+        DOMAINS, (), "Every review-authority of these domains, with `issuer`.", '["acme.example"]'
+    )
+    issuer: bytes | None = optional(NAME, "The name of the CA that issued their certificates.", '"CN=Acme CA"')
+    max_age: timedelta | None = optional(DURATION, "How old a review may be, by its signing time.", '"7d"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boundary:
+    """Labels with which mail may leave for some domains. Every entry for a destination holds."""
+
+    to: tuple[str, ...] = required(
+        DESTINATIONS, "Destination domains, each with those below it; `*` is every domain but ours.", '["beta.example"]'
+    )
+    require_label: bool = option(BOOLEAN, False, "Mail without a label does not leave.", "true")
+    clearances: tuple[Path, ...] = option(
+        FILES,
+        (),
+        "What people there may see, a file for each security policy, as `labels.clearances`. With any, a label that "
+        "they do not cover does not leave.",
+        '["beta-clearance.xml"]',
+    )
+    allowed: tuple[str, ...] = option(
+        STRINGS,
+        (),
+        "The only labels that may leave, written as for `domsec sign --label`. One without classification or "
+        "categories stands for all that have what it states.",
+        '["Food:Commodity", "1.2.3:1"]',
+    )
+    forbidden: tuple[str, ...] = option(
+        STRINGS, (), "Labels that may not leave, written in the same way.", '["Food:Luxury"]'
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -828,6 +877,7 @@ SECTIONS: tuple[Section, ...] = (
     _section("labels", Labels),
     _section("labels.translator", Translator, repeats=True),
     _section("review", Review, repeats=True),
+    _section("boundary", Boundary, repeats=True),
     _section("list", ListOptions, repeats=True),
     _section("store", Store),
     _section("web", Web),

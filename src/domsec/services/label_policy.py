@@ -185,8 +185,11 @@ class LabelPolicy:
         number = label.security_classification
         if number is None and UNMARKED not in self._by_number:
             raise MalformedMessage("a label without classification")
-        tags = (tag for category in label.security_categories for tag in read_tags(category))
-        return self._meaning([number or UNMARKED], tags)
+        return self._meaning([number or UNMARKED], _tags(label))
+
+    def categories_of(self, label: ESSSecurityLabel) -> frozenset[Category]:
+        """The categories of a label of this policy, whatever its classification. Raises as `resolve`."""
+        return frozenset(self._meaning([], _tags(label)).categories)
 
     def covered(self, clearance: Clearance) -> Meaning:
         """The same for a clearance. Numbers that the policy does not have open nothing, and are left out."""
@@ -311,6 +314,10 @@ class LabelPolicy:
             tags.setdefault(key, set()).add(category.number)
         written = (Tag(oid, kind, frozenset(numbers), bits=bits) for (oid, kind, bits), numbers in tags.items())
         return write_tags(written, self.syntax)
+
+
+def _tags(label: ESSSecurityLabel) -> Iterator[Tag]:
+    return (tag for category in label.security_categories for tag in read_tags(category))
 
 
 def _same_kind(category: TagKind, stated: TagKind) -> bool:

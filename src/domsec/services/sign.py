@@ -23,7 +23,8 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.cms.signed_data import Signing
 from domsec.der import Octets
-from domsec.errors import SigningRefused
+from domsec.errors import MalformedMessage, SigningRefused
+from domsec.ess.labels import ESSSecurityLabel
 from domsec.mhs.names import ORAddress, ORName
 from domsec.mime import canonical, header_protection, seven_bit, smime
 from domsec.mime.addresses import Mailbox
@@ -223,6 +224,7 @@ class Plan:
     lower: bool  # an encryption lies lower in the body: encryption of the result is not a matter of policy
     encrypt: bool
     outer: tuple[Attribute, ...] | None  # signed attributes for a layer around it all (step 4)
+    carried: tuple[Attribute, ...] = ()  # each in an additional attributes signature of ours, innermost first (A-33)
 
     @property
     def null(self) -> bool:
@@ -232,7 +234,10 @@ class Plan:
     @property
     def notation(self) -> str:
         """The result in RFC notation; the body's own layers as letters."""
-        text = "S[domain](" + ("S0(" if self.null else "") + _letters(self.body) + (")" if self.null else "") + ")"
+        text = ("S0(" if self.null else "") + _letters(self.body) + (")" if self.null else "")
+        for _ in self.carried:
+            text = f"S[attributes]({text})"
+        text = f"S[domain]({text})"
         if self.encrypt:
             text = f"E({text})"
         return f"S[unspecified]+mlh({text})" if self.outer is not None else text
@@ -260,7 +265,12 @@ def search_outer(spine: Sequence[Layer]) -> tuple[Branch, int]:
 
 
 def plan(
-    spine: Sequence[Layer], *, encrypt: bool, copy_unknown: bool = True, translating: frozenset[str] = frozenset()
+    spine: Sequence[Layer],
+    *,
+    encrypt: bool,
+    copy_unknown: bool = True,
+    translating: frozenset[str] = frozenset(),
+    carry_labels: bool = False,
 ) -> Plan:
     """Section 5 for a message whose layers are these; `encrypt` is whether policy wants S/MIME encryption outside.
 
@@ -269,14 +279,16 @@ def plan(
     Where section 5 has no encryption step, wanted encryption is that of section 4: right around the domain signature.
     `copy_unknown` is whether attributes nobody here knows go from a list layer to its successor; `translating` are the
     ids of the layers whose equivalent labels do so, their signers being trusted to translate (decisions A-32).
-    Raises SigningRefused where an encryption that has to come off is closed, or what lies inside has no form in MIME.
+    `carry_labels` has labels that would go with a layer stated again by our own attribute-authority (A-33).
+    Raises SigningRefused where an encryption that has to come off is closed, what lies inside has no form in MIME, or a
+    label that has to be carried on cannot be read.
     """
     made = _plan(spine, encrypt, translating)
     if made.outer is not None and not copy_unknown:
         made = replace(made, outer=tuple(a for a in made.outer if a.oid in _KEPT))
     if not layers.in_mime(made.body):
         raise SigningRefused([("gate.malformed", f"layer {made.body.id} has no form in MIME")])
-    return made
+    return replace(made, carried=_carried(made)) if carry_labels else made
 
 
 def _plan(spine: Sequence[Layer], encrypt: bool, translating: frozenset[str]) -> Plan:
@@ -361,14 +373,72 @@ _KEPT: Final = frozenset(
 )
 
 
-def has_label(layer: Layer) -> bool:
-    """Whether a layer bears a security label in a SignerInfo. `gate` has verified it by then."""
-    return layers.carries(layer, oids.ID_AA_SECURITY_LABEL)
+def lost_labels(plan: Plan) -> tuple[Attribute, ...]:
+    """The labels on layers that are taken off, innermost first: those that no list layer takes on (decisions A-33).
+
+    Of a stranger's message give `plan` the spine of `finding.believed`.
+    """
+    label = oids.ID_AA_SECURITY_LABEL
+    going_on = [attribute.values for attribute in plan.outer or () if attribute.oid == label]
+    stated = [
+        attribute.values
+        for layer in reversed(plan.stripped)
+        for signer in (layer.signed.signers if layer.signed is not None else ())
+        for attribute in (signer.signed_attributes.get(label) if signer.signed_attributes is not None else ())
+    ]
+    return tuple(attributes.attribute(label, *values) for values in dict.fromkeys(stated) if values not in going_on)
 
 
-def carries_label(plan: Plan) -> bool:
-    """Whether a label goes on with the attributes of a list layer."""
-    return any(a.oid == oids.ID_AA_SECURITY_LABEL for a in plan.outer or ())
+def _carried(plan: Plan) -> tuple[Attribute, ...]:
+    """The lost labels as an attribute-authority can state them: one in each signature, in DER."""
+    return tuple(_stated_again(lost) for lost in lost_labels(plan))
+
+
+def _stated_again(lost: Attribute) -> Attribute:
+    try:
+        (value,) = lost.values
+        ESSSecurityLabel.read(value)
+        return attributes.attribute(lost.oid, attributes.distinguished(value))
+    except (ValueError, MalformedMessage) as error:
+        text = f"a label that would be taken off cannot be carried on: {error}"
+        raise SigningRefused([("stripped_label", text)]) from None
+
+
+@dataclass(frozen=True, slots=True)
+class StrippedLayer:
+    """A signature that section 5 takes off: who made it as what, and what it stated."""
+
+    layer: str
+    roles: tuple[str, ...]
+    signers: tuple[str, ...]
+    certificates: tuple[str, ...]  # SHA-256 in hexadecimal
+    attributes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stripped:
+    """The signatures that section 5 takes off a message, for the audit trail (decisions A-33)."""
+
+    layers: tuple[StrippedLayer, ...]
+    at: datetime
+
+
+def stripped(plan: Plan, findings: Iterable[Finding], now: datetime) -> Stripped:
+    """What goes with the layers that a plan takes off."""
+    off = {layer.id for layer in plan.stripped}
+    gone = [finding for finding in findings if finding.layer.id in off and finding.layer.kind == "signed"]
+    return Stripped(tuple(_stripped_layer(finding) for finding in gone), now)
+
+
+def _stripped_layer(finding: Finding) -> StrippedLayer:
+    verdicts = [signer.verdict for signer in finding.signers]
+    return StrippedLayer(
+        finding.layer.id,
+        finding.roles,
+        tuple(v.subject or "" for v in verdicts),
+        tuple(v.sha256 or "" for v in verdicts),
+        tuple(dict.fromkeys(name for v in verdicts for name in v.attributes.values())),
+    )
 
 
 def readded(layer: Layer, *, equivalents: bool = True) -> tuple[Attribute, ...]:
@@ -453,6 +523,7 @@ def apply(
     *,
     encrypt: Callable[[bytes], bytes] | None = None,
     protect_headers: bool = True,
+    attribute_authority: Signer | None = None,
 ) -> bytes:
     """The entity a plan makes: `encrypt` turns the domain signed entity into the encrypted one for some recipients.
 
@@ -460,7 +531,10 @@ def apply(
     """
     if plan.encrypt != (encrypt is not None):
         raise ValueError("whether to encrypt has to be what the plan says")
-    return finish(plan, domain_signed(plan, header, signer, now, protect_headers=protect_headers), signer, now, encrypt)
+    entity = domain_signed(
+        plan, header, signer, now, protect_headers=protect_headers, attribute_authority=attribute_authority
+    )
+    return finish(plan, entity, signer, now, encrypt)
 
 
 def domain_signed(
@@ -471,8 +545,11 @@ def domain_signed(
     *,
     protect_headers: bool = True,
     in_clear: bool = False,
+    attribute_authority: Signer | None = None,
 ) -> bytes:
     """The kept body with the domain signature around it, before encryption: the same for all recipients.
+
+    `attribute_authority` signs what the plan carries; raises ValueError where that is needed and not given.
 
     `in_clear` leaves out the empty signature and signs in the clear: readable everywhere, no longer what RFC 3183 3.1.2
     says, and so only for who has agreed to it (decisions A-12).
@@ -481,9 +558,13 @@ def domain_signed(
     if plan.null:
         if protect_headers and plan.body.kind == "content" and plan.body.protected is None:
             entity = header_protection.protect(header, entity)
-        if in_clear:
+        if in_clear and not plan.carried:
             return clear(entity, signer.signings(SignatureType.DOMAIN), now)
         entity = layers.null_layer(canonical.canonical(entity))
+    for attribute in plan.carried:
+        if attribute_authority is None:
+            raise ValueError("who states the labels that are carried on")
+        entity = opaque(entity, attribute_authority.signings(SignatureType.ATTRIBUTES, (attribute,)), now)
     announced = (signer.confidentiality,) if signer.confidentiality is not None else ()
     return opaque(entity, signer.signings(SignatureType.DOMAIN), now, announced)
 
