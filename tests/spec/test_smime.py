@@ -162,7 +162,7 @@ def test_the_people_of_rfc_9216_sign_and_decrypt(shared: Path, who: str) -> None
     folder = shared / "corpora" / "rfc9216"
 
     def load(purpose: str) -> world.Credential:
-        return load_credential(folder / f"{who}.{purpose}.key.pem", certificates=folder / f"{who}.{purpose}.crt.pem")
+        return load_credential(folder / f"{who}.{purpose}.key.pem", certificates=[folder / f"{who}.{purpose}.crt.pem"])
 
     ca = [world.pem(path) for path in sorted(folder.glob("ca-*.crt.pem")) if "cross" not in path.name]
     signer, reader = load("sign"), load("encrypt")
