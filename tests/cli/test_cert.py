@@ -13,7 +13,7 @@ from commands import Desk, run
 from domsec.trust.issue import PrivateKey
 
 WORLD = pki.world()
-ROLES = ("signing", "confidentiality", "review", "attributes", "user")
+ROLES = ("signing", "confidentiality", "review", "attributes", "list", "user")
 
 
 # --- lint ------------------------------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ def test_lint_finds_reserved_names_in_what_others_issued(desk: Desk) -> None:
         ("acme-signing", {"signing"}),
         ("acme-confidentiality", {"confidentiality"}),
         ("acme-review", {"review"}),
-        ("acme-alice", {"user"}),
+        ("acme-alice", {"list", "user"}),
         ("acme-ca", set()),
     ],
 )
@@ -91,6 +91,18 @@ def test_the_one_authority_found_in_the_wild_cannot_serve(shared: Path) -> None:
     problems = ran.json["roles"]["confidentiality"]["problems"]
     assert "no common name, expected domain-confidentiality-authority" in problems
     assert "key usage has no keyEncipherment" in problems
+    assert "the address domain-confidentiality-authority@bekb.ch  has no domain that can be used" in problems
+    assert ran.json["roles"]["signing"]["serves"] is ran.json["roles"]["list"]["serves"] is False
+    assert [text.split(";")[0] for text in ran.json["remarks"]] == [
+        "it is valid for 7305 days",
+        "domain-confidentiality-authority@bekb.ch  stands in the subject only",
+        "domain-confidentiality-authority@family-net.ch stands in the subject only",
+        "it has 2 addresses, and is taken for each: domain-confidentiality-authority@bekb.ch ,"
+        " domain-confidentiality-authority@family-net.ch",
+        "there are blanks around domain-confidentiality-authority@bekb.ch",
+        "its serial number is short",
+        "it names no place for revocation lists and no OCSP responder: those who require to know have to be told",
+    ]
 
 
 # --- show ------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from domsec.cli.console import Exit
 from domsec.cli.issuing import cert_issue, cert_request, mail_domain
 from domsec.cli.lint import Fitness, Wanted
 from domsec.cli.options import FILE, TIME, Given, json_option, output_option
-from domsec.cli.world import ROLE_NAMES, Role, role_of
+from domsec.cli.remarks import remarks
+from domsec.cli.world import ROLE_NAMES, role_of
 from domsec.cms.certificates import Certificate
 from domsec.errors import ConfigurationError, DomsecError, KeyUnusable
 from domsec.services.describe import addresses_of, or_addresses_of, subject_text
@@ -81,7 +82,7 @@ def _certificates(file: Path, password_file: Path | None) -> tuple[Certificate, 
 @output_option
 def cert_lint(
     file: Path,
-    role: Role | None,
+    role: lint.Part | None,
     domain: tuple[str, ...],
     naming: Literal["strict", "mailbox"],
     password_file: Path | None,
@@ -92,19 +93,25 @@ def cert_lint(
 ) -> int:
     """Say for each role whether the certificate in FILE can serve, and every reason why not.
 
-    Exit code 0 if it can serve as --role, or without that as at least one.
+    Remarks are of what does not keep it from serving: that it expires soon, what public CAs may not issue, and so on.
+        Exit code 0 if it can serve as --role, or without that as at least one.
     """
     wanted = Wanted(Given(at=at).now, tuple(mail_domain(d) for d in domain), naming, public_suffixes.load())
     certificate = _leaf(_certificates(file, password_file))
     found = [lint.lint(certificate, r, wanted) for r in (lint.ROLES if role is None else (role,))]
+    noticed = remarks(certificate, wanted.now)
     if as_json:
         report: JSON = {
             "certificate": _described(certificate),
-            "roles": {f.role: {"name": f.name, "serves": f.serves, "problems": list(f.problems)} for f in found},
+            "roles": {
+                f.role: {"name": f.name, "serves": f.serves, "scope": f.scope, "problems": list(f.problems)}
+                for f in found
+            },
+            "remarks": list(noticed),
         }
         console.write_json(report, output)
     else:
-        console.print_lines(_fitness(certificate, found), output)
+        console.print_lines(_fitness(certificate, found, noticed), output)
     return Exit.DONE if any(f.serves for f in found) else Exit.REFUSED
 
 
@@ -123,18 +130,17 @@ def _x400(certificate: Certificate) -> list[str]:
     return [address.text for address in or_addresses_of(certificate)]
 
 
-def _fitness(certificate: Certificate, found: Sequence[Fitness]) -> Iterator[str]:
+def _fitness(certificate: Certificate, found: Sequence[Fitness], noticed: Sequence[str]) -> Iterator[str]:
     yield f"{subject_text(certificate)}"
     if stated := (*addresses_of(certificate), *_x400(certificate)):
         yield f"addresses: {', '.join(stated)}"
     for fitness in found:
-        if fitness.serves:
-            uses = f" ({' and '.join(lint.can(certificate))})" if fitness.role == "user" else ""
-            yield f"{fitness.name}: yes{uses}"
-        else:
-            yield f"{fitness.name}: no"
-        for problem in fitness.problems:
-            yield f"  {problem}"
+        scope = f" ({fitness.scope})" if fitness.scope else ""
+        yield f"{fitness.name}: {'yes' if fitness.serves else 'no'}{scope}"
+        yield from (f"  {problem}" for problem in fitness.problems)
+    if noticed:
+        yield "remarks:"
+        yield from (f"  {text}" for text in noticed)
 
 
 # --- show -----------------------------------------------------------------------------------------------------------

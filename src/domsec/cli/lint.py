@@ -1,15 +1,16 @@
-"""Whether a certificate can serve as a role of RFC 3183, or as a person's, and every reason why not.
+"""Whether a certificate can serve as a role of RFC 3183, as a mail list's or as a person's, and every reason why not.
 
 Names by `services.names` (3.1.1, 4.1), usage and key by `trust.usage`, validity by the clock that is passed in. Whether
-anybody trusts its issuer is not looked at: that depends on who receives.
+anybody trusts its issuer is not looked at: that depends on who receives. What is only worth knowing is in
+`domsec.cli.remarks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from domsec.cli.world import ROLE_NAMES, Role
 from domsec.cms.certificates import Certificate
@@ -20,10 +21,13 @@ from domsec.services import names
 from domsec.services.names import DomainParts, Entity
 from domsec.services.peer import Naming, Peer
 from domsec.trust import usage
-from domsec.trust.addresses import addresses
+from domsec.trust.addresses import NAME_CONSTRAINTS, addresses
 from domsec.trust.names import common_names
+from domsec.trust.signature import weak_signature
 
-ROLES: Final[tuple[Role, ...]] = ("signing", "confidentiality", "review", "attributes", "user")
+Part = Role | Literal["list"]
+ROLES: Final[tuple[Part, ...]] = ("signing", "confidentiality", "review", "attributes", "list", "user")
+NAMES: Final = {**dict[Part, str](ROLE_NAMES.items()), "list": "mail list agent", "user": "person"}
 SPEAKS_FOR_DOMAINS: Final = ("signing", "confidentiality")  # the roles that the name mapping rule is for
 _BASIC_CONSTRAINTS: Final = "2.5.29.19"
 
@@ -32,9 +36,10 @@ _BASIC_CONSTRAINTS: Final = "2.5.29.19"
 class Fitness:
     """One role: it can be served if there is no problem."""
 
-    role: Role
-    name: str  # the role name of the RFC; for a person what it may be used for
+    role: Part
+    name: str  # the role name of the RFC
     problems: tuple[str, ...]
+    scope: str = ""  # for whom or what it serves, or could
 
     @property
     def serves(self) -> bool:
@@ -51,14 +56,31 @@ class Wanted:
     is_public_suffix: Callable[[str], bool] = lambda _: False
 
 
-def lint(certificate: Certificate, role: Role, wanted: Wanted) -> Fitness:
+def lint(certificate: Certificate, role: Part, wanted: Wanted) -> Fitness:
     """Whether a certificate can serve as one role. Raises nothing for what is in it."""
-    checks = _person if role == "user" else _authority
     try:
-        problems = (*_validity(certificate, wanted.now), *checks(certificate, role, wanted))
+        problems = tuple(_problems(certificate, role, wanted))
+        scope = _otherwise(certificate, role, wanted) if problems else _scope(certificate, role, wanted)
     except DomsecError as problem:
-        problems = (f"it cannot be read: {problem}",)
-    return Fitness(role, ROLE_NAMES.get(role, "person"), tuple(dict.fromkeys(problems)))
+        problems, scope = (f"it cannot be read: {problem}",), ""
+    return Fitness(role, NAMES[role], tuple(dict.fromkeys(problems)), scope)
+
+
+def _problems(certificate: Certificate, role: Part, wanted: Wanted) -> Iterator[str]:
+    yield from _general(certificate, wanted.now)
+    if role == "user":
+        yield from _person(certificate)
+    elif role == "list":
+        yield from _list(certificate)
+    else:
+        yield from _authority(certificate, role, wanted)
+
+
+def _scope(certificate: Certificate, role: Part, wanted: Wanted) -> str:
+    if role in SPEAKS_FOR_DOMAINS:
+        domains = wanted.domains or _own_domains(names.domain_parts(certificate))
+        return f"for {', '.join(domains)}" + ("" if wanted.domains else " and what lies below")
+    return " and ".join(can(certificate)) if role in ("user", "list") else ""
 
 
 def reserved_names(certificate: Certificate) -> tuple[str, ...]:
@@ -77,13 +99,26 @@ def is_authority_for_certificates(certificate: Certificate) -> bool:
     return reader.peek() == BOOLEAN and reader.boolean()
 
 
-def _validity(certificate: Certificate, now: datetime) -> Iterator[str]:
+def _otherwise(certificate: Certificate, role: Part, wanted: Wanted) -> str:
+    """Whether it is only the common name that public CAs may not issue."""
+    if role not in ROLE_NAMES or wanted.naming != "strict":
+        return ""
+    agreed = replace(wanted, naming="mailbox")
+    return "" if any(_problems(certificate, role, agreed)) else 'with peers that agree to naming = "mailbox" it can'
+
+
+def _general(certificate: Certificate, now: datetime) -> Iterator[str]:
+    """What no certificate that serves may have; a path with it would not hold either (`domsec.trust.path`)."""
     if now < certificate.not_before:
         yield f"it is not valid before {certificate.not_before:%Y-%m-%d}"
     if now > certificate.not_after:
         yield f"it expired on {certificate.not_after:%Y-%m-%d}"
     if is_authority_for_certificates(certificate):
         yield "it is the certificate of a CA"
+    elif certificate.extension(NAME_CONSTRAINTS) is not None:
+        yield "it has name constraints, but is no CA"
+    if certificate.issuer != certificate.subject and (weakness := weak_signature(certificate)):
+        yield f"it is {weakness}"
 
 
 def _authority(certificate: Certificate, role: Role, wanted: Wanted) -> Iterator[str]:
@@ -116,11 +151,22 @@ def _own_domains(parts: DomainParts) -> tuple[str, ...]:
     return tuple(".".join(reversed(domain)) for domain in found)
 
 
-def _person(certificate: Certificate, _: Role, __: Wanted) -> Iterator[str]:
+def _list(certificate: Certificate) -> Iterator[str]:
+    """RFC 2634 4: it signs what it sends on. What it only opens with may be another one (`previous` of `[[list]]`)."""
+    yield from _own_name(certificate)
+    yield from (f"it cannot sign: {text}" for text in usage.signing_problems(certificate))
+
+
+def _own_name(certificate: Certificate) -> Iterator[str]:
+    """An address, and not one that an authority would have."""
     found = addresses(certificate)
     if not any(_usable(address) for address in found):
         yield "it has no mail address"
     yield from (f"it is named like a {name}" for name in reserved_names(certificate))
+
+
+def _person(certificate: Certificate) -> Iterator[str]:
+    yield from _own_name(certificate)
     signing, encryption = usage.signing_problems(certificate), usage.encryption_problems(certificate)
     if signing and encryption:
         yield from (f"it cannot sign: {text}" for text in signing)
@@ -128,11 +174,12 @@ def _person(certificate: Certificate, _: Role, __: Wanted) -> Iterator[str]:
 
 
 def _usable(address: str) -> bool:
+    """Whether it is one, and not meant as a wildcard: nothing in mail compares with those."""
     try:
         parse_address(address)
     except MalformedMessage:
         return False
-    return True
+    return "*" not in address
 
 
 def can(certificate: Certificate) -> tuple[str, ...]:
