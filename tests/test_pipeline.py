@@ -839,3 +839,39 @@ def test_a_person_in_a_domain_with_a_gateway_gets_a_cipher_that_mail_programs_re
     at = world.acme_site(peers=(Peer("beta.example", encrypt="recipient"),), known=(bob,))
     octets = world.only(world.send(world.build("OC"), at=at))
     assert world.look(octets).verdict.layers[0].kind == "enveloped"
+
+
+# --- to people without a gateway ------------------------------------------------------------------------------------
+
+PEOPLE = Peer("beta.example", domsec=False, sign=True, clear_unsigned=True)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("message", "inside"), [("OC", "S[domain](OC)"), ("S(OC)", "S[originator](OC)"), ("S~(OC)", "S[originator](OC)")]
+)
+def test_people_get_one_signature_in_a_form_that_mail_programs_read(message: str, inside: str, known: bool) -> None:
+    """interop-notes 4: of two signatures, of a null layer and of GCM Thunderbird shows nothing."""
+    bob = world.beta().users["bob"].certificate
+    at = world.acme_site(peers=(PEOPLE,), known=(bob,) if known else ())
+    octets = only(send(build(message), at=at))
+    verdict = judge(octets)
+    assert verdict.structure == (f"E({inside})" if known else inside)
+    if known:
+        encryption = verdict.layers[0].encryption
+        assert encryption is not None
+        assert not encryption.authenticated
+    else:
+        assert (b"multipart/signed" in octets) is (message != "S(OC)")
+
+
+def test_for_people_too_the_gate_has_to_open() -> None:
+    at = world.acme_site(peers=(PEOPLE,), outbound={"sign": "required"})
+    for message in ("OC", "S(OC)"):
+        decision = send(build(message, sender="bob@acme.example"), at=at, client="192.0.2.1")
+        assert "gate.originator" in held(decision)
+
+
+def test_an_authority_gets_the_form_of_the_rfc_whatever_was_agreed_for_the_clear() -> None:
+    octets = only(send(build("OC"), at=world.acme_site(peers=(Peer("beta.example", clear_unsigned=True),))))
+    assert judge(octets).structure == "E(S[domain](S0(OC)))"

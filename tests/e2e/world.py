@@ -78,6 +78,22 @@ def _keys(domain: str) -> Keys:
 
 
 @dataclass(frozen=True)
+class Person:
+    """Somebody at people.example, where there is no gateway: an own CA, and a key of a kind every program reads."""
+
+    ca: pki.Identity
+    dave: pki.Identity
+
+
+def _person() -> Person:
+    now = datetime.now(UTC) - timedelta(hours=1)
+    key = issue.new_key("rsa2048")
+    assert isinstance(key, SigningKey)
+    ca = pki.Identity(issue.issue_ca("people CA", key, now=now, days=400), key)
+    return Person(ca, pki.identity("user", "dave@people.example", ca, "rsa2048", now=now, days=300, name="Dave"))
+
+
+@dataclass(frozen=True)
 class Ports:
     submission: int
     machines: int
@@ -89,7 +105,7 @@ class Ports:
 class Side:
     """One domain: its folder, two Postfix instances, its gateway."""
 
-    def __init__(self, base: Path, keys: Keys, others: list[Keys], ports: Ports, other: str) -> None:
+    def __init__(self, base: Path, keys: Keys, others: list[Keys], person: Person, ports: Ports, other: str) -> None:
         self.domain = keys.domain
         self.keys = keys
         self.ports = ports
@@ -125,7 +141,7 @@ class Side:
             for path, text in documented.files().items()
         }
         self._make_folders()
-        self._configure_domsec(others, secret)
+        self._configure_domsec(others, person, secret)
 
     def _make_folders(self) -> None:
         for folder in (self.run, self.mail, self.folder / "state", self.folder / "domsec", self.inside.etc / "sasl"):
@@ -135,16 +151,19 @@ class Side:
         self.run.chmod(0o2750)
         os.chown(self.mail, MAIL_UID, MAIL_UID)
 
-    def _configure_domsec(self, others: list[Keys], secret: str) -> None:
+    def _configure_domsec(self, others: list[Keys], person: Person, secret: str) -> None:
         folder = self.folder / "domsec"
         (folder / "password").write_text("open sesame\n")
         (folder / "auth-token").write_text(f"{secret}\n")
         for name in ("signing", "confidentiality"):
             _write_p12(folder / f"{name}.p12", getattr(self.keys, name), self.keys.ca)
-        for name in ("trust/roles", "certificates"):
+        for name in ("trust/roles", "trust/users", "certificates"):
             (folder / name).mkdir(parents=True)
+        _write_pem(folder / "trust" / "users" / "people.pem", person.ca)
+        _write_pem(folder / "certificates" / "dave.pem", person.dave)
         for each in (self.keys, *others):
-            _write_pem(folder / "trust" / "roles" / f"{each.domain}.pem", each.ca)
+            for store in ("roles", "users"):
+                _write_pem(folder / "trust" / store / f"{each.domain}.pem", each.ca)
             for role in ("signing", "confidentiality"):
                 _write_pem(folder / "certificates" / f"{each.domain}-{role}.pem", getattr(each, role))
         for path, text in self._files.items():
@@ -245,6 +264,7 @@ class World:
     acme: Side
     beta: Side
     gamma: Keys
+    person: Person
     sink: Sink
     to_sink: Domsec  # the gateway of acme whose next hop is the sink
 
@@ -289,14 +309,14 @@ def world() -> Iterator[World]:
 def _build(base: Path) -> World:
     keys = {name: _keys(f"{name}.example") for name in ("acme", "beta", "gamma")}
     ports = free_ports(10)
-    sink = Sink()
-    acme = Side(base, keys["acme"], [keys["beta"], keys["gamma"]], Ports(*ports[:5]), "beta.example")
-    beta = Side(base, keys["beta"], [keys["acme"]], Ports(*ports[5:]), "acme.example")
+    sink, person = Sink(), _person()
+    acme = Side(base, keys["acme"], [keys["beta"], keys["gamma"]], person, Ports(*ports[:5]), "beta.example")
+    beta = Side(base, keys["beta"], [keys["acme"]], person, Ports(*ports[5:]), "acme.example")
     to_sink = acme.run / "to-sink.sock"
     for side, partner, inside in ((acme, beta, f"gamma.example domsec:unix:{to_sink}\n"), (beta, acme, "")):
         way = f"smtp:[127.0.0.1]:{partner.tap.port}"
         side.configure_postfix(f"{partner.domain} {way}\n.{partner.domain} {way}\n", inside, sink.port)
-    return World(base, acme, beta, keys["gamma"], sink, _gateway_to_sink(acme, to_sink, sink.port))
+    return World(base, acme, beta, keys["gamma"], person, sink, _gateway_to_sink(acme, to_sink, sink.port))
 
 
 def _gateway_to_sink(acme: Side, listen: Path, port: int) -> Domsec:

@@ -104,6 +104,7 @@ def _send(group: Group, case: _Case) -> list[Settled]:
     signed = wish.sign and case.grant() is not None
     if wish.sign_required and not signed and options.on_refusal != "pass":
         return [case.refused_by_gate(options.on_refusal, group.indexes, note)]
+    signed = signed and not (wish.for_people and case.signed_by_people)
     duty = signed and case.lower
     if duty and wish.encrypt == "no":
         wish = dataclasses.replace(wish, encrypt="dca")
@@ -285,6 +286,11 @@ class _Case:
             return False
 
     @property
+    def signed_by_people(self) -> bool:
+        """Whether a signature is outermost already."""
+        return self.examination.message.root.kind == "signed"
+
+    @property
     def minds_losses(self) -> bool:
         """Whether no label may go with a layer that section 5 takes off (decisions A-33)."""
         return self.site.configuration.outbound.stripped_labels == "hold"
@@ -317,7 +323,7 @@ class _Case:
             return fields.replace_entity(self.header, self._encrypted(wish, certificates, entity))
         signer = self.site.signer(wish.signature, wish.sigtype_oid)
         now = self.transaction.received_at
-        in_clear = wish.clear_unsigned and plan.null and not plan.encrypt
+        in_clear = wish.clear_unsigned and plan.null and not any(encrypt.is_authority(c) for c in certificates)
         key = (plan.body.id, plan.carried, wish.signature, wish.sigtype_oid, in_clear)
         if key not in self._signed:
             self._signed[key] = sign.domain_signed(

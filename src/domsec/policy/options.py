@@ -573,7 +573,9 @@ class PeerOptions:
         BOOLEAN,
         False,
         "The domain signature of mail that nobody signed stands in the clear, without a null layer: readable "
-        "everywhere, but not what RFC 3183 3.1.2 says (decisions A-12).",
+        "everywhere, but not what RFC 3183 3.1.2 says (decisions A-12). What is encrypted to its authority keeps to "
+        "the RFC. With `domsec = false`, for people who have no gateway: what its originator has signed goes without "
+        "ours, since mail programs show one signature (decisions A-62).",
         "true",
     )
     sigtype_oid: SigtypeOid = option(

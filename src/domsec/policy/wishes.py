@@ -38,6 +38,11 @@ class Wish:
     clear_unsigned: bool  # an agreed deviation: the domain signature in the clear over what nobody signed (A-12)
     line: str
 
+    @property
+    def for_people(self) -> bool:
+        """Whether mail programs read what we sign, and no gateway: then not around another signature (A-62)."""
+        return self.clear_unsigned and not self.domsec
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -1,0 +1,40 @@
+"""Mail programs of others, as far as they can be asked without a screen: what they open and verify.
+
+OpenSSL is what mutt calls. NSS is what Thunderbird has inside.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
+
+import judges
+import pki
+from interop import keys
+from interop.peers import NSS, Files, OpenSSL, missing
+
+Program = OpenSSL | NSS
+
+
+def program(name: str, folder: Path, person: pki.Identity, anchor: pki.Identity) -> Program:
+    """The program with one person's key, and one anchor it trusts. Skips where it is not installed."""
+    if lacking := missing(name):
+        pytest.skip(f"needs {', '.join(lacking)}")
+    judges.write_keys(folder, {"me": person}, [anchor.certificate])
+    (folder / "p12").mkdir()
+    (folder / "p12" / "me.p12").write_bytes(_as_pkcs12(person))
+    return OpenSSL(Files(folder)) if name == "openssl" else NSS(Files(folder))
+
+
+def _as_pkcs12(person: pki.Identity) -> bytes:
+    how = (
+        PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(1000)
+        .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+        .hmac_hash(SHA1())
+        .build(keys.PASSWORD.encode())
+    )
+    return pkcs12.serialize_key_and_certificates(b"me", person.signing_key, person.certificate.x509, None, how)
