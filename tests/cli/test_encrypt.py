@@ -146,6 +146,34 @@ def test_locate_tells_a_program_of_each_certificate_whether_it_is_used(desk: Des
     assert "expired" in considered[expired.certificate.sha256][1]
 
 
+def test_locate_explains_the_certificates_that_the_search_did_not_come_to(desk: Desk, tmp_path: Path) -> None:
+    """Everything filed for the address and the domains above it is named once, whatever was asked for."""
+    mail = pki.identity("confidentiality", "mail.beta.example", WORLD.beta.ca)
+    bob = pki.identity("user", "bob@mail.beta.example", WORLD.beta.ca)
+    for name, identity in (("mail", mail), ("bob", bob)):
+        (tmp_path / f"{name}.pem").write_bytes(public(identity.certificate))
+    options = ("--cert", tmp_path, "--cert", desk.certificate("beta-confidentiality"), *desk.trust)
+
+    def trace(target: str) -> dict[str, str]:
+        ran = run("locate", "--explain", "--json", "--target", target, *options, "bob@mail.beta.example")
+        return {one["sha256"]: one["why"] for one in ran.json["considered"]}
+
+    above = WORLD.beta.confidentiality.certificate.sha256
+    lines = run("locate", "--explain", *options, "bob@mail.beta.example").text.splitlines()
+    assert [line[0] for line in lines[1:]] == ["+", "-", "-"]
+    assert trace("auto") == {
+        bob.certificate.sha256: "usable for bob@mail.beta.example",
+        mail.certificate.sha256: "usable for the authority of mail.beta.example, but the recipient's own is wanted",
+        above: "usable for the authority of beta.example, but the recipient's own is wanted",
+    }
+    assert trace("dca") == {
+        bob.certificate.sha256: "usable for bob@mail.beta.example, but an authority is asked for",
+        mail.certificate.sha256: "usable for the authority of mail.beta.example",
+        above: "usable for the authority of beta.example, but a nearer authority is used",
+    }
+    assert "usable for the authority of beta.example, but a nearer authority is used" in trace("both").values()
+
+
 @pytest.mark.requirement("R3183-4.1-07")
 def test_locate_says_why_there_is_none(desk: Desk, tmp_path: Path) -> None:
     untrusted = ("--trust", desk.certificate("acme-ca"), "--at", pki.NOW.isoformat(), "--cert", desk.certificates)

@@ -109,7 +109,7 @@ def _closed(layer: Layer, keys: int) -> int:
 def locate(given: Given, address: str, output: Path | None, *, target: Target, explain: bool, as_json: bool) -> int:
     """Say which certificate would be used to encrypt to ADDR, with --explain why not another one."""
     world = load_world(given)
-    located = encryption.survey(parse_address(address), target, world.context)
+    located = encryption.survey(parse_address(address), target, world.context, exhaustive=explain)
     if as_json:
         console.write_json(_located(located), output)
         return Exit.DONE if located.complete else Exit.REFUSED

@@ -40,6 +40,7 @@ class Considered:
     certificate: Certificate | None = None
     problem: str | None = None  # why it may not be used
     used: bool = False
+    instead: str = "another one is newer"  # why one that may be used is not
 
     @property
     def subject(self) -> str | None:
@@ -57,7 +58,7 @@ class Considered:
             return "there is none"
         if self.problem is not None:
             return self.problem
-        return f"usable for {self.whose}" if self.used else f"usable for {self.whose}, but another one is newer"
+        return f"usable for {self.whose}" if self.used else f"usable for {self.whose}, but {self.instead}"
 
     def __str__(self) -> str:
         if self.certificate is None:
@@ -107,8 +108,8 @@ def locate(recipient: Mailbox, target: Target, context: Context) -> Located:
     return found
 
 
-def survey(recipient: Mailbox, target: Target, context: Context) -> Located:
-    """The same, with whatever was found."""
+def survey(recipient: Mailbox, target: Target, context: Context, *, exhaustive: bool = False) -> Located:
+    """The same, with whatever was found; if `exhaustive`, with a trace of what the search had no need to look at."""
     peer = context.peers.of(recipient.domain)
     looked: list[Considered] = []
     own = authority = None
@@ -118,14 +119,42 @@ def survey(recipient: Mailbox, target: Target, context: Context) -> Located:
         authority = _authority(recipient, context, peer, looked)
     found = tuple(certificate for certificate in (own, authority) if certificate is not None)
     complete = len(found) == 2 if target == "both" else bool(found)
+    if exhaustive:
+        looked += _passed_over(recipient, context, peer, authority, looked)
     return Located(recipient.address, found, authority is not None, tuple(looked), complete)
+
+
+def _passed_over(
+    recipient: Mailbox,
+    context: Context,
+    peer: Peer | None,
+    authority: Certificate | None,
+    looked: Iterable[Considered],
+) -> Iterable[Considered]:
+    """Everything for the recipient and its domains that the search did not come to, and why it had no need to."""
+    seen = {one.certificate for one in looked}
+    nearer = "a nearer authority is used" if authority is not None else "the recipient's own is wanted"
+    more = [(recipient.address, c, _own_problem(c, recipient, context, peer)) for c in _offered_own(recipient, context)]
+    for domain in _ascendants(recipient.domain, context):
+        offered = _offered_authorities(domain, recipient, context)
+        more += [
+            (f"the authority of {domain}", c, authority_problem(c, recipient.domain, context, peer)) for c in offered
+        ]
+    for whose, certificate, problem in more:
+        if certificate not in seen:
+            seen.add(certificate)
+            instead = "an authority is asked for" if whose == recipient.address else nearer
+            yield Considered(whose, certificate, problem, instead=instead)
 
 
 def _own(recipient: Mailbox, context: Context, peer: Peer | None, looked: list[Considered]) -> Certificate | None:
     """A certificate of the recipient. An authority's filed under the recipient's name is left to `_authority`."""
-    offered = [c for c in context.source.by_address(recipient.address) if not is_authority(c)]
-    problems = [(c, _own_problem(c, recipient, context, peer)) for c in offered]
+    problems = [(c, _own_problem(c, recipient, context, peer)) for c in _offered_own(recipient, context)]
     return _choose(problems, recipient.address, looked)
+
+
+def _offered_own(recipient: Mailbox, context: Context) -> list[Certificate]:
+    return [c for c in context.source.by_address(recipient.address) if not is_authority(c)]
 
 
 def _own_problem(certificate: Certificate, recipient: Mailbox, context: Context, peer: Peer | None) -> str | None:
@@ -138,14 +167,20 @@ def _own_problem(certificate: Certificate, recipient: Mailbox, context: Context,
 def _authority(recipient: Mailbox, context: Context, peer: Peer | None, looked: list[Considered]) -> Certificate | None:
     """The nearest authority that may decrypt for the domain: whatever found it, the mapping decides (4.2)."""
     for domain in _ascendants(recipient.domain, context):
-        offered = list(context.source.authority(CONFIDENTIALITY_AUTHORITY, domain))
-        if domain == recipient.domain:
-            offered += [c for c in context.source.by_address(recipient.address) if is_authority(c) and c not in offered]
+        offered = _offered_authorities(domain, recipient, context)
         problems = [(c, authority_problem(c, recipient.domain, context, peer)) for c in offered]
         chosen = _choose(problems, f"the authority of {domain}", looked)
         if chosen is not None:
             return chosen
     return None
+
+
+def _offered_authorities(domain: str, recipient: Mailbox, context: Context) -> list[Certificate]:
+    """What is filed under the domain's authority, and what of it under the recipient's own name (RFC 3183 4.2)."""
+    offered = list(context.source.authority(CONFIDENTIALITY_AUTHORITY, domain))
+    if domain == recipient.domain:
+        offered += [c for c in context.source.by_address(recipient.address) if is_authority(c) and c not in offered]
+    return offered
 
 
 def for_people(certificates: Iterable[Certificate]) -> Cipher:
