@@ -64,6 +64,47 @@ def test_without_a_configuration_there_is_nothing_to_check() -> None:
     assert (ran.code, ran.err.splitlines()[0][:33]) == (2, "domsec: error: no configuration, ")
 
 
+# --- postfix ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beside_postfix(configuration: Path, tmp_path: Path) -> Path:
+    (tmp_path / "token").write_text("0123456789abcdef\n")
+    text = configuration.read_text()
+    text = text.replace(
+        'outbound = "smtp:127.0.0.1:10025"', 'outbound = "smtp:127.0.0.1:10025"\ninbound = "smtp:127.0.0.1:10027"'
+    )
+    text = text.replace(
+        'outbound = "smtp:127.0.0.1:10026"', 'outbound = "smtp:127.0.0.1:10026"\ninbound = "smtp:127.0.0.1:10028"'
+    )
+    configuration.write_text(text + '[[outbound.evidence]]\nkind = "header"\ntoken_file = "token"\n')
+    return configuration
+
+
+def test_postfix_prints_its_files_without_the_secret(beside_postfix: Path) -> None:
+    ran = run("postfix", "--config", beside_postfix)
+    assert ran.code == 0
+    for path in ("postfix/main.cf", "postfix/master.cf", "postfix-edge/main.cf", "postfix-edge/master.cf"):
+        assert f"# /etc/{path}\n" in ran.text
+    assert "PREPEND X-Domsec-Auth: TOKEN" in ran.text
+    assert "0123456789abcdef" not in ran.text
+    listed = run("postfix", "--json", "--layout", "before-queue", "--config", beside_postfix)
+    assert {file["instance"] for file in listed.json} == {"single"}
+
+
+def test_postfix_writes_the_secret_for_owner_and_group(beside_postfix: Path, tmp_path: Path) -> None:
+    assert run("postfix", "-o", tmp_path / "made", "--config", beside_postfix).code == 0
+    table = tmp_path / "made/etc/postfix/domsec-login.re"
+    assert table.read_text() == "/^(.+)$/    PREPEND X-Domsec-Auth: 0123456789abcdef $1\n"
+    assert table.stat().st_mode & 0o777 == 0o640
+
+
+def test_postfix_without_both_directions_is_an_error_with_its_line(configuration: Path) -> None:
+    ran = run("postfix", "--config", configuration)
+    assert ran.code == 2
+    assert "acme.toml:2: listen.inbound: missing" in ran.err
+
+
 # --- explain ---------------------------------------------------------------------------------------------------------
 
 

@@ -26,8 +26,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     made = getattr(item, "funcargs", {})
     if report.failed:
-        mail, lists = made.get("mail"), made.get("lists")
-        for instance in (*(mail.instances if mail else ()), *((lists.instance,) if lists else ())):
+        mail, alone = made.get("mail"), made.get("lists") or made.get("office")
+        for instance in (*(mail.instances if mail else ()), *((alone.instance,) if alone else ())):
             log = "\n".join(instance.log.splitlines()[-12:])
             report.sections.append((f"postfix {instance.folder}", f"{instance.waiting_for()}\n{log}"))
         for gateway in mail.gateways if mail else ():

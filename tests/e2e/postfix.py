@@ -85,12 +85,17 @@ class Instance:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def configure(self, main: str, master: str, **options: str) -> None:
-        """Write main.cf and master.cf: what is given, the services every Postfix has, and the laboratory's own."""
+        """Write main.cf and master.cf: what is given, the services every Postfix has, and the laboratory's own.
+
+        A service that is given stands in place of the one every Postfix has.
+        """
+        given = {tuple(line.split()[:2]) for line in master.splitlines() if not line.startswith(" ")}
+        services = [line for line in _SERVICES.splitlines(keepends=True) if tuple(line.split()[:2]) not in given]
         for name in ("etc", "spool", "lib"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         shutil.chown(self.folder / "lib", "postfix")
         (self.etc / "main.cf").write_text(main)
-        (self.etc / "master.cf").write_text(_SERVICES + master)
+        (self.etc / "master.cf").write_text("".join(services) + master)
         options = {
             **_LABORATORY,
             "queue_directory": str(self.spool),

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
+import commands
 from e2e import documented
 from e2e.domsec_process import Domsec
 from e2e.letters import Letter, body_of, fields_of, letter
@@ -88,6 +89,18 @@ def test_domsec_has_nothing_to_say_against_the_configuration(mail: World):
         command = [side.domsec.program, "config", "check", "--config", str(side.domsec.configuration)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_domsec_has_nothing_to_say_against_postfix(mail: World):
+    """The laboratory differs in two ports, and has tables of routes for want of DNS."""
+    for side in (mail.acme, mail.beta):
+        folders = ("--inside", side.inside.etc, "--edge", side.edge.etc)
+        ran = commands.run("postfix", "--compare", "--json", "--config", side.domsec.configuration, *folders)
+        assert {(each["name"], each["found"]) for each in ran.json if each["severity"] == "error"} == {
+            ("submission/inet", "missing"),
+            ("2587/inet", "missing"),
+        }
+        assert {each["name"] for each in ran.json if each["severity"] == "warning"} == {"transport_maps"}
 
 
 # --- the main path ----------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class Keys:
     confidentiality: pki.Identity
 
 
-def _keys(domain: str) -> Keys:
+def keys_of(domain: str) -> Keys:
     now = datetime.now(UTC) - timedelta(hours=1)
     key = issue.new_key("p256")
     assert isinstance(key, SigningKey)
@@ -118,7 +118,7 @@ class Side:
         self.domsec = Domsec(self.folder / "domsec" / "domsec.toml", self.folder / "domsec.log")
         self.tap = Tap(ports.edge)
         self.folder.mkdir()
-        _write_tls(self.machine, f"ledger.{keys.domain}")
+        write_tls(self.machine, f"ledger.{keys.domain}")
         self._table = {
             "acme.example": keys.domain,
             "beta.example": other,
@@ -156,16 +156,16 @@ class Side:
         (folder / "password").write_text("open sesame\n")
         (folder / "auth-token").write_text(f"{secret}\n")
         for name in ("signing", "confidentiality"):
-            _write_p12(folder / f"{name}.p12", getattr(self.keys, name), self.keys.ca)
+            write_p12(folder / f"{name}.p12", getattr(self.keys, name), self.keys.ca)
         for name in ("trust/roles", "trust/users", "certificates"):
             (folder / name).mkdir(parents=True)
-        _write_pem(folder / "trust" / "users" / "people.pem", person.ca)
-        _write_pem(folder / "certificates" / "dave.pem", person.dave)
+        write_pem(folder / "trust" / "users" / "people.pem", person.ca)
+        write_pem(folder / "certificates" / "dave.pem", person.dave)
         for each in (self.keys, *others):
             for store in ("roles", "users"):
-                _write_pem(folder / "trust" / store / f"{each.domain}.pem", each.ca)
+                write_pem(folder / "trust" / store / f"{each.domain}.pem", each.ca)
             for role in ("signing", "confidentiality"):
-                _write_pem(folder / "certificates" / f"{each.domain}-{role}.pem", getattr(each, role))
+                write_pem(folder / "certificates" / f"{each.domain}-{role}.pem", getattr(each, role))
         for path, text in self._files.items():
             if Path(path).is_relative_to(folder):
                 Path(path).write_text(text)
@@ -188,7 +188,7 @@ class Side:
                 relayhost=f"[127.0.0.1]:{elsewhere}" if instance is self.edge else "",
                 cyrus_sasl_config_path=f"{etc}/sasl",
             )
-            _write_tls(instance.etc / "tls.pem", self.domain)
+            write_tls(instance.etc / "tls.pem", self.domain)
         # The page has alice, carol and postmaster.
         ours[f"{inside}/mailboxes"] += f"bob@{self.domain} bob/\n"
         ours[f"{inside}/senders"] += f"bob@{self.domain} bob@{self.domain}\n"
@@ -307,7 +307,7 @@ def world() -> Iterator[World]:
 
 
 def _build(base: Path) -> World:
-    keys = {name: _keys(f"{name}.example") for name in ("acme", "beta", "gamma")}
+    keys = {name: keys_of(f"{name}.example") for name in ("acme", "beta", "gamma")}
     ports = free_ports(10)
     sink, person = Sink(), _person()
     acme = Side(base, keys["acme"], [keys["beta"], keys["gamma"]], person, Ports(*ports[:5]), "beta.example")
@@ -361,11 +361,11 @@ def wait_until(true: Callable[[], object], what: str, seconds: float = 40) -> No
         time.sleep(0.05)
 
 
-def _write_pem(path: Path, identity: pki.Identity) -> None:
+def write_pem(path: Path, identity: pki.Identity) -> None:
     path.write_bytes(identity.certificate.x509.public_bytes(Encoding.PEM))
 
 
-def _write_p12(path: Path, identity: pki.Identity, ca: pki.Identity) -> None:
+def write_p12(path: Path, identity: pki.Identity, ca: pki.Identity) -> None:
     encryption = BestAvailableEncryption(b"open sesame")
     certificate, chain = identity.certificate.x509, [ca.certificate.x509]
     path.write_bytes(pkcs12.serialize_key_and_certificates(None, identity.key, certificate, chain, encryption))
@@ -382,7 +382,7 @@ def _certificate_in(file: Path) -> str:
     return file.read_text()[file.read_text().index("-----BEGIN CERTIFICATE") :]
 
 
-def _write_tls(path: Path, domain: str) -> None:
+def write_tls(path: Path, domain: str) -> None:
     key = issue.new_key("p256")
     assert isinstance(key, SigningKey)
     certificate = issue.issue_ca(domain, key, now=datetime.now(UTC) - timedelta(hours=1), days=3)

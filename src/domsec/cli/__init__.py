@@ -38,6 +38,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "receipt": ("receipt:receipt", "Signed receipts: make, check."),
     "cert": ("cert:cert", "Certificates: lint, show, request, issue."),
     "config": ("service:config", "The configuration: check."),
+    "postfix": ("postfix:postfix", "What Postfix needs beside the gateway, and what differs in the one that is there."),
     "explain": ("service:explain", "Dry run: what the gateway would do with a message, and why."),
     "gateway": ("service:gateway", "The mail gateway: run."),
     "demo": ("service:demo", "Two domains exchange protected mail on this machine."),

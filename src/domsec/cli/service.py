@@ -16,7 +16,7 @@ from domsec.errors import ConfigurationError
 _CONFIG = click.option("--config", type=FILE, metavar="FILE", help="The configuration file.")
 
 
-def _configuration(config: Path | None) -> Path:
+def configuration_file(config: Path | None) -> Path:
     found, _ = Given(config=config).configuration()
     if found is None:
         raise click.UsageError("no configuration, expected --config, $DOMSEC_CONFIG or ./domsec.toml")
@@ -37,7 +37,7 @@ def config_check(given: Given, *, as_json: bool) -> int:
     from domsec.policy.configuration import Configuration
     from domsec.stores import certificates, credentials, public_suffixes
 
-    path = _configuration(given.config)
+    path = configuration_file(given.config)
     try:
         configuration = Configuration.load(path)
     except ConfigurationError as wrong:
@@ -93,7 +93,7 @@ def explain(
     from domsec.pipeline import Recipient, Session, Transaction, process
     from domsec.services.verdict import as_json as plain
 
-    _configuration(given.config)
+    configuration_file(given.config)
     world = load_world(given)
     session = Session(client, None, auth, "smtp", False, {}, direction)
     recipients = tuple(Recipient(address) for address in rcpt)
@@ -138,7 +138,7 @@ def gateway() -> None:
 @_CONFIG
 def gateway_run(config: Path | None) -> int:
     """Run the gateway until it is told to stop: SIGTERM ends, SIGHUP reads the configuration again."""
-    path = _configuration(config)
+    path = configuration_file(config)
     from domsec.gateway.run import run
 
     return run(path)

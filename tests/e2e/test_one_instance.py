@@ -1,0 +1,344 @@
+"""One Postfix with domsec after its queue or before it, as `domsec postfix` prints it, and OpenDKIM behind.
+
+alice ─▶ submission ─▶ domsec ─▶ domsec-out, OpenDKIM ─▶ sink
+sink's world ─▶ smtp ─▶ domsec ─▶ domsec-in ─▶ Maildir
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import smtplib
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+import commands
+from domsec.cms.credential import credential_from_private_key
+from domsec.policy.configuration import Configuration
+from domsec.services.check import examine
+from domsec.services.layers import peel
+from domsec.services.verdict import Verdict
+from domsec.site import load_site
+from e2e import postfix
+from e2e.domsec_process import Domsec
+from e2e.letters import Letter, fields_of, letter
+from e2e.postfix import Instance
+from e2e.wire import Sink, free_ports
+from e2e.world import (
+    BASE,
+    MAIL_UID,
+    PASSWORD,
+    PREFIX,
+    Keys,
+    keys_of,
+    wait_until,
+    write_p12,
+    write_pem,
+    write_tls,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+
+# what an administrator of one Postfix has already
+MAIN = """\
+myhostname = mx.acme.example
+mydomain = acme.example
+myorigin = $mydomain
+mydestination = lists.acme.example
+alias_maps = texthash:{etc}/aliases
+mynetworks = 127.0.0.0/8
+virtual_mailbox_domains = acme.example
+virtual_mailbox_maps = texthash:{etc}/mailboxes
+virtual_mailbox_base = {mail}
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{uid}
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_sender_login_maps = texthash:{etc}/senders
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = {etc}/tls.pem
+cyrus_sasl_config_path = {etc}/sasl
+relayhost = [127.0.0.1]:{sink}
+"""
+DOMSEC = """\
+domains = ["acme.example"]
+[listen]
+outbound = "{outbound}"
+inbound = "{inbound}"
+[next_hop]
+outbound = "smtp:unix:{spool}/public/domsec-out"
+inbound = "smtp:unix:{spool}/public/domsec-in"
+[keys.signing]
+credential = "signing.p12"
+password_file = "password"
+[keys.confidentiality]
+credential = "confidentiality.p12"
+password_file = "password"
+[trust]
+roles = ["trust"]
+certificates = ["certificates"]
+[outbound]
+on_refusal = "reject"
+[[outbound.evidence]]
+kind = "header"
+token_file = "auth-token"
+[inbound]
+authserv_id = "mx.acme.example"
+[[peer]]
+domain = "beta.example"
+expect_signed = true
+[store]
+url = "sqlite:///{state}/domsec.db"
+[limits]
+size = 10485760
+"""
+
+
+@dataclass
+class Office:
+    """acme.example on one machine, and beta.example's keys."""
+
+    layout: str
+    folder: Path
+    instance: Instance
+    domsec: Domsec
+    sink: Sink
+    acme: Keys
+    beta: Keys
+    submission: int
+    port: int
+
+    def submit(self, sent: Letter, *recipients: str) -> None:
+        with smtplib.SMTP("127.0.0.1", self.submission, timeout=30) as client:
+            client.starttls(context=ssl._create_unverified_context())
+            client.login("alice@acme.example", PASSWORD)
+            client.sendmail("alice@acme.example", list(recipients), sent.octets)
+
+    def deliver(self, sender: str, octets: bytes, recipient: str = "alice@acme.example") -> None:
+        with smtplib.SMTP("127.0.0.1", self.port, timeout=30) as client:
+            client.sendmail(sender, [recipient], octets)
+
+    def at_sink(self, sent: Letter) -> bytes:
+        wait_until(lambda: any(sent.within(each.content) for each in self.sink.sent), "mail at the sink")
+        return sent.arrived(lambda: (each.content for each in self.sink.sent))
+
+    def mailbox(self) -> list[bytes]:
+        return [path.read_bytes() for path in sorted((self.folder / "mail/alice/new").glob("*"))]
+
+    def in_mailbox(self, sent: Letter) -> bytes:
+        wait_until(lambda: any(map(sent.within, self.mailbox())), "mail for alice")
+        return sent.arrived(self.mailbox)
+
+    def verdict_of_beta(self, octets: bytes) -> Verdict:
+        site = load_site(Configuration.load(self.domsec.configuration))
+        mine = self.beta.confidentiality
+        credential = credential_from_private_key(mine.key, mine.certificate)
+        context = replace(site.context(datetime.now(UTC)), keyring=(credential,))
+        return examine(peel(octets, context.keyring, context.limits), context).verdict
+
+
+@pytest.fixture(scope="module", params=["content-filter", "before-queue"])
+def office(request: pytest.FixtureRequest) -> Iterator[Office]:
+    reason = postfix.missing()
+    if reason is None and shutil.which("opendkim", path="/usr/sbin:/usr/bin") is None:
+        reason = "opendkim is missing: apt-get install opendkim"
+    if reason:
+        pytest.skip(reason)
+    with contextlib.ExitStack() as stack:
+        base = Path(tempfile.mkdtemp(prefix=PREFIX, dir=BASE))
+        base.chmod(0o755)
+        (base / "owner").write_text(str(os.getpid()))
+        stack.callback(shutil.rmtree, base, ignore_errors=True)
+        sink = Sink()
+        stack.callback(sink.close)
+        yield _opened(stack, base, request.param, sink)
+
+
+def _opened(stack: contextlib.ExitStack, base: Path, layout: str, sink: Sink) -> Office:
+    submission, port, dkim = free_ports(3)
+    folder = base / "acme"
+    instance = Instance(folder / "postfix")
+    for name in ("mail", "state", "run", "domsec/trust", "domsec/certificates", "postfix/etc/sasl", "dkim"):
+        (folder / name).mkdir(parents=True)
+    (folder / "run").chmod(0o2750)
+    shutil.chown(folder / "run", group="postfix")
+    os.chown(folder / "mail", MAIL_UID, MAIL_UID)
+    acme, beta = keys_of("acme.example"), keys_of("beta.example")
+    domsec = Domsec(folder / "domsec/domsec.toml", folder / "domsec.log")
+    _configure_domsec(folder, layout, acme, beta)
+    _configure_postfix(folder, layout, instance, sink.port, (submission, port, dkim))
+    stack.enter_context(_opendkim(folder / "dkim", dkim))
+    stack.callback(instance.stop)
+    instance.start()
+    stack.callback(domsec.kill)
+    domsec.start()
+    return Office(layout, folder, instance, domsec, sink, acme, beta, submission, port)
+
+
+def _configure_domsec(folder: Path, layout: str, acme: Keys, beta: Keys) -> None:
+    protocol = "lmtp" if layout == "content-filter" else "smtp"
+    places = {side: f"{protocol}:unix:{folder}/run/{side}.sock" for side in ("outbound", "inbound")}
+    text = DOMSEC.format(**places, spool=folder / "postfix/spool", state=folder / "state")
+    (folder / "domsec/domsec.toml").write_text(text)
+    (folder / "domsec/password").write_text("open sesame\n")
+    (folder / "domsec/auth-token").write_text("0123456789abcdef\n")
+    for role in ("signing", "confidentiality"):
+        write_p12(folder / f"domsec/{role}.p12", getattr(acme, role), acme.ca)
+        write_pem(folder / f"domsec/certificates/beta-{role}.pem", getattr(beta, role))
+    for keys in (acme, beta):
+        write_pem(folder / f"domsec/trust/{keys.domain}.pem", keys.ca)
+
+
+def _configure_postfix(folder: Path, layout: str, instance: Instance, sink: int, ports: tuple[int, int, int]) -> None:
+    """The files that `domsec postfix` writes, at ports of the laboratory, beside an administrator's own."""
+    submission, port, dkim = ports
+    ran = commands.run(
+        "postfix", "--layout", layout, "--dkim", f"inet:127.0.0.1:{dkim}", "-o", folder / "printed",
+        "--config", folder / "domsec/domsec.toml",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    printed = {path.name: path.read_text() for path in (folder / "printed/etc/postfix").iterdir()}
+    etc = instance.etc
+    master = printed["master.cf"].replace("/etc/postfix/", f"{etc}/")
+    for service, place in (("submission inet", submission), ("smtp      inet", port)):
+        assert service in master
+        master = master.replace(service, f"127.0.0.1:{place} inet")
+    main = MAIN.format(etc=etc, mail=folder / "mail", uid=MAIL_UID, sink=sink)
+    instance.configure(main + printed["main.cf"], master)
+    (etc / "domsec-login.re").write_text(printed["domsec-login.re"])
+    (etc / "mailboxes").write_text("alice@acme.example alice/\n")
+    (etc / "senders").write_text("alice@acme.example alice@acme.example\n")
+    (etc / "aliases").write_text("everybody bob@beta.example\n")
+    (etc / "sasl/smtpd.conf").write_text(
+        f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {etc}/sasl/sasldb2\nmech_list: PLAIN\n"
+    )
+    write_tls(etc / "tls.pem", "acme.example")
+    command = ["saslpasswd2", "-p", "-c", "-f", str(etc / "sasl/sasldb2"), "-u", "acme.example", "alice"]
+    subprocess.run(command, input=PASSWORD.encode(), check=True, env={"PATH": "/usr/sbin:/usr/bin"})
+    shutil.chown(etc / "sasl/sasldb2", group="postfix")
+    (etc / "sasl/sasldb2").chmod(0o640)
+
+
+@contextlib.contextmanager
+def _opendkim(folder: Path, port: int) -> Iterator[None]:
+    key = rsa.generate_private_key(65537, 2048)
+    private, public = folder / "mail.private", folder / "mail.txt"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    private.chmod(0o600)
+    der = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    inside = "".join(line for line in der.splitlines() if "-" not in line)
+    public.write_text(f"mail._domainkey.acme.example v=DKIM1; k=rsa; p={inside}\n")
+    (folder / "signing.conf").write_text(
+        f"Mode s\nDomain acme.example\nSelector mail\nKeyFile {private}\nSocket inet:{port}@127.0.0.1\n"
+        "Canonicalization relaxed/simple\nInternalHosts 127.0.0.0/8\nSyslog no\nRequireSafeKeys no\n"
+    )
+    (folder / "checking.conf").write_text(f"Mode v\nTestPublicKeys {public}\nSyslog no\n")
+    process = subprocess.Popen(["opendkim", "-f", "-x", str(folder / "signing.conf")], env={"PATH": "/usr/sbin"})
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def dkim_holds(office: Office, octets: bytes) -> bool:
+    """Whether OpenDKIM, as a receiver, finds the signature of acme.example good."""
+    path = office.folder / "dkim/message"
+    path.write_bytes(octets)
+    command = ["opendkim", "-x", str(office.folder / "dkim/checking.conf"), "-t", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin"})
+    return "d=acme.example" in done.stdout and "succeeded" in done.stdout
+
+
+def test_postfix_has_nothing_to_say_against_the_configuration(office: Office) -> None:
+    assert office.instance.complaints() == ""
+
+
+def test_what_leaves_is_protected_and_then_signed_by_dkim(office: Office) -> None:
+    sent = letter("one instance")
+    office.submit(sent, "bob@beta.example")
+    wire = office.at_sink(sent)
+    verdict = office.verdict_of_beta(wire)
+    assert (verdict.structure, verdict.accepted, verdict.domain) == ("E(S[domain](S0(OC)))", True, "acme.example")
+    assert sent.secret not in wire
+    assert not fields_of(wire, "X-Domsec-Auth")
+    assert dkim_holds(office, wire)
+    assert not dkim_holds(office, wire.replace(b"\r\n\r\n", b"\r\n\r\nAAAA\r\n", 1))
+
+
+def test_what_arrives_is_judged_and_is_not_signed_by_our_dkim(office: Office) -> None:
+    forged = letter("from your chief", "Alice <alice@acme.example>", to="alice@acme.example")
+    office.deliver("alice@acme.example", forged.octets)
+    arrived = office.in_mailbox(forged)
+    assert "smime=none" in fields_of(arrived, "Authentication-Results")[0]
+    assert not fields_of(arrived, "DKIM-Signature")
+
+
+def test_what_another_domain_protected_arrives_in_clear_and_believed(office: Office, tmp_path: Path) -> None:
+    sent = letter("protected", "Bob <bob@beta.example>", to="alice@acme.example")
+    for name, identity in (("signing", office.beta.signing), ("ca", office.beta.ca), ("acme", office.acme.ca)):
+        write_pem(tmp_path / f"{name}.crt", identity)
+    write_pem(tmp_path / "dca.crt", office.acme.confidentiality)
+    write_p12(tmp_path / "signing.p12", office.beta.signing, office.beta.ca)
+    (tmp_path / "password").write_text("open sesame\n")
+    made = commands.run(
+        "sign-domain", "--credential", tmp_path / "signing.p12", "--password-file", tmp_path / "password",
+        "--trust", tmp_path / "ca.crt", "--trust", tmp_path / "acme.crt", "--cert", tmp_path / "dca.crt",
+        "--evidence", "local:bob@beta.example", "--encrypt", "dca", "--rcpt", "alice@acme.example", stdin=sent.octets,
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    assert sent.secret not in made.out
+    office.deliver("bob@beta.example", made.out)
+    arrived = office.in_mailbox(sent)
+    assert sent.secret in arrived
+    assert "smime=pass" in fields_of(arrived, "Authentication-Results")[0]
+
+
+def test_who_did_not_log_in_gets_no_signature(office: Office) -> None:
+    """The user is told at once before the queue, by a bounce after it."""
+    sent = letter("as carol", "Carol <carol@acme.example>")
+    if office.layout == "before-queue":
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            office.submit(sent, "bob@beta.example")
+        assert refused.value.smtp_code == 550
+    else:
+        office.submit(sent, "bob@beta.example")
+        wait_until(lambda: any(sent.id in each for each in office.mailbox()), "a bounce")
+    assert not any(sent.within(each.content) for each in office.sink.sent)
+
+
+def test_while_domsec_is_down_nothing_leaves(office: Office) -> None:
+    sent = letter("later")
+    assert office.domsec.stop() == 0
+    try:
+        if office.layout == "before-queue":
+            with pytest.raises(smtplib.SMTPResponseException) as refused:
+                office.submit(sent, "bob@beta.example")
+            assert 400 <= refused.value.smtp_code < 500
+        else:
+            office.submit(sent, "bob@beta.example")
+            wait_until(office.instance.queue, "mail in the queue")
+    finally:
+        office.domsec.start()
+    if office.layout == "before-queue":
+        office.submit(sent, "bob@beta.example")
+    office.instance.flush()
+    assert sent.secret not in office.at_sink(sent)
+
+
+def test_the_leak_that_the_page_tells_of(office: Office) -> None:
+    """Aliases of local(8) are expanded behind domsec: what another domain sends to one leaves again as it came."""
+    sent = letter("to everybody", "Carol <carol@elsewhere.example>", to="everybody@lists.acme.example")
+    office.deliver("carol@elsewhere.example", sent.octets, "everybody@lists.acme.example")
+    wire = office.at_sink(sent)
+    assert sent.secret in wire
+    assert office.verdict_of_beta(wire).structure == "OC"
