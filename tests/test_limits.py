@@ -36,6 +36,7 @@ from domsec.mime import smime
 from domsec.services import mathematics
 from domsec.services.check import examine
 from domsec.services.layers import peel
+from domsec.stores import ldap
 from domsec.trust import issue
 from domsec.trust.path import AnchorSet, Snapshot, Validator
 from world import acme, beta, message
@@ -310,6 +311,24 @@ def path_candidates(count: int) -> Take:
     return path("path_candidates", leaf.certificate, offered, [acme().ca.certificate])
 
 
+def answer_octets(count: int) -> Take:
+    """What a directory sends, whatever it is."""
+
+    def receive(limits: Limits) -> None:
+        connection = ldap._Connection(limits.answer_size)
+        connection.data_received(bytes(count))
+        if connection._lost is not None:
+            raise connection._lost
+
+    return call(receive)
+
+
+def answer_certificates(count: int) -> Take:
+    people = [pki.identity("user", f"{number}@beta.example", beta().ca) for number in range(count)]
+    values = [(ldap.USER_CERTIFICATE, person.certificate.der) for person in people]
+    return call(lambda limits: ldap.certificates_of([*values, *values], limits))
+
+
 # --- the table ------------------------------------------------------------------------------------------------------
 
 EDGES: Mapping[str, tuple[int, Callable[[int], Take]]] = {
@@ -337,6 +356,8 @@ EDGES: Mapping[str, tuple[int, Callable[[int], Take]]] = {
     "path_length": (4, path_length),
     "path_tries": (3, path_tries),
     "path_candidates": (3, path_candidates),
+    "answer_size": (500, answer_octets),
+    "answer_certificates": (3, answer_certificates),
 }
 
 

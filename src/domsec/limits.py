@@ -33,6 +33,8 @@ class Limits:
     path_length: int = 10  # certificates in one path, the anchor included
     path_tries: int = 100  # signatures checked while looking for one
     path_candidates: int = 8  # complete paths judged by RFC 5280
+    answer_size: int = 1024 * 1024  # what a directory sends for one question
+    answer_certificates: int = 32  # and how many certificates are in it
 
 
 DEFAULT = Limits()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from domsec import oids
@@ -22,7 +24,7 @@ from domsec.policy.evidence import Rights, Rule, fingerprint
 from domsec.policy.labels import labelling
 from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
-from domsec.policy.options import Evidence, Key, ListOptions
+from domsec.policy.options import DirectoryOptions, Evidence, Key, ListOptions
 from domsec.services.boundary import Passage
 from domsec.services.context import Context
 from domsec.services.encrypt import Cipher
@@ -31,8 +33,11 @@ from domsec.services.maillist import MailList
 from domsec.services.peer import Peers
 from domsec.services.sign import Grant, Signer, Stripped
 from domsec.stores import certificates, credentials, public_suffixes
+from domsec.stores.discovery import Asked, Discovery
+from domsec.stores.ldap import LdapDirectory, tls_context
+from domsec.trust.discovered import Found
 from domsec.trust.path import Validator
-from domsec.trust.source import CertificateSource, MemorySource
+from domsec.trust.source import CertificateSource, MemorySource, SourcesInOrder
 
 _OIDS = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti": oids.ID_STI}
 
@@ -61,6 +66,7 @@ class Site:
     confidentiality_keys: tuple[Credential, ...] = ()
     attribute_keys: tuple[Credential, ...] = ()
     evidence: tuple[Rule, ...] = ()
+    asks: bool = False  # whether there are directories to ask before a decision
     labelling: Labelling = NO_LABELLING
     boundaries: Boundaries = NO_BOUNDARIES
     record: Callable[[str, str, Recorded], None] = _unrecorded  # the audit trail: durable when it returns
@@ -84,10 +90,12 @@ class Site:
     def _successors(self) -> dict[tuple[int, int, int], Site]:
         return {}
 
-    def context(self, now: datetime, *, open_it: bool = True) -> Context:
-        """The world as it is for a message that arrived at `now`."""
+    def context(self, now: datetime, *, open_it: bool = True, found: Found | None = None) -> Context:
+        """The world as it is for a message that arrived at `now`, with what directories said for it."""
         context = self._context if open_it else self._closed
-        return dataclasses.replace(context, now=now)
+        if found is None:
+            return dataclasses.replace(context, now=now)
+        return dataclasses.replace(context, now=now, found=found, source=SourcesInOrder(self.source, found))
 
     @functools.cached_property
     def _context(self) -> Context:
@@ -200,6 +208,7 @@ def load_site(
         attributes=attributes[0] if attributes else None,
         attribute_keys=attributes,
         evidence=tuple(_rule(one, configuration) for one in configuration.outbound.evidence),
+        asks=bool(configuration.directories),
         labelling=known,
         boundaries=boundaries(configuration, known),
         record=record,
@@ -225,6 +234,33 @@ def load_list(configuration: Configuration, name: str, *, environment_password: 
         cipher=Cipher(options.cipher, options.key_transport),
         grouping=options.grouping,
     )
+
+
+def load_discovery(configuration: Configuration) -> Discovery:
+    """The directories of a configuration, none of them asked yet. Raises ConfigurationError."""
+    return Discovery([_asked(options, configuration) for options in configuration.directories])
+
+
+def _asked(options: DirectoryOptions, configuration: Configuration) -> Asked:
+    assert options.url is not None
+    url = options.url
+    password = credentials.read_password(options.password_file) if options.password_file else b""
+    directory = LdapDirectory(
+        host=url.host,
+        port=url.port,
+        tls="ldaps" if url.scheme == "ldaps" else "start" if options.starttls else "none",
+        base=options.base or "",
+        mail=options.mail_attribute,
+        bind=(options.bind_dn, password.decode()) if options.bind_dn else None,
+        context=_tls(options.ca) if url.scheme == "ldaps" or options.starttls else None,
+        timeout=float(options.timeout),
+        limits=configuration.limits,
+    )
+    return Asked(directory, options.domains, float(options.keep), float(options.keep_nothing))
+
+
+def _tls(places: Sequence[Path]) -> ssl.SSLContext:
+    return tls_context(certificates.load_anchors(places).certificates if places else ())
 
 
 def list_options(configuration: Configuration, name: str) -> ListOptions:

@@ -10,7 +10,7 @@ import pytest
 from domsec.errors import ConfigurationError
 from domsec.limits import DEFAULT
 from domsec.policy.configuration import Configuration, load_peers, peers
-from domsec.policy.kinds import Endpoint, TcpAddress
+from domsec.policy.kinds import Endpoint, LdapUrl, TcpAddress
 from domsec.policy.options import PeerOptions
 from domsec.services.peer import Peer
 from domsec.trust.path import AnchorSet
@@ -63,6 +63,52 @@ def test_a_small_file_has_the_defaults(folder: Path) -> None:
     assert configuration.limits == DEFAULT
     assert configuration.authserv_id == "acme.example"
     assert configuration.store.url == "sqlite:////var/lib/domsec/domsec.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("ldaps://ldap.beta.example", "ldap.beta.example", 636),
+        ("ldap://192.0.2.1/", "192.0.2.1", 389),
+        ("ldaps://[2001:db8::1]", "2001:db8::1", 636),
+        ("ldaps://[2001:db8::1]:1636/", "2001:db8::1", 1636),
+        ("ldap://x:3890", "x", 3890),
+    ],
+)
+def test_a_directory(folder: Path, url: str, host: str, port: int) -> None:
+    text = f'[[directory]]\nkind = "ldap"\nurl = "{url}"\ndomains = ["BETA.example"]\nbase = "dc=beta,dc=example"\n'
+    (directory,) = load(folder, MINIMAL + text).directories
+    assert directory.url == LdapUrl("ldaps" if url.startswith("ldaps") else "ldap", host, port)
+    assert (directory.domains, directory.base) == (("beta.example",), "dc=beta,dc=example")
+    assert (directory.starttls, directory.timeout, directory.keep, directory.keep_nothing) == (True, 5, 3600, 600)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ('kind = "ldap"', "domsec.toml:2: directory[0] without url, expected the server"),
+        (
+            'kind = "ldap"\nurl = "ldap://x"\nstarttls = false\nbind_dn = "cn=x"\npassword_file = "password"',
+            "domsec.toml:5: directory[0] sends a password in the clear, expected starttls",
+        ),
+        (
+            'kind = "ldap"\nurl = "ldaps://x"\nbind_dn = "cn=x"',
+            "domsec.toml:2: directory[0] with one of bind_dn and password_file, expected both",
+        ),
+        *(
+            (
+                f'kind = "ldap"\nurl = "{url}"',
+                f'domsec.toml:4: directory[0].url is "{url}", expected a server such as '
+                '"ldaps://ldap.beta.example" or "ldap://192.0.2.1:389"',
+            )
+            for url in ("ldap.beta.example", "ldap://", "ldap://x:0", "ldaps://x/dc=beta", "http://x", "ldap://[::1", "ldapi:///")
+        ),
+        ('kind = "http"', 'domsec.toml:3: directory[0].kind is "http", expected one of "ldap"'),
+        ('url = "ldap://x"', 'domsec.toml:2: directory[0].kind is missing, expected one of "ldap"'),
+    ],
+)  # fmt: skip
+def test_a_directory_that_cannot_be_asked(folder: Path, options: str, expected: str) -> None:
+    assert problems(folder, f"{MINIMAL}[[directory]]\n{options}\n") == [expected]
 
 
 def test_nothing_is_evidence_unless_configured(folder: Path) -> None:

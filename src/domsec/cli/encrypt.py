@@ -13,14 +13,16 @@ from domsec.cli.options import ADDRESS, Given, archive_option, common, file_argu
 from domsec.cli.reading import read_input
 from domsec.cli.sign import encryption_for, warn_of_hidden
 from domsec.cli.world import load_world, open_keyring
-from domsec.errors import CertificateNotFound, DecryptionFailed
+from domsec.errors import CertificateNotFound, DecryptionFailed, StoreUnavailable
 from domsec.mime import fields
 from domsec.mime.addresses import parse_address
+from domsec.services import discovery
 from domsec.services import encrypt as encryption
 from domsec.services.describe import recipient_text, structure, subject_text
 from domsec.services.encrypt import Located, Target
 from domsec.services.layers import Layer, Message, mime_entity, peel
 from domsec.services.verdict import JSON
+from domsec.trust.discovered import Found
 
 _TARGETS = click.Choice(["auto", "dca", "recipient", "both"])
 
@@ -109,24 +111,32 @@ def _closed(layer: Layer, keys: int) -> int:
 def locate(given: Given, address: str, output: Path | None, *, target: Target, explain: bool, as_json: bool) -> int:
     """Say which certificate would be used to encrypt to ADDR, with --explain why not another one."""
     world = load_world(given)
-    located = encryption.survey(parse_address(address), target, world.context, exhaustive=explain)
+    mailbox = parse_address(address)
+    world = world.asking(discovery.for_recipient(mailbox, target, world.context))
+    found = world.context.found
+    located = encryption.survey(mailbox, target, world.context, exhaustive=explain)
+    failure = discovery.failure(mailbox, target, world.context)
     if as_json:
-        console.write_json(_located(located), output)
-        return Exit.DONE if located.complete else Exit.REFUSED
+        console.write_json({**_located(located), "directories": list(found.lines())}, output)
+        return Exit.DONE if located.complete else Exit.TEMPORARY if failure else Exit.REFUSED
+    if failure is not None:
+        raise StoreUnavailable("; ".join((*found.lines(), *located.trace)))
     if not located.complete:
-        raise CertificateNotFound(address, located.trace)
-    console.print_lines(_lines(located, explain=explain), output)
+        raise CertificateNotFound(address, (*found.lines(), *located.trace))
+    console.print_lines(_lines(located, found, explain=explain), output)
     return Exit.DONE
 
 
-def _lines(located: Located, *, explain: bool) -> Iterator[str]:
+def _lines(located: Located, found: Found, *, explain: bool) -> Iterator[str]:
     for certificate in located.certificates:
         yield f"{certificate.sha256} {subject_text(certificate)}"
+    if explain:
+        yield from found.lines()
     for one in located.considered if explain else ():
         yield f"{'+' if one.used else '-'} {one}"
 
 
-def _located(located: Located) -> JSON:
+def _located(located: Located) -> dict[str, JSON]:
     return {
         "recipient": located.recipient,
         "complete": located.complete,

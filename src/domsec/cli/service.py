@@ -100,6 +100,8 @@ def explain(
     octets = read_input(file, world.configuration.limits)
     transaction = Transaction(direction, sender or "", "", recipients, octets, session, "dry-run", world.now)
     decision = process(transaction, world.site)
+    if decision.wanted:
+        decision = process(transaction, world.site, world.asking(decision.wanted).found)
     outcome = plain(
         {
             **decision.log,

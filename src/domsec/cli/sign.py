@@ -291,6 +291,7 @@ class _Encryption:
 def encryption_for(recipients: Sequence[Mailbox], target: Target, world: World) -> _Encryption:
     """The certificates for all recipients, and a cipher that all of them read."""
     wanted = "auto" if target == "no" else target
+    world = world.asking_for(recipients, wanted)
     found = [encryption.locate(recipient, wanted, world.context) for recipient in recipients]
     certificates = tuple(dict.fromkeys(c for located in found for c in located.certificates))
     ciphers = [

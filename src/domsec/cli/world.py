@@ -6,9 +6,10 @@ lists are used beside it.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,15 +19,18 @@ from domsec.cli import console
 from domsec.cli.options import Given
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
-from domsec.errors import ConfigurationError, DomsecError, KeyUnusable
+from domsec.errors import ConfigurationError, DomsecError, KeyUnusable, StoreUnavailable
+from domsec.mime.addresses import Mailbox
 from domsec.policy.configuration import Configuration, load_peers
 from domsec.policy.options import Key, Trust
-from domsec.services import names
+from domsec.services import discovery, names
 from domsec.services.context import Context
-from domsec.site import Site, in_force, load_site, open_keys
+from domsec.services.encrypt import Target
+from domsec.site import Site, in_force, load_discovery, load_site, open_keys
 from domsec.stores import certificates, pkcs11_uri
 from domsec.stores.credentials import open_credential
 from domsec.trust.addresses import addresses
+from domsec.trust.discovered import Found, Question
 from domsec.trust.names import common_names
 from domsec.trust.source import MemorySource
 
@@ -48,6 +52,7 @@ class World:
     credentials: tuple[Credential, ...]  # of the command line
     configured: bool
     given: Given
+    found: Found | None = None  # what directories answered
 
     @property
     def now(self) -> datetime:
@@ -55,7 +60,27 @@ class World:
 
     @functools.cached_property
     def context(self) -> Context:
-        return dataclasses.replace(self.site.context(self.now), keyring=(*self.site.keyring, *self.credentials))
+        context = self.site.context(self.now, found=self.found)
+        return dataclasses.replace(context, keyring=(*self.site.keyring, *self.credentials))
+
+    def asking(self, questions: Iterable[Question]) -> World:
+        """The same, knowing what the directories of the configuration say to these. Waits for them."""
+        if not (asked := tuple(questions)) or not self.site.asks:
+            return self
+        return dataclasses.replace(self, found=asyncio.run(load_discovery(self.configuration).find(asked)))
+
+    def asking_for(self, recipients: Iterable[Mailbox], target: Target) -> World:
+        """The same, with what is to be known elsewhere of whom to encrypt to. Waits for directories.
+
+        Raises StoreUnavailable if one did not answer that may know more.
+        """
+        everybody = tuple(recipients)
+        world = self.asking(q for r in everybody for q in discovery.for_recipient(r, target, self.context))
+        for recipient in everybody:
+            failure = discovery.failure(recipient, target, world.context)
+            if failure is not None:
+                raise StoreUnavailable(str(failure))
+        return world
 
     @property
     def configuration(self) -> Configuration:

@@ -34,6 +34,7 @@ _ROWS: Final[dict[str, tuple[str, str, Literal["counter", "gauge", "seconds"], s
     "refused": ("domsec_recipients_total", 'result="refused"', "counter", "recipients by result"),
     "unopened": ("domsec_decryption_failures_total", "", "counter", "messages to our keys that did not decrypt"),
     "alarms": ("domsec_decryption_alarms_total", "", "counter", "times that these were too many of a key or a client"),
+    "lookups": ("domsec_lookups_total", "", "counter", "questions for directories that mail had to wait for"),
     "errors": ("domsec_errors_total", "", "counter", "exceptions that no code expected"),
     "handler_us": ("domsec_processing_seconds_total", "", "seconds", "time spent deciding"),
     "relay_us": ("domsec_next_hop_seconds_total", "", "seconds", "time spent waiting for the next hop"),

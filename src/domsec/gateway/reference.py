@@ -69,6 +69,12 @@ DECISIONS: Final[dict[str, tuple[str, str]]] = {
         "section 5 would take off a layer with a security label (`outbound.stripped_labels`)",
         "the sender puts the label into the inner signature, or our attribute-authority carries it on (`carry`)",
     ),
+    "directory": (
+        "a directory of `[[directory]]` that may have a certificate did not answer, or not with what can be used; "
+        "the reply is 451 4.4.3, and the mail comes again",
+        "`domsec locate ADDRESS --explain` asks it and says what it answers; a `[[peer]]` entry with a certificate in "
+        "`trust.certificates` needs no directory",
+    ),
     "unknown_domain": ("the domain is not known to read protected mail", "a `[[peer]]` entry, or `unknown_domains`"),
     "malformed": ("the header of the message cannot be read, or a limit was hit", "have the sending program repaired"),
     "recipient": ("the recipient's address is not one", "correct it"),

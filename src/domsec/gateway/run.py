@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -23,17 +23,19 @@ from domsec import pipeline
 from domsec.errors import ConfigurationError
 from domsec.gateway import release, workers
 from domsec.gateway.relay import NextHop
-from domsec.gateway.server import Journal, Listener, Settings
+from domsec.gateway.server import Handler, Journal, Listener, Settings
 from domsec.gateway.workers import Hooks, Service
 from domsec.pipeline import Decision, Held, Transaction
 from domsec.policy.check import check, role_problems
 from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import Endpoint
 from domsec.services.verdict import as_json
-from domsec.site import Recorded, Site, load_site
+from domsec.site import Recorded, Site, load_discovery, load_site
 from domsec.stores import certificates, credentials, public_suffixes
 from domsec.stores.audit import AuditTrail, FileAudit
+from domsec.stores.discovery import Discovery
 from domsec.stores.group_commit import GroupCommit
+from domsec.trust.discovered import Question
 
 PASSWORD_VARIABLE = "DOMSEC_PASSWORD"
 
@@ -69,7 +71,7 @@ def load(path: Path) -> Service:
     return Service(
         settings=_settings(configuration),
         listeners=tuple(_listeners(configuration)),
-        hooks=functools.partial(_hooks, site),
+        hooks=functools.partial(_hooks, site, load_discovery(configuration)),
         workers=configuration.listen.workers or os.cpu_count() or 1,
         metrics=str(metrics) if metrics else "",
     )
@@ -138,7 +140,7 @@ def _protocol(endpoint: Endpoint) -> Literal["lmtp", "smtp"]:
     return "lmtp" if endpoint.protocol == "lmtp" else "smtp"
 
 
-def _hooks(site: Site) -> Hooks:
+def _hooks(site: Site, directories: Discovery) -> Hooks:
     """What a worker does with mail, its stores opened."""
     from domsec.stores.audit_table import TableAudit
     from domsec.stores.holds import HoldStore
@@ -179,8 +181,17 @@ def _hooks(site: Site) -> Hooks:
     def handler(transaction: Transaction) -> Decision:
         return pipeline.process(transaction, recording)
 
+    async def discover(wanted: Sequence[Question]) -> Handler:
+        found = await directories.find(wanted)
+        return lambda transaction: pipeline.process(transaction, recording, found)
+
     return Hooks(
-        handler, hold, _journal(configuration), commit.durable, background=functools.partial(release.run, holds)
+        handler,
+        hold,
+        _journal(configuration),
+        commit.durable,
+        discover,
+        background=functools.partial(release.run, holds),
     )
 
 

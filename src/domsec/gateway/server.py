@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, cast
 
+from domsec.errors import ConfigurationError
 from domsec.gateway.alarm import Watch
 from domsec.gateway.data import stuffed
 from domsec.gateway.metrics import Counters, Metrics
@@ -36,10 +37,12 @@ from domsec.gateway.session import MAX_HOPS, hops, received_field, received_fiel
 from domsec.gateway.smtp_client import Job
 from domsec.gateway.smtp_server import Arrived, Budget, Profile, Server, State
 from domsec.pipeline import Decision, Direction, Held, Outgoing, Transaction
+from domsec.trust.discovered import Question
 
 Handler = Callable[[Transaction], Decision]
 Hold = Callable[[Transaction, Held], str]
 Journal = Callable[[Mapping[str, object]], None]
+Discover = Callable[[Sequence[Question]], Awaitable[Handler]]  # a handler that knows the answers
 Durable = Callable[[], Awaitable[None]]  # returns when all that the handler recorded is on the disk
 
 _log = logging.getLogger("domsec.gateway")
@@ -96,9 +99,11 @@ class Gateway:
         counters: Counters | None = None,
         journal: Journal | None = None,
         durable: Durable | None = None,
+        discover: Discover | None = None,
     ) -> None:
         self.settings = settings
         self.durable = durable
+        self.discover = discover
         self.handler = handler
         self.hold = hold
         self.counters = counters or Metrics().counters()
@@ -214,7 +219,9 @@ class Gateway:
         transaction = self._transaction(arrived)
         self.counters.add("messages_outbound" if transaction.direction == "outbound" else "messages_inbound")
         self.counters.add("bytes_in", len(arrived.octets))
-        decision, outcomes = self._decide(transaction)
+        decision, outcomes = self._decide(transaction, self.handler)
+        if decision.wanted:
+            decision, outcomes = await self._decide_with(decision.wanted, transaction)
         decided = time.perf_counter()
         if decision.unopened:
             self._watch(transaction, decision.unopened)
@@ -278,7 +285,20 @@ class Gateway:
         """The instance as it stands in Received: one for each direction, since mail may lawfully pass through both."""
         return f"{self.settings.instance}/{direction}"
 
-    def _decide(self, transaction: Transaction) -> tuple[Decision, dict[int, _Outcome]]:
+    async def _decide_with(
+        self, wanted: Sequence[Question], transaction: Transaction
+    ) -> tuple[Decision, dict[int, _Outcome]]:
+        """Ask directories, while other mail goes on, and decide again with what they said."""
+        self.counters.add("lookups", len(wanted))
+        try:
+            if self.discover is None:
+                raise ConfigurationError("there is nobody to ask")
+            handler = await self.discover(wanted)
+        except Exception as error:
+            return self._failed(transaction, error)
+        return self._decide(transaction, handler)
+
+    def _decide(self, transaction: Transaction, handler: Handler) -> tuple[Decision, dict[int, _Outcome]]:
         """The decision, or the outcomes that stand without one."""
         octets = transaction.octets
         if hops(octets, self.mark(transaction.direction)):
@@ -286,17 +306,21 @@ class Gateway:
         if received_fields(octets) > MAX_HOPS:
             return Decision(log={"action": "loop"}), _all(transaction, REPLIES["hops"])
         try:
-            decision = self.handler(transaction)
-            _check(decision, transaction)
+            decision = handler(transaction)
+            if not decision.wanted:
+                _check(decision, transaction)
         except Exception as error:
-            reply = for_error(error)
-            self.counters.add("errors")
-            if reply is REPLIES["internal"]:
-                _log.exception("error while handling message %s", transaction.id)
-            else:
-                _log.error("message %s deferred: %s", transaction.id, error)
-            return Decision(log={"action": "error", "error": type(error).__name__}), _all(transaction, reply)
+            return self._failed(transaction, error)
         return decision, {}
+
+    def _failed(self, transaction: Transaction, error: Exception) -> tuple[Decision, dict[int, _Outcome]]:
+        reply = for_error(error)
+        self.counters.add("errors")
+        if reply is REPLIES["internal"]:
+            _log.error("error while handling message %s", transaction.id, exc_info=error)
+        else:
+            _log.error("message %s deferred: %s", transaction.id, error)
+        return Decision(log={"action": "error", "error": type(error).__name__}), _all(transaction, reply)
 
     async def _settle_each(
         self, transaction: Transaction, decision: Decision, arrived: Arrived, relay: Relay

@@ -30,7 +30,7 @@ from domsec.errors import ConfigurationError
 from domsec.gateway import metrics as metrics_page
 from domsec.gateway.metrics import Metrics
 from domsec.gateway.relay import parse_address, reachable
-from domsec.gateway.server import Durable, Gateway, Handler, Hold, Journal, Listener, Settings
+from domsec.gateway.server import Discover, Durable, Gateway, Handler, Hold, Journal, Listener, Settings
 
 _log = logging.getLogger("domsec.gateway")
 
@@ -49,6 +49,7 @@ class Hooks:
     hold: Hold
     journal: Journal | None = None
     durable: Durable | None = None  # waited for before anything is relayed
+    discover: Discover | None = None  # asks directories, where a decision wants that
     background: Callable[[Gateway], Coroutine[None, None, None]] | None = None  # runs beside, until the worker drains
 
 
@@ -386,7 +387,13 @@ async def _live(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     counters = metrics.counters(row)
     gateway = Gateway(
-        service.settings, hooks.handler, hooks.hold, counters=counters, journal=hooks.journal, durable=hooks.durable
+        service.settings,
+        hooks.handler,
+        hooks.hold,
+        counters=counters,
+        journal=hooks.journal,
+        durable=hooks.durable,
+        discover=hooks.discover,
     )
     page = None
     if service.metrics:

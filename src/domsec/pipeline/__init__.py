@@ -5,7 +5,7 @@
     inbound       mail from outside: open it, verify it, say what may be believed, hand on what can be read
 
 Outbound and inbound differ in what they decide only. Nothing here waits for anybody: certificates and keys are at hand,
-or the answer is a temporary one.
+or the answer is a temporary one, or it says what to ask of directories first.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from domsec.pipeline.transaction import (
     everybody,
 )
 from domsec.site import Site
+from domsec.trust.discovered import Found
 
 __all__ = [
     "Decision",
@@ -41,15 +42,18 @@ __all__ = [
 ]
 
 
-def process(transaction: Transaction, site: Site) -> Decision:
+def process(transaction: Transaction, site: Site, found: Found | None = None) -> Decision:
     """Decide what becomes of a transaction. Each recipient is relayed to, refused, or held: never forgotten.
+
+    Where the site has directories and `found` is None, the decision may be what to ask them (`Decision.wanted`). Once
+    there is an answer to that, whatever it is, it is never asked for more.
 
     Raises nothing for what a message contains. What it does raise is a fault of ours, and the gateway answers 451.
     """
     decide = outbound if transaction.direction == "outbound" else inbound
     site = site.at(transaction.received_at)
     try:
-        return decide(transaction, site)
+        return decide(transaction, site, found)
     except StoreUnavailable as error:
         text = "a key or certificate store does not answer, try again later"
         log: dict[str, object] = {"action": "tempfail", "reason": str(error)}

@@ -32,9 +32,10 @@ from domsec.services.context import Context
 from domsec.services.delivery import Delivery, deliver
 from domsec.services.layers import peel, spine, unopened
 from domsec.site import Site
+from domsec.trust.discovered import Found
 
 
-def inbound(transaction: Transaction, site: Site) -> Decision:
+def inbound(transaction: Transaction, site: Site, found: Found | None = None) -> Decision:
     """Mail from outside on its way in: open, verify, say what may be believed, act on it, hand on what can be read."""
     ours, others = _ours(transaction, site)
     settled: list[Settled] = []

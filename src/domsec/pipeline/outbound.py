@@ -30,7 +30,7 @@ from domsec.pipeline.transaction import (
 from domsec.policy import evidence, wishes
 from domsec.policy.evidence import Collected
 from domsec.policy.wishes import Group, Wish
-from domsec.services import boundary, encrypt, labelling, sign
+from domsec.services import boundary, discovery, encrypt, labelling, sign
 from domsec.services.boundary import Passage
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
@@ -39,20 +39,28 @@ from domsec.services.finding import believed
 from domsec.services.layers import mime_entity, peel, spine, unopened
 from domsec.services.sign import Grant, Plan, Stripped
 from domsec.site import Site
+from domsec.trust.discovered import Answer, Found, Question
 
 Note = Mapping[str, object]
 
 
-def outbound(transaction: Transaction, site: Site) -> Decision:
+def outbound(transaction: Transaction, site: Site, found: Found | None = None) -> Decision:
     """Decide what becomes of mail from inside."""
-    context = site.context(transaction.received_at)
+    context = site.context(transaction.received_at, found=found)
+    addressed, settled = _addressed(transaction)
+    if site.asks and found is None:
+        wanted = tuple(dict.fromkeys(q for _, mailbox in addressed for q in _questions(mailbox, site, context)))
+        if wanted:
+            return Decision(wanted=wanted)
     try:
         message = peel(transaction.octets, context.keyring, context.limits)
     except MalformedMessage as error:
         return _unreadable(transaction, error)
     header = evidence.without_fields(message.header, site.evidence)
     case = _Case(transaction, site, context, examine(message, context), header)
-    addressed, settled = _addressed(transaction)
+    if found is not None:
+        addressed, waiting = _answered(addressed, site, context)
+        settled += waiting
     settled.append(Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring))))
     for group in wishes.group([mailbox for _, mailbox in addressed], header, case.wish):
         indexes = tuple(addressed[i][0] for i in group.indexes)
@@ -61,6 +69,8 @@ def outbound(transaction: Transaction, site: Site) -> Decision:
         "structure": case.examination.verdict.structure,
         "from": [m.address for m in message.originators.mailboxes],
     }
+    if found is not None and found.answers:
+        log["directories"] = list(found.lines())
     if case.refusal is not None:
         log["refused"] = refused = [code for code, _ in case.refusal.reasons]
         log["refusal"] = str(case.refusal)
@@ -86,6 +96,47 @@ def _addressed(transaction: Transaction) -> tuple[list[tuple[int, Mailbox]], lis
             refused = Refused((index,), 553, "5.1.3", f"recipient refused: {error} [recipient]")
             settled.append(Settled(refused=(refused,)))
     return found, settled
+
+
+# --- what others know -----------------------------------------------------------------------------------------------
+
+
+def _questions(mailbox: Mailbox, site: Site, context: Context) -> tuple[Question, ...]:
+    """What to ask directories about a recipient, or what is still not answered: nothing where all is known."""
+    domain, peer = mailbox.domain, site.peers.of(mailbox.domain)
+    known = peer is None and encrypt.find_authority(domain, context) is not None
+    wish = wishes.wish(site.configuration, peer, domsec=known)
+    out = site.configuration.outbound
+    asked: tuple[Question, ...] = ()
+    if peer is None and not known and (out.sign != "never" or wish.encrypt != "no" or out.unknown_domains != "pass"):
+        asked = discovery.for_authority(domain, context)  # it may be one that does DOMSEC (decisions A-62)
+    if wish.encrypt != "no":
+        asked += discovery.for_recipient(mailbox, wish.encrypt, context)
+    return asked
+
+
+def _answered(
+    addressed: Sequence[tuple[int, Mailbox]], site: Site, context: Context
+) -> tuple[list[tuple[int, Mailbox]], list[Settled]]:
+    """Recipients of whom enough is known, and those to be sent again: a directory that may know more has not answered.
+
+    Sending them in clear meanwhile is what somebody who keeps its answers away from us would like.
+    """
+    enough: list[tuple[int, Mailbox]] = []
+    waiting: list[Settled] = []
+    for index, mailbox in addressed:
+        failure = context.found.failure(_questions(mailbox, site, context))
+        if failure is None:
+            enough.append((index, mailbox))
+        else:
+            waiting.append(_deferred(index, mailbox, failure))
+    return enough, waiting
+
+
+def _deferred(index: int, mailbox: Mailbox, failure: Answer) -> Settled:
+    text = f"what is known of certificates for {mailbox.domain} cannot be found out now, try again later [directory]"
+    note = {"domain": mailbox.domain, "action": "tempfail", "reason": "directory", "directory": str(failure)}
+    return Settled(refused=(Refused((index,), 451, "4.4.3", text),), note=note)
 
 
 # --- one group ------------------------------------------------------------------------------------------------------

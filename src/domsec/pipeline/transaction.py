@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from domsec.trust.discovered import Question
+
 Direction = Literal["outbound", "inbound"]
 
 
@@ -79,7 +81,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a transaction: each recipient index stands exactly once in one of the four."""
+    """What becomes of a transaction: each recipient index stands exactly once in one of the four.
+
+    With `wanted` nothing is decided yet: these questions are to be asked first, and the transaction decided on anew
+    with the answers.
+    """
 
     outgoing: tuple[Outgoing, ...] = ()
     refused: tuple[Refused, ...] = ()
@@ -87,6 +93,7 @@ class Decision:
     discard: tuple[int, ...] = ()
     log: dict[str, object] = field(default_factory=dict)
     unopened: tuple[str, ...] = ()  # SHA-256 of our certificates whose keys did not open what is encrypted to them
+    wanted: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,15 @@ def check(
     checker = _Checker(configuration, open_credential, load_certificates, now, role_problems)
     return tuple(
         problem
-        for step in (checker.keys, checker.lists, checker.shared_keys, checker.trust, checker.evidence, checker.labels)
+        for step in (
+            checker.keys,
+            checker.lists,
+            checker.shared_keys,
+            checker.trust,
+            checker.directories,
+            checker.evidence,
+            checker.labels,
+        )
         for problem in step()
     )
 
@@ -278,6 +286,15 @@ class _Checker:
         if wanted and not trust.roles and not agreed:
             text = "no anchors for domain authorities, so none of them will be believed; expected trust.roles"
             yield self.configuration.problem(text, "trust", severity="warning")
+
+    def directories(self) -> Iterator[Problem]:
+        """What is needed to ask them. Nobody is asked: a directory that is down is no fault of the configuration."""
+        for index, one in enumerate(self.configuration.directories):
+            if one.ca:
+                yield from self.files(one.ca, ("directory", index, "ca"), anchors=True)
+            if one.url is not None and one.url.scheme == "ldap" and not one.starttls:
+                text = "asked without TLS: everybody on the way can see to whom you write"
+                yield self.configuration.problem(text, "directory", index, "starttls", severity="warning")
 
     def files(self, places: Sequence[Path], path: KeyPath, *, anchors: bool) -> Iterator[Problem]:
         for index, place in enumerate(places):

@@ -25,6 +25,7 @@ from domsec.policy.options import (
     SECTIONS,
     Boundary,
     ConfidentialityKey,
+    DirectoryOptions,
     Evidence,
     General,
     Inbound,
@@ -76,6 +77,7 @@ class Configuration:
     next_hop: NextHop = NextHop()
     keys: Keys = Keys()
     trust: Trust = Trust()
+    directories: tuple[DirectoryOptions, ...] = ()
     outbound: Outbound = Outbound()
     inbound: Inbound = Inbound()
     peers: tuple[PeerOptions, ...] = ()
@@ -164,6 +166,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
         attributes=reader.key(Key, "attributes"),
     )
     agreed = reader.tables(PeerOptions, "peer")
+    directories = reader.tables(DirectoryOptions, "directory")
     reviews = reader.tables(Review, "review")
     lists = reader.tables(ListOptions, "list")
     boundaries = reader.tables(Boundary, "boundary")
@@ -176,6 +179,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
         keys=own_keys,
         outbound=dataclasses.replace(outbound, evidence=evidence),
         labels=dataclasses.replace(labels, translators=translators),
+        directories=directories,
         peers=agreed,
         reviews=reviews,
         lists=lists,
@@ -328,7 +332,7 @@ def _advice(key: str, path: KeyPath, known: Set[str]) -> str:
 
 def _contradictions(configuration: Configuration) -> Iterator[Problem]:
     """What no option says by itself, but two say together."""
-    for rule in (_routes, _needed_keys, _own_domains, _evidence, _lists, _known_signers, _destinations):
+    for rule in (_routes, _needed_keys, _own_domains, _directories, _evidence, _lists, _known_signers, _destinations):
         yield from rule(configuration)
     for text, index, option in _agreements(configuration.peers, configuration.domains):
         yield configuration.problem(text, "peer", index, option)
@@ -447,6 +451,17 @@ def _lists(c: Configuration) -> Iterator[Problem]:
         if bool(one.receipts_to) != (one.receipts in ("instead-of", "in-addition-to")):
             text = f'list[{index}].receipts is "{one.receipts}" with {len(one.receipts_to)} receipts_to'
             yield c.problem(f"{text}, expected addresses for instead-of and in-addition-to only", "list", index)
+
+
+def _directories(c: Configuration) -> Iterator[Problem]:
+    for index, one in enumerate(c.directories):
+        path: KeyPath = ("directory", index)
+        if one.url is None:
+            yield c.problem(f"{_dotted(path)} without url, expected the server", *path, "url")
+        elif one.url.scheme == "ldap" and not one.starttls and one.bind_dn is not None:
+            yield c.problem(f"{_dotted(path)} sends a password in the clear, expected starttls", *path, "starttls")
+        if (one.bind_dn is None) != (one.password_file is None):
+            yield c.problem(f"{_dotted(path)} with one of bind_dn and password_file, expected both", *path)
 
 
 def _known_signers(c: Configuration) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from cryptography import x509
 
@@ -26,6 +26,7 @@ W = TypeVar("W", bound=str)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 EVERYWHERE = "*"  # as a destination: every domain that is not ours
+_LDAP_PORTS = {"ldap": 389, "ldaps": 636}
 UNIX_PATH_MAXIMUM = 107  # sun_path of unix(7) is 108 octets with its closing NUL
 
 
@@ -72,6 +73,15 @@ class TcpAddress:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class LdapUrl:
+    """An LDAP server."""
+
+    scheme: Literal["ldap", "ldaps"]
+    host: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +255,18 @@ def _tcp_address(value: object, base: Path) -> TcpAddress:
     return address
 
 
+def _ldap_url(value: object, base: Path) -> LdapUrl:
+    match = re.fullmatch(r"(ldaps?)://((?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?)/?", _string(value, base))
+    if not match:
+        raise found(value)
+    scheme: Literal["ldap", "ldaps"] = "ldaps" if match[1] == "ldaps" else "ldap"
+    ported = re.search(r":[0-9]+\Z", match[2]) and not match[2].endswith("]")
+    place = _host_and_port(match[2] if ported else f"{match[2]}:{_LDAP_PORTS[scheme]}")
+    if place is None:
+        raise found(value)
+    return LdapUrl(scheme, place.host, place.port)
+
+
 def _endpoint(value: object, base: Path) -> Endpoint:
     protocol, _, place = _string(value, base).partition(":")
     if protocol not in {"smtp", "lmtp"}:
@@ -364,6 +386,7 @@ PLACE_OR_PLACES = one_or_more(
     Kind("an existing file or folder", _file_or_folder), "an existing file or folder, or a list of them"
 )
 TCP_ADDRESS = Kind('host and port such as "127.0.0.1:9183"', _tcp_address)
+LDAP_URL = Kind('a server such as "ldaps://ldap.beta.example" or "ldap://192.0.2.1:389"', _ldap_url)
 ENDPOINT = Kind('"smtp:HOST:PORT", "smtp:unix:PATH", "lmtp:HOST:PORT" or "lmtp:unix:PATH"', _endpoint)
 NETWORKS = Kind('a list of networks such as "192.0.2.0/24", or "unix"', _networks)
 DOMAIN = Kind("a mail domain", _domain)

@@ -34,6 +34,7 @@ from domsec.policy.kinds import (
     FILE,
     FILES,
     FORMS,
+    LDAP_URL,
     MODE,
     NAME,
     NETWORKS,
@@ -42,11 +43,13 @@ from domsec.policy.kinds import (
     PLACE_OR_PLACES,
     PLACES,
     STORE_URL,
+    STRING,
     STRINGS,
     TCP_ADDRESS,
     TOKEN,
     Endpoint,
     Kind,
+    LdapUrl,
     Networks,
     TcpAddress,
     choice,
@@ -66,6 +69,7 @@ KeyTransport = Literal["oaep", "pkcs1v15"]
 Cipher = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
 SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
 EvidenceKind = Literal["network", "header", "xclient", "certificate", "local", "results"]
+DirectoryKind = Literal["ldap"]
 Grouping = Literal["member", "domain", "all"]
 ListReceipts = Literal["as-asked", "none", "instead-of", "in-addition-to"]
 
@@ -92,6 +96,7 @@ HOLD_OR_REJECT: Kind[Literal["hold", "reject"]] = choice("hold", "reject")
 AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
 STRIP: Kind[Literal["verified", "domain", "none"]] = choice("verified", "domain", "none")
 AFTER_DECRYPT: Kind[Literal["deliver", "user"]] = choice("deliver", "user")
+DIRECTORY_KIND: Kind[DirectoryKind] = choice("ldap")
 LEVEL: Kind[Literal["debug", "info", "warning", "error"]] = choice("debug", "info", "warning", "error")
 FORMAT: Kind[Literal["json", "text"]] = choice("json", "text")
 
@@ -288,6 +293,63 @@ class Trust:
         "`hard`: a certificate whose status is not known is not used. `soft`: only a revoked one is not used. "
         "`off`: revocation lists are not looked at.",
         '"hard"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryOptions:
+    """A directory that is asked for certificates of partners, where those at hand do not suffice (RFC 3183 4.2).
+
+    All directories that serve a domain are asked at once. What they have is trusted no more than what stands in
+    `trust.certificates`; it has to lead to an anchor. How it works is told in [discovery.md](discovery.md).
+    """
+
+    kind: DirectoryKind = required(DIRECTORY_KIND, "`ldap`: an LDAP server.", '"ldap"')
+    domains: tuple[str, ...] = option(
+        DOMAINS,
+        (),
+        "The domains whose people and authorities it has, those below included. Empty is every domain; mail to all of "
+        "them then has to wait for this directory.",
+        '["beta.example"]',
+    )
+    url: LdapUrl | None = optional(
+        LDAP_URL, "For `ldap`: the server. Referrals to others are not followed.", '"ldaps://ldap.beta.example"'
+    )
+    starttls: bool = option(
+        BOOLEAN,
+        True,
+        "With `ldap://`: StartTLS, without which nothing is asked. `false` asks in the clear: everybody on the way sees"
+        " to whom you write.",
+        "false",
+    )
+    ca: tuple[Path, ...] = option(
+        PLACES,
+        (),
+        "Who may certify the server's name. Empty is what this machine trusts for TLS.",
+        '["trust/ldap-ca.pem"]',
+    )
+    base: str | None = optional(
+        STRING,
+        "Where people are looked for by their mail address, with all below. Without it only entries of authorities are "
+        "read, under their mapped names, as `cn=domain-confidentiality-authority,dc=beta,dc=example`.",
+        '"dc=beta,dc=example"',
+    )
+    mail_attribute: str = option(
+        TOKEN, "mail", "The attribute in which an entry has its mail address.", '"rfc822Mailbox"'
+    )
+    bind_dn: str | None = optional(
+        STRING, "The name to log in with. Without it nobody logs in.", '"cn=domsec,dc=beta,dc=example"'
+    )
+    password_file: Path | None = optional(FILE, "File with its password in the first line.", '"ldap-password"')
+    timeout: int = option(
+        integer(1, 60),
+        5,
+        "Seconds for one question. Then the mail is put off; it comes again.",
+        "10",
+    )
+    keep: int = option(integer(0, 604_800), 3600, "Seconds until a certificate it had is asked for again.", "600")
+    keep_nothing: int = option(
+        integer(0, 86_400), 600, "Seconds until a certificate it did not have is asked for again.", "60"
     )
 
 
@@ -820,6 +882,8 @@ LIMIT_DOCUMENTATION: Mapping[str, str] = {
     "path_length": "Certificates of one path, the anchor included.",
     "path_tries": "Signatures checked while looking for a path.",
     "path_candidates": "Complete paths judged for one certificate.",
+    "answer_size": "Octets that a directory sends for one question.",
+    "answer_certificates": "Certificates in the answer of a directory to one question.",
 }
 
 
@@ -872,6 +936,7 @@ SECTIONS: tuple[Section, ...] = (
     _section("keys.review", Key, _ROLE.format("review-authority", "It makes review signatures.")),
     _section("keys.attributes", Key, _ROLE.format("attribute-authority", "It makes additional attributes signatures.")),
     _section("trust", Trust),
+    _section("directory", DirectoryOptions, repeats=True),
     _section("outbound", Outbound),
     _section("outbound.evidence", Evidence, repeats=True),
     _section("inbound", Inbound),

@@ -12,6 +12,7 @@ from domsec.cms.credential import Credential
 from domsec.limits import DEFAULT, Limits
 from domsec.services.labelling import NO_LABELLING, Labelling
 from domsec.services.peer import Peer, Peers
+from domsec.trust.discovered import Found
 from domsec.trust.path import AnchorSet, PathVerdict, Validator
 from domsec.trust.source import CertificateSource, MemorySource
 
@@ -24,6 +25,7 @@ def no_public_suffix(_domain: str) -> bool:
 
 
 _NOTHING = MemorySource(())
+_NOT_ASKED = Found()
 _NOBODY = Peers()
 
 
@@ -33,7 +35,8 @@ class Context:
 
     now: datetime  # aware
     validator: Validator
-    source: CertificateSource = _NOTHING
+    source: CertificateSource = _NOTHING  # what is at hand, and what was found
+    found: Found = _NOT_ASKED  # what directories answered for this message
     keyring: tuple[Credential, ...] = ()  # what may decrypt
     peers: Peers = _NOBODY
     limits: Limits = DEFAULT

@@ -135,7 +135,7 @@ def _passed_over(
     seen = {one.certificate for one in looked}
     nearer = "a nearer authority is used" if authority is not None else "the recipient's own is wanted"
     more = [(recipient.address, c, _own_problem(c, recipient, context, peer)) for c in _offered_own(recipient, context)]
-    for domain in _ascendants(recipient.domain, context):
+    for domain in ascendants(recipient.domain, context):
         offered = _offered_authorities(domain, recipient, context)
         more += [
             (f"the authority of {domain}", c, authority_problem(c, recipient.domain, context, peer)) for c in offered
@@ -166,7 +166,7 @@ def _own_problem(certificate: Certificate, recipient: Mailbox, context: Context,
 
 def _authority(recipient: Mailbox, context: Context, peer: Peer | None, looked: list[Considered]) -> Certificate | None:
     """The nearest authority that may decrypt for the domain: whatever found it, the mapping decides (4.2)."""
-    for domain in _ascendants(recipient.domain, context):
+    for domain in ascendants(recipient.domain, context):
         offered = _offered_authorities(domain, recipient, context)
         problems = [(c, authority_problem(c, recipient.domain, context, peer)) for c in offered]
         chosen = _choose(problems, f"the authority of {domain}", looked)
@@ -215,7 +215,7 @@ def authority_problem(certificate: Certificate, domain: str, context: Context, p
     return "; ".join(texts) or None
 
 
-def _ascendants(domain: str, context: Context) -> Iterable[str]:
+def ascendants(domain: str, context: Context) -> Iterable[str]:
     """The domain and those above, down to two labels and never a public suffix."""
     while domain.count(".") >= 1 and not domain.startswith("[") and not context.is_public_suffix(domain):
         yield domain
@@ -246,7 +246,7 @@ def _problem(certificate: Certificate, context: Context, *, role: bool, peer: Pe
         problems = encryption_problems(certificate)
         if problems:
             return "; ".join(problems)
-        path = context.path(certificate, (), role=role, peer=peer)
+        path = context.path(certificate, context.found.certificates, role=role, peer=peer)
     except DomsecError as error:
         return str(error)
     return None if path.state == "valid" else f"{path.state}: {path.reason}"

@@ -34,6 +34,22 @@ class CertificateSource(Protocol):
         ...
 
 
+class SourcesInOrder:
+    """Several sources as one: what the first has comes first, each certificate once."""
+
+    def __init__(self, *sources: CertificateSource) -> None:
+        self.sources = sources
+
+    def by_address(self, address: str) -> Sequence[Certificate]:
+        return tuple(dict.fromkeys(c for source in self.sources for c in source.by_address(address)))
+
+    def authority(self, role_name: str, domain: str) -> Sequence[Certificate]:
+        return tuple(dict.fromkeys(c for source in self.sources for c in source.authority(role_name, domain)))
+
+    def by_sid(self, identifier: Identifier) -> Sequence[Certificate]:
+        return tuple(dict.fromkeys(c for source in self.sources for c in source.by_sid(identifier)))
+
+
 class MemorySource:
     """A source over certificates at hand, indexed once. Where names cannot be read, only identifiers find them."""
 

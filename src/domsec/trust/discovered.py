@@ -1,0 +1,96 @@
+"""What was asked of directories, and what they answered: values. Who asks is in `domsec.stores.discovery`.
+
+An answer says what somebody keeps in a place that anybody may have written to. It finds certificates and makes none of
+them trusted, wherever it came from (RFC 3183 4.2, decisions A-43, threats T-20).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from domsec.cms.certificates import Certificate, Identifier
+
+Outcome = Literal["found", "nothing", "unusable", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whose certificates are wanted: those of a mailbox, or of the authority `role` of a domain.
+
+    An authority is asked for by its mailbox too, `role@domain` (RFC 3183 4.1).
+    """
+
+    address: str  # the domain in lower case and A-labels, the local part as it was given
+    role: str = ""  # the name of the authority's role; empty for a person
+    directory_name: bytes | None = field(default=None, compare=False)  # DER Name agreed for the domain's people
+
+    @property
+    def domain(self) -> str:
+        return self.address.rpartition("@")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one directory has to say to one question.
+
+    found        certificates, whose they may be
+    nothing      the directory knows of none
+    unusable     it answered this question with what cannot be used
+    unavailable  it does not answer, whatever it is asked
+    """
+
+    source: str  # the directory, for people
+    outcome: Outcome
+    certificates: tuple[Certificate, ...] = ()
+    text: str = ""  # for people
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is not known what the directory has; asking again may help."""
+        return self.outcome in ("unusable", "unavailable")
+
+    def __str__(self) -> str:
+        what = f"{len(self.certificates)} certificates" if self.outcome == "found" else self.outcome
+        return f"{self.source}: {what}{': ' if self.text else ''}{self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answers to some questions, each directory's in the order of the configuration.
+
+    Implements `domsec.trust.source.CertificateSource`: what was not asked has no certificates.
+    """
+
+    answers: Mapping[Question, tuple[Answer, ...]] = field(default_factory=dict)
+
+    def by_address(self, address: str) -> Sequence[Certificate]:
+        return self._certificates(Question(address))
+
+    def authority(self, role_name: str, domain: str) -> Sequence[Certificate]:
+        return self._certificates(Question(f"{role_name}@{domain}", role_name))
+
+    def by_sid(self, identifier: Identifier) -> Sequence[Certificate]:
+        return tuple(certificate for certificate in self.certificates if identifier.matches(certificate))
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Everything that was found, each once."""
+        every = (c for answers in self.answers.values() for answer in answers for c in answer.certificates)
+        return tuple(dict.fromkeys(every))
+
+    def failure(self, questions: Iterable[Question]) -> Answer | None:
+        """The first answer that is missing among those to these questions."""
+        every = (answer for question in questions for answer in self.answers.get(question, ()))
+        return next((answer for answer in every if answer.failed), None)
+
+    def lines(self) -> Iterator[str]:
+        """Who was asked for what, and what came of it, for people."""
+        for question, answers in self.answers.items():
+            for answer in answers:
+                yield f"asked for {question.address}: {answer}"
+
+    def _certificates(self, question: Question) -> tuple[Certificate, ...]:
+        answers = self.answers.get(question, ())
+        return tuple(dict.fromkeys(certificate for answer in answers for certificate in answer.certificates))
