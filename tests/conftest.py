@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["conformance", "corpora_page", "groups", "matrix_page", "paths_page", "softhsm"]
+pytest_plugins = [
+    "conformance", "corpora_page", "groups", "matrix_page", "paths_page", "postgresql", "softhsm",
+]  # fmt: skip
 
 settings.register_profile("domsec", deadline=None, derandomize=True)
 settings.load_profile("domsec")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from domsec import oids
 from domsec.cms.algorithms import SignatureAlgorithm, default_signature_algorithm
@@ -38,6 +38,9 @@ from domsec.stores.ldap import LdapDirectory, tls_context
 from domsec.trust.discovered import Found
 from domsec.trust.path import Validator
 from domsec.trust.source import CertificateSource, MemorySource, SourcesInOrder
+
+if TYPE_CHECKING:
+    from domsec.stores.certificate_table import CertificateTable
 
 _OIDS = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti": oids.ID_STI}
 
@@ -213,6 +216,18 @@ def load_site(
         boundaries=boundaries(configuration, known),
         record=record,
     )
+
+
+def with_table(site: Site, table: CertificateTable) -> Site:
+    """The same, with the certificates in the database. Those of people and authorities are asked for when wanted; those
+    of CAs are read here, to build paths with, so that new ones count from the next reload on.
+
+    A process does this for itself, as no connection crosses a fork. Raises StoreUnavailable.
+    """
+    snapshot = site.validator.snapshot
+    known = dict.fromkeys((*snapshot.intermediates, *table.certificate_authorities()))
+    validator = Validator(dataclasses.replace(snapshot, intermediates=tuple(known)), limits=site.configuration.limits)
+    return dataclasses.replace(site, validator=validator, source=SourcesInOrder(site.source, table))
 
 
 def load_list(configuration: Configuration, name: str, *, environment_password: str | None = None) -> MailList:

@@ -84,8 +84,8 @@ def test_a_trail_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
         FileAudit(tmp_path / "absent" / "audit").record("grant", {}, at=NOW)
 
 
-def test_the_database_keeps_a_trail_as_well(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path}/domsec.db")
+def test_the_database_keeps_a_trail_as_well(url: str) -> None:
+    database = open_database(url)
     trail = TableAudit(database)
     trail.record("grant", {"originator": "alice@acme.example"}, at=NOW)
     trail.record("refusal", {"reasons": ["gate.from"]}, at=NOW)

@@ -1,4 +1,7 @@
-"""`domsec cert`: what is in a certificate, and what it can serve as. `domsec.cli.issuing` has how one comes to be."""
+"""`domsec cert`: what is in a certificate, and what it can serve as.
+
+`domsec.cli.issuing` has how one comes to be, `domsec.cli.stored` how those of others are kept.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from domsec import oids
-from domsec.cli import console, lint
+from domsec.cli import console, lint, stored
 from domsec.cli.console import Exit
 from domsec.cli.issuing import cert_issue, cert_request, mail_domain
 from domsec.cli.lint import Fitness, Wanted
@@ -46,6 +49,10 @@ def cert() -> None:
 
 cert.add_command(cert_request)
 cert.add_command(cert_issue)
+for _command in (
+    stored.cert_import, stored.cert_list, stored.cert_export, stored.cert_approve, stored.cert_reject,
+):  # fmt: skip
+    cert.add_command(_command)
 
 _PASSWORD = click.option("--password-file", type=FILE, metavar="FILE", help="Password of the key, in its first line.")
 _AT = click.option("--at", type=TIME, metavar="TIME", help="The time to go by (RFC 3339); default now.")
@@ -147,13 +154,27 @@ def _fitness(certificate: Certificate, found: Sequence[Fitness], noticed: Sequen
 
 
 @cert.command("show")
-@click.argument("file", type=FILE)
+@click.argument("file", metavar="FILE|SHA256")
+@stored.store_options
 @_PASSWORD
 @json_option
 @output_option
-def cert_show(file: Path, password_file: Path | None, output: Path | None, *, as_json: bool) -> int:
-    """Show the certificates in FILE. Nothing is verified."""
-    found = _certificates(file, password_file)
+def cert_show(
+    file: str,
+    config: Path | None,
+    store: str | None,
+    password_file: Path | None,
+    output: Path | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Show the certificates in FILE, or the one of the store with this digest. Nothing is verified."""
+    if Path(file).is_file():
+        found = _certificates(Path(file), password_file)
+    elif certificate := stored.from_store(file, config, store):
+        found = (certificate,)
+    else:
+        raise click.BadParameter(f"{file!r} is no file, and no digest either", param_hint="FILE")
     if as_json:
         console.write_json([_described(certificate) for certificate in found], output)
     else:

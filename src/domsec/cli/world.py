@@ -26,13 +26,13 @@ from domsec.policy.options import Key, Trust
 from domsec.services import discovery, names
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
-from domsec.site import Site, in_force, load_discovery, load_site, open_keys
+from domsec.site import Site, in_force, load_discovery, load_site, open_keys, with_table
 from domsec.stores import certificates, pkcs11_uri
 from domsec.stores.credentials import open_credential
 from domsec.trust.addresses import addresses
 from domsec.trust.discovered import Found, Question
 from domsec.trust.names import common_names
-from domsec.trust.source import MemorySource
+from domsec.trust.source import MemorySource, SourcesInOrder
 
 Role = Literal["signing", "confidentiality", "review", "attributes", "user"]
 
@@ -156,11 +156,23 @@ def load_world(given: Given) -> World:
     if given.peer is not None:
         configuration = dataclasses.replace(configuration, peers=load_peers(given.peer))
     site = load_site(configuration, environment_password=given.password).at(given.now)
+    if path is not None:
+        site = _with_store(site)
     own = open_credentials(given)
     if own:  # their certificates may be what a signature or an envelope names
         known = (*(c for o in own for c in (o.certificate, *o.chain)), *site.validator.snapshot.intermediates)
-        site = dataclasses.replace(site, source=MemorySource(known))
+        site = dataclasses.replace(site, source=SourcesInOrder(MemorySource(known), site.source))
     return World(site, own, path is not None, dataclasses.replace(given, at=given.now))
+
+
+def _with_store(site: Site) -> Site:
+    """With the certificates of the configuration's store, where there is one yet. Raises StoreUnavailable."""
+    url = site.configuration.store.url
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        return site
+    from domsec.stores.certificate_table import CertificateTable
+
+    return with_table(site, CertificateTable.open(url))
 
 
 def _unconfigured() -> Configuration:

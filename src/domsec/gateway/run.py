@@ -30,7 +30,7 @@ from domsec.policy.check import check, role_problems
 from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import Endpoint
 from domsec.services.verdict import as_json
-from domsec.site import Recorded, Site, load_discovery, load_site
+from domsec.site import Recorded, Site, load_discovery, load_site, with_table
 from domsec.stores import certificates, credentials, public_suffixes
 from domsec.stores.audit import AuditTrail, FileAudit
 from domsec.stores.discovery import Discovery
@@ -143,6 +143,7 @@ def _protocol(endpoint: Endpoint) -> Literal["lmtp", "smtp"]:
 def _hooks(site: Site, directories: Discovery) -> Hooks:
     """What a worker does with mail, its stores opened."""
     from domsec.stores.audit_table import TableAudit
+    from domsec.stores.certificate_table import CertificateTable
     from domsec.stores.holds import HoldStore
 
     configuration = site.configuration
@@ -176,7 +177,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
             ready=kept is not None,
         )
 
-    recording = dataclasses.replace(site, record=record)
+    recording = dataclasses.replace(with_table(site, CertificateTable(holds.database)), record=record)
 
     def handler(transaction: Transaction) -> Decision:
         return pipeline.process(transaction, recording)

@@ -817,13 +817,13 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """Where held messages and the audit trail are kept. Never on a network file system."""
+    """Where held messages, the audit trail and certificates of others are kept. Never on a network file system."""
 
     url: str = option(
         STORE_URL,
         "sqlite:////var/lib/domsec/domsec.db",
-        "Database. SQLite needs nothing else; PostgreSQL (`postgresql://`) needs psycopg and serves several machines. "
-        "A password of PostgreSQL belongs into ~/.pgpass, not into this file.",
+        "Database. SQLite needs nothing else; PostgreSQL (`postgresql://`) needs `pip install 'domsec[postgresql]'` "
+        "and serves several machines. A password of PostgreSQL belongs into ~/.pgpass, not into this file.",
         '"sqlite:////var/lib/domsec/domsec.db"',
     )
     audit: Path | None = optional(

@@ -7,7 +7,7 @@ was found and is no good is never a reason to send in clear; that decision is po
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from domsec import oids
@@ -198,8 +198,18 @@ def _choose(
     """Of several usable ones the newest, then by digest so that everybody chooses the same."""
     usable = [certificate for certificate, problem in offered if problem is None]
     chosen = max(usable, key=lambda c: (c.not_before, c.sha256), default=None)
-    looked += [Considered(whose, c, problem, c is chosen) for c, problem in offered] or [Considered(whose)]
+    found = [Considered(whose, c, problem, c is chosen) for c, problem in offered]
+    looked += [_tied(one, chosen) for one in found] or [Considered(whose)]
     return chosen
+
+
+def _tied(one: Considered, chosen: Certificate | None) -> Considered:
+    """With the reason where one that may be used is as new as the one that is."""
+    if one.certificate is None or one.problem is not None or chosen is None:
+        return one
+    if one.used or one.certificate.not_before != chosen.not_before:
+        return one
+    return replace(one, instead="another one is as new and has the higher digest")
 
 
 def authority_problem(certificate: Certificate, domain: str, context: Context, peer: Peer | None) -> str | None:

@@ -25,9 +25,9 @@ from domsec.trust.source import MemorySource
 
 # names of certificate files in a folder; those of c_rehash (openssl-rehash(1)) end in .0 or .r0
 _FILE_NAME = re.compile(r"(?i)(.*\.(pem|crt|cer|der|p7b|p7c|crl)|[0-9a-f]{8}\.r?[0-9]+)")
-_CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
-_CRL_LABELS = ("X509 CRL", "CRL")
-_PKCS7_LABELS = ("PKCS7", "CMS")
+CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
+CRL_LABELS = ("X509 CRL", "CRL")
+PKCS7_LABELS = ("PKCS7", "CMS")
 
 # a folder of an administrator's, not a message of a stranger's
 LIMITS = Limits(certificates=100_000, crls=10_000, der_values=10_000_000)
@@ -59,9 +59,9 @@ def load_certificates(paths: Iterable[Path]) -> Loaded:
     crls: dict[bytes, None] = {}
     problems: list[FileProblem] = []
     for path in paths:
-        for file in _files(path, problems):
+        for file in files_in(path, problems):
             try:
-                found = _read(read_file(file))
+                found = read(read_file(file))
             except ConfigurationError as problem:
                 problems.append(FileProblem(file, str(problem).removeprefix(f"{file}: ")))
             except DomsecError as problem:
@@ -75,7 +75,7 @@ def load_certificates(paths: Iterable[Path]) -> Loaded:
 def certificates_in(octets: bytes, name: str) -> tuple[Certificate, ...]:
     """The certificates of one file. Raises ConfigurationError with its name if it has none or is broken."""
     try:
-        found = _read(octets).certificates
+        found = read(octets).certificates
     except DomsecError as problem:
         raise ConfigurationError(f"{name}: {problem}") from None
     if not found:
@@ -159,7 +159,7 @@ class DirectorySource:
         return self.certificates.by_sid(identifier)
 
 
-def _files(path: Path, problems: list[FileProblem]) -> Iterator[Path]:
+def files_in(path: Path, problems: list[FileProblem], named: re.Pattern[str] = _FILE_NAME) -> Iterator[Path]:
     """A file itself, whatever its name; of a folder, and those in it, the files with names of certificate files."""
     if not path.is_dir():
         yield path
@@ -171,18 +171,18 @@ def _files(path: Path, problems: list[FileProblem]) -> Iterator[Path]:
     for folder, inner, names in os.walk(path, onerror=failed):
         inner.sort()
         inner[:] = [name for name in inner if not name.startswith(".")]
-        yield from (Path(folder, name) for name in sorted(names) if _FILE_NAME.fullmatch(name) and name[0] != ".")
+        yield from (Path(folder, name) for name in sorted(names) if named.fullmatch(name) and name[0] != ".")
 
 
-def _read(octets: bytes) -> Loaded:
-    """Raises MalformedMessage, Unsupported."""
+def read(octets: bytes) -> Loaded:
+    """What one file holds. Raises MalformedMessage, Unsupported."""
     if not is_pem(octets):
-        return _read_der(octets)
+        return read_der(octets)
     certificates: list[Certificate] = []
     crls: list[bytes] = []
     for block in blocks(octets):
-        if block.label in (*_CERTIFICATE_LABELS, *_CRL_LABELS, *_PKCS7_LABELS):
-            found = _read_der(block.der)
+        if block.label in (*CERTIFICATE_LABELS, *CRL_LABELS, *PKCS7_LABELS):
+            found = read_der(block.der)
             certificates += found.certificates
             crls += found.crls
         elif block.label == "TRUSTED CERTIFICATE":
@@ -192,7 +192,7 @@ def _read(octets: bytes) -> Loaded:
     return Loaded(tuple(certificates), tuple(crls))
 
 
-def _read_der(octets: bytes) -> Loaded:
+def read_der(octets: bytes) -> Loaded:
     """One Certificate, CertificateList or ContentInfo, told apart by what stands inside."""
     reader = Reader(octets, LIMITS)
     if reader.peek() != SEQUENCE:

@@ -1,9 +1,13 @@
-"""The database of held messages, audit trail and list deliveries: SQLite by default, PostgreSQL for several machines.
+"""The database: held messages, audit trail, list deliveries, certificates. SQLite by default, PostgreSQL for several
+machines.
 
 Needs SQLAlchemy (extra `gateway`), so import this module and those of its tables only where they are used. All goes
 through `Database.reading` and `Database.writing`: what was written is on the disk when `writing` ends, whatever happens
 to this process or this machine afterwards (WAL with synchronous=FULL, measurements-mail E). Every failure is
 StoreUnavailable.
+
+There is one schema. A database that an earlier version made is migrated when it is opened, in one transaction; one that
+a later version made is refused.
 """
 
 from __future__ import annotations
@@ -11,16 +15,18 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from domsec.errors import ConfigurationError, StoreUnavailable
 
 try:
     import sqlalchemy as sql
+    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.exc import SQLAlchemyError
 except ImportError:  # pragma: no cover
     raise ConfigurationError("the store needs SQLAlchemy: pip install 'domsec[gateway]'") from None
@@ -29,6 +35,8 @@ __all__ = [
     "SCHEMA",
     "Database",
     "audit",
+    "certificate_names",
+    "certificates",
     "deliveries",
     "holds",
     "metadata",
@@ -38,10 +46,16 @@ __all__ = [
     "time_text",
 ]
 
-SCHEMA = 1  # raised with every change of the tables, together with a migration
-BUSY_SECONDS = 30  # how long a writer waits for another one
+SCHEMA: Final = 2  # raised with every change of the tables, together with a migration
+BUSY_SECONDS: Final = 30  # how long a writer waits for another one
+CONNECT_SECONDS: Final = 5  # how long a server may take to answer that it is there
+
+_LOCK: Final = 0x646F6D736563  # of PostgreSQL, for who makes or migrates the tables: "domsec"
 
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # sorts as text, in every database
+
+# SQLite counts by itself in columns of type INTEGER only, which have 64 bits there
+_NUMBER = sql.BigInteger().with_variant(sql.Integer(), "sqlite")
 
 metadata = sql.MetaData()
 
@@ -71,7 +85,7 @@ holds = sql.Table(
 audit = sql.Table(
     "audit",
     metadata,
-    sql.Column("number", sql.Integer, primary_key=True, autoincrement=True),
+    sql.Column("number", _NUMBER, primary_key=True, autoincrement=True),
     sql.Column("at", sql.String(32), nullable=False),
     sql.Column("event", sql.Text, nullable=False),
     sql.Column("record", sql.Text, nullable=False),  # JSON
@@ -83,6 +97,41 @@ deliveries = sql.Table(
     sql.Column("message", sql.String(64), primary_key=True),
     sql.Column("member", sql.Text, primary_key=True),
     sql.Column("at", sql.String(32), nullable=False),
+)
+
+certificates = sql.Table(
+    "certificate",
+    metadata,
+    sql.Column("sha256", sql.String(64), primary_key=True),
+    sql.Column("state", sql.String(16), nullable=False),  # approved, quarantined, rejected
+    sql.Column("origin", sql.Text, nullable=False),  # how it came here, in words
+    sql.Column("domain", sql.Text, nullable=False),  # whose share it is counted to; empty when a person decided
+    sql.Column("added_at", sql.String(32), nullable=False),
+    sql.Column("decided_at", sql.String(32)),
+    sql.Column("decided_by", sql.Text),
+    sql.Column("note", sql.Text),
+    sql.Column("not_before", sql.String(32), nullable=False),
+    sql.Column("not_after", sql.String(32), nullable=False),
+    sql.Column("serial", sql.Text, nullable=False),  # hexadecimal
+    sql.Column("issuer", sql.String(64), nullable=False),  # SHA-256 of the Name, prepared for comparison
+    sql.Column("key_identifier", sql.Text),  # hexadecimal
+    sql.Column("ca", sql.Boolean, nullable=False),
+    sql.Column("der", sql.LargeBinary, nullable=False),
+    sql.Index("certificate_by_state", "state", "not_after"),
+    sql.Index("certificate_by_domain", "domain"),
+    sql.Index("certificate_by_serial", "serial"),
+    sql.Index("certificate_by_issuer", "issuer"),
+    sql.Index("certificate_by_key_identifier", "key_identifier"),
+)
+
+# by what a certificate is found: its mail addresses, and ROLE@DOMAIN where domain components alone name an authority
+certificate_names = sql.Table(
+    "certificate_name",
+    metadata,
+    sql.Column("name", sql.Text, primary_key=True),
+    sql.Column("kind", sql.String(16), primary_key=True),  # address, authority
+    sql.Column("sha256", sql.String(64), sql.ForeignKey("certificate.sha256", ondelete="CASCADE"), primary_key=True),
+    sql.Index("certificate_name_of", "sha256"),
 )
 
 
@@ -136,19 +185,20 @@ def open_database(url: str) -> Database:
         address = sql.make_url(url)
         if address.drivername == "postgresql":
             address = address.set(drivername="postgresql+psycopg")
+        if address.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ConfigurationError(f"store.url: {address.drivername}, expected sqlite or postgresql")
         file = Path(address.database) if address.drivername == "sqlite" and address.database else None
         if address.drivername == "sqlite" and file is None:
             raise ConfigurationError("sqlite: no file, expected sqlite:///PATH")
-        engine = sql.create_engine(address, connect_args={"timeout": BUSY_SECONDS} if file else {})
+        engine = _sqlite(address) if file else _postgresql(address)
     except SQLAlchemyError as error:
         raise ConfigurationError(f"store.url cannot be used: {' '.join(str(error).split())[:200]}") from None
     except ImportError:
-        raise ConfigurationError("PostgreSQL needs psycopg: pip install 'psycopg[binary]'") from None
+        raise ConfigurationError("PostgreSQL needs psycopg: pip install 'domsec[postgresql]'") from None
     database = Database(engine, str(file) if file else address.render_as_string(hide_password=True))
     try:
         if file is not None:
             _make_file(file, database.name)
-            _listen(engine)
         _make_tables(database)
     except BaseException:
         database.close()
@@ -164,7 +214,9 @@ def _make_file(file: Path, name: str) -> None:
         raise StoreUnavailable(f"{name}: {error.strerror}") from None
 
 
-def _listen(engine: sql.Engine) -> None:
+def _sqlite(address: sql.URL) -> sql.Engine:
+    engine = sql.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+
     @sql.event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # transactions begin where `begin` below says, not where sqlite3 guesses
@@ -178,6 +230,26 @@ def _listen(engine: sql.Engine) -> None:
         # a deferred transaction that writes after reading fails where another one wrote meanwhile
         reading = connection.get_execution_options().get("reading")
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(address: sql.URL) -> sql.Engine:
+    """Raises ImportError without psycopg. A connection that the server ended meanwhile is made anew, not an error."""
+    waits = {"connect_timeout": CONNECT_SECONDS, "application_name": "domsec"}
+    engine = sql.create_engine(address, connect_args=waits, pool_pre_ping=True)
+
+    @sql.event.listens_for(engine, "connect")
+    def set_up(connection: DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+        cursor.execute("SHOW synchronous_commit")
+        if cursor.fetchone() == ("off",):  # one that waits for more than the disk may go on doing so
+            cursor.execute("SET synchronous_commit = on")
+        cursor.close()
+        connection.commit()
+
+    return engine
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -198,9 +270,37 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 def _make_tables(database: Database) -> None:
     with database.writing() as connection:
+        if connection.dialect.name == "postgresql":  # where two that make the same table at once are an error of one
+            connection.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK)))
+        found = _version(connection)
+        if found is not None and not 1 <= found <= SCHEMA:
+            raise StoreUnavailable(f"{database.name}: schema version {found}, expected at most {SCHEMA}")
+        for version in range(found or SCHEMA, SCHEMA):
+            if change := MIGRATIONS.get(version):
+                change(connection)
         metadata.create_all(connection)
-        found = connection.execute(sql.select(schema.c.version)).scalar()
         if found is None:
             connection.execute(sql.insert(schema).values(version=SCHEMA))
         elif found != SCHEMA:
-            raise StoreUnavailable(f"{database.name}: schema version {found}, expected {SCHEMA}")
+            connection.execute(sql.update(schema).values(version=SCHEMA))
+
+
+def _version(connection: sql.Connection) -> int | None:
+    """Of the schema that is there; None where there is none."""
+    if not sql.inspect(connection).has_table(schema.name):
+        return None
+    return connection.execute(sql.select(schema.c.version)).scalar()
+
+
+# --- migrations -----------------------------------------------------------------------------------------------------
+
+
+def _from_1(connection: sql.Connection) -> None:
+    """The audit trail counts beyond 2^31."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("ALTER TABLE audit ALTER COLUMN number TYPE BIGINT")
+        connection.exec_driver_sql("ALTER SEQUENCE audit_number_seq AS BIGINT")
+
+
+# what changes in tables from each version to the next one; a table that is new is made as it stands above
+MIGRATIONS: Final[Mapping[int, Callable[[sql.Connection], None]]] = {1: _from_1}

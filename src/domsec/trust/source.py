@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from domsec import oids
 from domsec.cms.certificates import Certificate, Identifier, IssuerAndSerialNumber
 from domsec.errors import MalformedMessage
 from domsec.trust import addresses, names
+
+FiledUnder = tuple[Literal["address", "authority"], str]
 
 
 class CertificateSource(Protocol):
@@ -55,19 +57,18 @@ class MemorySource:
 
     def __init__(self, certificates: Iterable[Certificate] = ()) -> None:
         self.certificates: tuple[Certificate, ...] = tuple(dict.fromkeys(certificates))
-        self._by_address: dict[str, list[Certificate]] = {}
-        self._by_domain_name: dict[tuple[str, str], list[Certificate]] = {}
+        self._by_name: dict[FiledUnder, list[Certificate]] = {}
         self._by_ski: dict[bytes, list[Certificate]] = {}
         self._by_serial: dict[int, list[Certificate]] = {}
         for certificate in self.certificates:
             self._add(certificate)
 
     def by_address(self, address: str) -> Sequence[Certificate]:
-        return tuple(self._by_address.get(_folded(address), ()))
+        return tuple(self._by_name.get(("address", folded(address)), ()))
 
     def authority(self, role_name: str, domain: str) -> Sequence[Certificate]:
-        by_address = self._by_address.get(_folded(f"{role_name}@{domain}"), [])
-        by_name = self._by_domain_name.get((_folded(role_name), _folded(domain)), [])
+        name = folded(f"{role_name}@{domain}")
+        by_address, by_name = (self._by_name.get((kind, name), []) for kind in ("address", "authority"))
         return tuple(dict.fromkeys((*by_address, *by_name)))
 
     def by_sid(self, identifier: Identifier) -> Sequence[Certificate]:
@@ -81,20 +82,28 @@ class MemorySource:
         self._by_serial.setdefault(certificate.serial, []).append(certificate)
         if certificate.ski is not None:
             self._by_ski.setdefault(certificate.ski, []).append(certificate)
-        try:
-            found = addresses.addresses(certificate)
-            roles = names.common_names(certificate)
-            domain = ".".join(reversed(names.attribute_values(certificate.subject, oids.DOMAIN_COMPONENT)))
-        except MalformedMessage:
-            return
-        for address in {_folded(address) for address in found}:
-            self._by_address.setdefault(address, []).append(certificate)
-        if not found and domain:  # RFC 2247: an authority may be named by domain components alone
-            for role in {_folded(role) for role in roles}:
-                self._by_domain_name.setdefault((role, _folded(domain)), []).append(certificate)
+        for key in filed_under(certificate):
+            self._by_name.setdefault(key, []).append(certificate)
+
+
+def filed_under(certificate: Certificate) -> tuple[FiledUnder, ...]:
+    """The names by which a source finds a certificate; none where they cannot be read.
+
+    `address` with each mail address; `authority` with ROLE@DOMAIN, where nothing but domain components names it.
+    """
+    try:
+        found = addresses.addresses(certificate)
+        roles = names.common_names(certificate)
+        domain = ".".join(reversed(names.attribute_values(certificate.subject, oids.DOMAIN_COMPONENT)))
+    except MalformedMessage:
+        return ()
+    if found or not domain:
+        return tuple(dict.fromkeys(("address", folded(address)) for address in found))
+    # RFC 2247: an authority may be named by domain components alone
+    return tuple(dict.fromkeys(("authority", folded(f"{role}@{domain}")) for role in roles))
 
 
 @functools.lru_cache(maxsize=8192)
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """Without case where it is ASCII (decisions A-20)."""
     return "".join(character.lower() if character.isascii() else character for character in text)
