@@ -24,6 +24,7 @@ from domsec.limits import DEFAULT
 from domsec.stores.pem import blocks
 from domsec.trust import usage
 from domsec.trust.crl import crl_index
+from domsec.trust.ocsp import ocsp_index
 from domsec.trust.path import AnchorSet, PathVerdict, Snapshot, Validator
 from domsec.trust.rfc5280 import PathAlgorithm
 
@@ -126,6 +127,9 @@ def _boringssl() -> Iterator[Case]:
     for file in sorted((CORPORA / "boringssl-pki" / "crl_unittest").glob("*.pem")):
         valid = file.name.startswith("good_")
         yield Case(f"crl_unittest/{file.name}", valid, lambda file=file: _boringssl_crl(file))
+    for file in sorted((CORPORA / "boringssl-pki" / "ocsp_unittest").glob("*.pem")):
+        valid = file.stem in _BORING_GOOD_ANSWERS
+        yield Case(f"ocsp_unittest/{file.name}", valid, lambda file=file: _boringssl_ocsp(file))
 
 
 def _boringssl_verdict(case: dict[str, Any]) -> PathVerdict:
@@ -154,6 +158,27 @@ def _boringssl_crl(file: Path) -> PathVerdict:
     relevant = index.concerning((target, issuer))
     outcome = PathAlgorithm().check_revocation((target, issuer), _BORING_CRL, relevant, others)
     return replace(_refused(outcome.text), state="valid" if outcome.state == "valid" else "invalid")
+
+
+_BORING_OCSP: Final = datetime(2017, 3, 1, 12, tzinfo=UTC)
+# by the names and descriptions of the files; the others tell of something wrong, or of a revoked certificate
+_BORING_GOOD_ANSWERS: Final = frozenset(
+    {
+        "good_response_sha256", "ocsp_sign_direct", "ocsp_sign_indirect", "ocsp_extra_certs", "has_version",
+        "responder_name", "responder_id", "has_extension", "has_single_extension",
+    }
+)  # fmt: skip
+
+
+def _boringssl_ocsp(file: Path) -> PathVerdict:
+    octets = file.read_bytes()
+    (target,) = map(Certificate, _pem(octets, "CERTIFICATE"))
+    (issuer,) = map(Certificate, _pem(octets, "CA CERTIFICATE"))
+    try:
+        status = ocsp_index(_pem(octets, "OCSP RESPONSE")).status(target, issuer, _BORING_OCSP, allow_weak=True)
+    except MalformedMessage as error:
+        return _refused(str(error))
+    return PathVerdict("valid", "", "good", (target, issuer)) if status.state == "good" else _refused(status.text)
 
 
 # Botan's x509 data

@@ -282,6 +282,8 @@ _ROWS: Final[tuple[SignatureAlgorithm, ...]] = (
 
 SIGNATURES: Final[dict[tuple[str, str], SignatureAlgorithm]] = {(row.oid, row.digest.oid): row for row in _ROWS}
 _KNOWN: Final = {row.oid for row in _ROWS} | {oids.RSASSA_PSS}
+_KINDS_OF_KEY: Final = (oids.RSA_ENCRYPTION, oids.EC_PUBLIC_KEY, oids.ID_DSA)  # which say nothing of the digest
+_SELF_CONTAINED: Final = {row.oid: row for row in reversed(_ROWS) if row.oid not in _KINDS_OF_KEY}
 
 RSA_SHA256: Final = SIGNATURES[oids.SHA256_WITH_RSA, oids.SHA256]
 RSA_SHA384: Final = SIGNATURES[oids.SHA384_WITH_RSA, oids.SHA384]
@@ -336,6 +338,19 @@ def find_signature(signature: AlgorithmIdentifier, digest: AlgorithmIdentifier) 
     if row is None or row.digest is not content_digest:
         name = oids.name(signature.oid)
         raise SignatureInvalid(f"digest algorithm {content_digest.name} does not go with signature algorithm {name}")
+    return row
+
+
+def self_contained(signature: AlgorithmIdentifier) -> SignatureAlgorithm:
+    """The row of an identifier that says its digest itself, as on certificates and OCSP responses.
+
+    Raises Unsupported for what is not in the tables, MalformedMessage for parameters of RSASSA-PSS that are none.
+    """
+    if signature.oid == oids.RSASSA_PSS:
+        return _pss_of(signature.parameters)
+    row = _SELF_CONTAINED.get(signature.oid)
+    if row is None:
+        raise Unsupported(f"signature algorithm {oids.name(signature.oid)}")
     return row
 
 

@@ -12,7 +12,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from cryptography import x509
@@ -138,9 +138,17 @@ class Crl:
             return None
         return table
 
-    def current(self, now: datetime) -> bool:
-        """Whether `now` lies between thisUpdate and nextUpdate; without nextUpdate it never does (RFC 5280 5.1.2.5)."""
-        return self.next_update is not None and self.this_update <= now <= self.next_update
+    def until(self, grace: timedelta = timedelta(0)) -> datetime | None:
+        """How long it is believed: until nextUpdate and some more; None without that (RFC 5280 5.1.2.5)."""
+        try:
+            return self.next_update + grace if self.next_update is not None else None
+        except OverflowError:
+            return self.next_update
+
+    def current(self, now: datetime, grace: timedelta = timedelta(0)) -> bool:
+        """Whether `now` lies between thisUpdate and `until`; without nextUpdate it never does."""
+        until = self.until(grace)
+        return until is not None and self.this_update <= now <= until
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +162,13 @@ class Status:
 
 @dataclass(frozen=True)
 class CrlIndex:
-    """CRLs by the name of their issuer. Immutable, but remembers which signatures held."""
+    """CRLs by the name of their issuer. Immutable, but remembers which signatures held.
+
+    `grace` is how long after nextUpdate one is believed, for want of a newer; those that are complex have none.
+    """
 
     crls: tuple[Crl, ...] = ()
+    grace: timedelta = timedelta(0)
     _by_issuer: dict[bytes, list[Crl]] = field(init=False, repr=False, compare=False)
     _checked: dict[tuple[str, bytes], bool] = field(init=False, repr=False, compare=False)
 
@@ -222,9 +234,9 @@ class CrlIndex:
         if entry is not None:
             reason = f", {entry.reason}" if entry.reason else ""
             return Status("revoked", f"revoked {entry.date:%Y-%m-%d %H:%M:%SZ}{reason}", newest.next_update)
-        if not newest.current(now):
+        if not newest.current(now, self.grace):
             return Status("unknown", f"the revocation list of {newest.this_update:%Y-%m-%d} is out of date")
-        return Status("good", "", newest.next_update)
+        return Status("good", "", newest.until(self.grace))
 
     def _signed(self, crl: Crl, issuer: Certificate) -> bool:
         key = (crl.sha256, issuer.spki)
@@ -295,9 +307,9 @@ def _may_sign_crls(issuer: Certificate) -> bool:
     return bits is None or "cRLSign" in bits
 
 
-def crl_index(octets: Iterable[bytes]) -> CrlIndex:
+def crl_index(octets: Iterable[bytes], grace: timedelta = timedelta(0)) -> CrlIndex:
     """An index of these CRLs in DER, each once. Raises MalformedMessage if one cannot be loaded."""
-    return CrlIndex(tuple(Crl(der) for der in dict.fromkeys(octets)))
+    return CrlIndex(tuple(Crl(der) for der in dict.fromkeys(octets)), grace)
 
 
 def loadable(octets: Iterable[bytes]) -> tuple[Crl, ...]:

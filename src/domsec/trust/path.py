@@ -28,6 +28,7 @@ from domsec.errors import DomsecError, MalformedMessage
 from domsec.limits import DEFAULT, Limits
 from domsec.trust import addresses, names, usage
 from domsec.trust.crl import Crl, CrlIndex, Status, loadable
+from domsec.trust.ocsp import OcspIndex, OcspResponse, loadable_responses
 from domsec.trust.rfc5280 import NO_POLICIES, PathAlgorithm, Policies
 from domsec.trust.signature import is_signed_by, weak_signature
 
@@ -89,12 +90,13 @@ class AnchorSet:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The world of trust at one moment: the two stores (decisions A-25), what helps to build paths, and CRLs."""
+    """The world of trust at one moment: the two stores (decisions A-25), what helps to build paths, and revocation."""
 
     roles: AnchorSet = field(default_factory=AnchorSet)
     users: AnchorSet = field(default_factory=AnchorSet)
     intermediates: tuple[Certificate, ...] = ()
     crls: CrlIndex = field(default_factory=CrlIndex)
+    ocsp: OcspIndex = field(default_factory=OcspIndex)
     pool: _Pool = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -123,26 +125,29 @@ class Validator:
         now: datetime,
         revocation: Revocation,
         crls: Sequence[bytes] = (),
+        ocsp: Sequence[bytes] = (),
         policies: Policies = NO_POLICIES,
     ) -> PathVerdict:
-        """The verdict on `certificate` at `now`. `offered` and `crls` are what came with it and vouch for nothing.
+        """The verdict on `certificate` at `now`. `offered`, `crls` and `ocsp` came with it and vouch for nothing.
 
         Does not look at what the certificate is to be used for (`domsec.trust.usage`), nor whose it is. Raises nothing
-        for any certificate; the first `limits.certificates` offered ones and `limits.crls` CRLs are considered.
+        for any certificate; the first `limits.certificates` offered ones, `limits.crls` CRLs and as many OCSP responses
+        are considered.
         """
         offered = tuple(offered[: self._limits.certificates])
         crls = tuple(crls[: self._limits.crls]) if revocation != "off" else ()
+        ocsp = tuple(ocsp[: self._limits.crls]) if revocation != "off" else ()
         key = (
             certificate.sha256,
             frozenset([other.sha256 for other in offered]),
             anchors.generation,
             revocation,
             policies,
-            frozenset([hashlib.sha256(octets).digest() for octets in crls]),
+            frozenset([hashlib.sha256(octets).digest() for octets in (*crls, *ocsp)]),
         )
         verdict = self._cache.get(key, now)
         if verdict is None:
-            search = _Search(self, offered, anchors, now, revocation, crls, policies)
+            search = _Search(self, offered, anchors, now, revocation, crls, ocsp, policies)
             verdict = search.verdict(certificate)
             self._cache.put(key, verdict, now, search.until(verdict))
         return verdict
@@ -177,17 +182,10 @@ class Validator:
 
     def _revocation(self, chain: tuple[Certificate, ...], search: _Search) -> Status:
         """Of every certificate of the chain but the anchor. Revoked beats unknown beats good."""
-        crls = self.snapshot.crls
-        given = search.offered_crls
         unknown: Status | None = None
         until: datetime | None = None
-        for depth, (subject, issuer) in enumerate(itertools.pairwise(chain)):
-            try:
-                status = crls.status(subject, issuer, search.now, given)
-            except MalformedMessage as error:
-                status = Status("unknown", str(error))
-            if status.state == "complex":
-                status = self._complex_revocation(chain[depth:], search)
+        for depth in range(len(chain) - 1):
+            status = self._status(chain[depth:], search)
             if status.state == "revoked":
                 return status if depth == 0 else replace(status, text=f"issuer {depth} of the path is {status.text}")
             if status.until is not None:
@@ -195,6 +193,31 @@ class Validator:
             if status.state == "unknown" and unknown is None:
                 unknown = status if depth == 0 else replace(status, text=f"issuer {depth} of the path: {status.text}")
         return unknown or Status("good", "", until)
+
+    def _status(self, chain: tuple[Certificate, ...], search: _Search) -> Status:
+        """Of the first certificate of a chain, by CRLs and by OCSP: either may know, and who says revoked is right."""
+        by_list = self._by_list(chain, search)
+        if by_list.state == "revoked":
+            return by_list
+        subject, issuer = chain[:2]
+        by_answer = self.snapshot.ocsp.status(
+            subject,
+            issuer,
+            search.now,
+            search.offered_ocsp,
+            is_revoked=lambda responder: self._by_list((responder, *chain[1:]), search).state == "revoked",
+            allow_weak=self._allow_weak,
+        )
+        if by_answer.state == "revoked" or (by_answer.state == "good" and by_list.state != "good"):
+            return by_answer
+        return by_list  # in its words, where neither knows: those of OCSP mostly say that nobody asked
+
+    def _by_list(self, chain: tuple[Certificate, ...], search: _Search) -> Status:
+        try:
+            status = self.snapshot.crls.status(chain[0], chain[1], search.now, search.offered_crls)
+        except MalformedMessage as error:
+            return Status("unknown", str(error))
+        return self._complex_revocation(chain, search) if status.state == "complex" else status
 
     def _complex_revocation(self, chain: tuple[Certificate, ...], search: _Search) -> Status:
         try:
@@ -220,12 +243,14 @@ class _Search:
         now: datetime,
         revocation: Revocation,
         crls: Sequence[bytes],
+        ocsp: Sequence[bytes],
         policies: Policies,
     ) -> None:
         self.now = now
         self.revocation = revocation
         self.policies = policies
         self.offered_crls: tuple[Crl, ...] = loadable(crls)
+        self.offered_ocsp: tuple[OcspResponse, ...] = loadable_responses(ocsp)
         self._validator = validator
         self._limits = validator._limits
         self._offered = offered
@@ -257,7 +282,10 @@ class _Search:
     def until(self, verdict: PathVerdict) -> datetime:
         """When the verdict has to be found anew."""
         latest = self.now + (KEEP_VALID if verdict.state == "valid" else KEEP_OTHERS)
-        bounds = [latest, self._revocation_until] if self._revocation_until is not None else [latest]
+        bounds = [latest]
+        if self._revocation_until is not None:
+            with contextlib.suppress(OverflowError):
+                bounds.append(self._revocation_until + timedelta(microseconds=1))  # at that very moment it still holds
         for certificate in self._seen:
             bounds += _turns(certificate)
         return min(bound for bound in bounds if bound > self.now)

@@ -1,17 +1,18 @@
-"""The signature on a certificate, CRL or certification request: did this key make it, and is it strong enough.
+"""The signature on a certificate, CRL, OCSP response or request: did this key make it, and is it strong enough.
 
 RFC 5280 4.1.1.2, RFC 2986 4.2, decisions A-46.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, mldsa, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from domsec.cms.algorithms import check_cost
+from domsec.cms.algorithms import AlgorithmIdentifier, check_cost, self_contained, weaknesses
 from domsec.cms.certificates import Certificate
 from domsec.der import SEQUENCE, Reader, context
 from domsec.errors import DomsecError
@@ -51,6 +52,22 @@ def is_request_signed_by(request: x509.CertificateSigningRequest, key: object) -
         if digest is not None and digest.name in _WEAK_DIGESTS:
             return False
         return _verified(request, request.tbs_certrequest_bytes, key)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm, DomsecError):
+        return False
+
+
+def are_signed_by(
+    octets: bytes, algorithm: AlgorithmIdentifier, signature: bytes, issuer: Certificate, *, allow_weak: bool = False
+) -> bool:
+    """Whether the key in a certificate made a signature over some octets, and strongly enough. Raises nothing."""
+    try:
+        row = self_contained(algorithm)
+        key = issuer.public_key
+        if issuer.key_algorithm not in row.keys:
+            return False
+        check_cost(key)
+        row.verify(cast(PublicKeyTypes, key), signature, octets)
+        return allow_weak or not weaknesses(cast(PublicKeyTypes, key), row)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm, DomsecError):
         return False
 
