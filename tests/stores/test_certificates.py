@@ -8,8 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-from cryptography.x509 import load_der_x509_crl
+from cryptography.x509 import load_der_x509_crl, ocsp
 
 import pki
 from domsec.cms.certificates import Certificate, IssuerAndSerialNumber, SubjectKeyIdentifier
@@ -151,6 +152,21 @@ def test_a_snapshot_has_what_the_files_have(tmp_path: Path) -> None:
     assert snapshot.intermediates == (TWO,)
     assert len(snapshot.crls.of(ACME.ca.certificate.subject)) == 1
     assert [problem.path.name for problem in problems] == ["broken.crl"]
+
+
+def test_an_ocsp_response_is_read_beside_revocation_lists(tmp_path: Path) -> None:
+    leaf, ca = ACME.signing.certificate, ACME.ca
+    answer = ocsp.OCSPResponseBuilder().add_response(
+        leaf.x509, ca.certificate.x509, hashes.SHA256(), ocsp.OCSPCertStatus.GOOD, pki.NOW, pki.NOW, None, None
+    )
+    signed = answer.responder_id(ocsp.OCSPResponderEncoding.NAME, ca.certificate.x509).sign(
+        ca.signing_key, hashes.SHA256()
+    )
+    (tmp_path / "dsa.ors").write_bytes(signed.public_bytes(Encoding.DER))
+    (tmp_path / "broken.ors").write_bytes(signed.public_bytes(Encoding.DER)[:-1])
+    snapshot, problems = load_snapshot(crls=[tmp_path])
+    assert snapshot.ocsp.status(leaf, ca.certificate, pki.NOW).state == "good"
+    assert [problem.path.name for problem in problems] == ["broken.ors"]
 
 
 def test_a_folder_answers_by_address_role_and_identifier(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def _check_places(given: Given) -> None:
 
 def _problems(place: Path, option: str, *, crls: bool) -> Sequence[str]:
     loaded = certificates.load_certificates([place])
-    if loaded.crls if crls else loaded.certificates:
+    if (loaded.crls or loaded.ocsp) if crls else loaded.certificates:
         for problem in loaded.problems:
             console.warning(str(problem))
         return ()

@@ -268,7 +268,8 @@ class Keys:
 class Trust:
     """Whom to believe about keys. Role certificates and people's certificates have separate anchors (decisions A-25).
 
-    Files hold PEM, DER or PKCS#7; of a folder all files named .pem, .crt, .cer, .der, .p7b, .p7c and .crl are read.
+    Files hold PEM, DER or PKCS#7; of a folder all files named .pem, .crt, .cer, .der, .p7b, .p7c, .crl and .ors are
+    read.
     """
 
     roles: tuple[Path, ...] = option(
@@ -286,12 +287,12 @@ class Trust:
         "trusted.",
         '["certificates"]',
     )
-    crls: tuple[Path, ...] = option(PLACES, (), "Revocation lists.", '["crls"]')
+    crls: tuple[Path, ...] = option(PLACES, (), "Revocation lists and OCSP responses.", '["crls"]')
     revocation: Revocation = option(
         REVOCATION,
         "soft",
         "`hard`: a certificate whose status is not known is not used. `soft`: only a revoked one is not used. "
-        "`off`: revocation lists are not looked at.",
+        "`off`: revocation is not looked at.",
         '"hard"',
     )
 

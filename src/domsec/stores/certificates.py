@@ -1,4 +1,4 @@
-"""Certificates and revocation lists from files and folders: PEM (RFC 7468), DER and PKCS#7 (RFC 5652 certs-only).
+"""Certificates, revocation lists and OCSP responses from files and folders: PEM (RFC 7468), DER, PKCS#7 (certs-only).
 
 A file that cannot be read is a problem that names it; the others are used all the same.
 """
@@ -9,22 +9,24 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from domsec import oids
 from domsec.cms import content_info, signed_data
 from domsec.cms.certificates import Certificate, Identifier
-from domsec.der import INTEGER, OID, SEQUENCE, Reader, context
+from domsec.der import ENUMERATED, INTEGER, OID, SEQUENCE, Reader, context
 from domsec.errors import ConfigurationError, DomsecError, MalformedMessage
 from domsec.limits import Limits
 from domsec.stores.files import read_file
 from domsec.stores.pem import blocks, is_pem
 from domsec.trust.crl import Crl, crl_index
+from domsec.trust.ocsp import OcspResponse, ocsp_index
 from domsec.trust.path import AnchorSet, Snapshot
 from domsec.trust.source import MemorySource
 
 # names of certificate files in a folder; those of c_rehash (openssl-rehash(1)) end in .0 or .r0
-_FILE_NAME = re.compile(r"(?i)(.*\.(pem|crt|cer|der|p7b|p7c|crl)|[0-9a-f]{8}\.r?[0-9]+)")
+_FILE_NAME = re.compile(r"(?i)(.*\.(pem|crt|cer|der|p7b|p7c|crl|ors)|[0-9a-f]{8}\.r?[0-9]+)")
 CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
 CRL_LABELS = ("X509 CRL", "CRL")
 PKCS7_LABELS = ("PKCS7", "CMS")
@@ -46,17 +48,19 @@ class FileProblem:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What some files held, each certificate and CRL once, in the order of the files."""
+    """What some files held, each once, in the order of the files."""
 
     certificates: tuple[Certificate, ...] = ()
     crls: tuple[bytes, ...] = ()
     problems: tuple[FileProblem, ...] = ()
+    ocsp: tuple[bytes, ...] = ()
 
 
 def load_certificates(paths: Iterable[Path]) -> Loaded:
     """Everything in these files and folders. Raises nothing: what cannot be used is in `problems`."""
     certificates: dict[Certificate, None] = {}
     crls: dict[bytes, None] = {}
+    responses: dict[bytes, None] = {}
     problems: list[FileProblem] = []
     for path in paths:
         for file in files_in(path, problems):
@@ -69,7 +73,8 @@ def load_certificates(paths: Iterable[Path]) -> Loaded:
             else:
                 certificates |= dict.fromkeys(found.certificates)
                 crls |= dict.fromkeys(found.crls)
-    return Loaded(tuple(certificates), tuple(crls), tuple(problems))
+                responses |= dict.fromkeys(found.ocsp)
+    return Loaded(tuple(certificates), tuple(crls), tuple(problems), tuple(responses))
 
 
 def certificates_in(octets: bytes, name: str) -> tuple[Certificate, ...]:
@@ -117,10 +122,11 @@ def load_snapshot(
     users: Sequence[Path] = (),
     certificates: Sequence[Path] = (),
     crls: Sequence[Path] = (),
+    grace: timedelta = timedelta(0),
 ) -> tuple[Snapshot, tuple[FileProblem, ...]]:
     """The world of trust that some files describe, and the files that were left out of it.
 
-    CRLs found beside certificates count as well. Every certificate may serve as an intermediate one.
+    CRLs and OCSP responses found beside certificates count as well. Every certificate may serve as an intermediate one.
     """
     loaded = [load_certificates(paths) for paths in (roles, users, certificates, crls)]
     problems = [problem for part in loaded for problem in part.problems]
@@ -130,8 +136,9 @@ def load_snapshot(
         anchors.append(usable)
         problems += (FileProblem(paths[0], text) for text in texts)
     intermediates = dict.fromkeys(certificate for part in loaded[2:] for certificate in part.certificates)
-    index = crl_index(crl for part in loaded for crl in part.crls)
-    return Snapshot(anchors[0], anchors[1], tuple(intermediates), index), tuple(problems)
+    lists = crl_index((crl for part in loaded for crl in part.crls), grace)
+    answers = ocsp_index((response for part in loaded for response in part.ocsp), grace)
+    return Snapshot(anchors[0], anchors[1], tuple(intermediates), lists, answers), tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +200,14 @@ def read(octets: bytes) -> Loaded:
 
 
 def read_der(octets: bytes) -> Loaded:
-    """One Certificate, CertificateList or ContentInfo, told apart by what stands inside."""
+    """One Certificate, CertificateList, OCSPResponse or ContentInfo, told apart by what stands inside."""
     reader = Reader(octets, LIMITS)
     if reader.peek() != SEQUENCE:
         raise MalformedMessage("neither PEM nor DER of a certificate or revocation list")
     reader.enter(SEQUENCE)
+    if reader.peek() == ENUMERATED:
+        OcspResponse(octets)
+        return Loaded(ocsp=(octets,))
     if reader.peek() == OID:
         return _read_pkcs7(octets)
     reader.enter(SEQUENCE)
