@@ -67,7 +67,7 @@ def _outbound(name: str, *, encrypted: bool) -> Result:
     wanted = "dca" if encrypted else "no"
     raw = [library._raw_sign(world.held("signing", "acme.example", "rsa2048").key)]
     if encrypted:
-        entity = fields.entity_of(world.message(SIZE))
+        entity = bytes(fields.entity_of(world.message(SIZE)))
         raw.append(library._raw_wrap(world.held("confidentiality", "beta.example", "rsa2048").key, entity))
     with _folder() as folder, _sink() as sink, _gateway(folder, sink, sign=True, encrypt=wanted) as ports:
         value = _best_rate(ports[0], _plain(folder))
@@ -75,10 +75,10 @@ def _outbound(name: str, *, encrypted: bool) -> Result:
 
 
 def _inbound() -> Result:
-    signed = library._domain_signer(world.message(SIZE), "rsa2048")()
+    signed = bytes(library._domain_signer(world.message(SIZE), "rsa2048")())
     authority = world.held("confidentiality", "acme.example", "rsa2048")
-    entity = encrypt.encrypt(fields.entity_of(signed), [authority.credential.certificate])
-    octets = fields.replace_entity(fields.split_message(signed)[0], entity)
+    entity = bytes(encrypt.encrypt(fields.entity_of(signed), [authority.credential.certificate]))
+    octets = bytes(fields.replace_entity(fields.split_message(signed)[0], entity))
     raw = [
         library._raw_unwrap(authority.key, entity),
         library._raw_verify(world.held("signing", "acme.example", "rsa2048").key),

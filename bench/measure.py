@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 ROUNDS = 25
 BATCH = 0.02  # seconds of processor time a batch should take
@@ -55,6 +56,22 @@ def rate(name: str, act: Callable[[], object], limit: Callable[[], object]) -> R
     """Acts per second of one core, and the limit's."""
     (subject, raw), n = best(act, limit)
     return Result(name, 1 / subject, "1/s", 1 / raw, raw / subject, n)
+
+
+def peak(act: Callable[[], object]) -> int:
+    """Octets of memory that an act has at its worst, above what this process had before. Files that it maps count."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak so far is forgotten
+    before = _status("VmRSS")
+    act()
+    return _status("VmHWM") - before
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return int(value.split()[0]) * 1024
+    raise LookupError(name)
 
 
 def everywhere(*acts: Callable[[], object], seconds: float = 1.5) -> float:

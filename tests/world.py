@@ -274,7 +274,7 @@ def message(
     known["message-id"] = "<1@acme.example>"
     known |= {name.replace("_", "-"): value for name, value in more.items()}
     head = "".join(f"{name.title()}: {value}\r\n" for name, value in known.items() if value)
-    return head.encode("utf-8", "surrogateescape") + b"MIME-Version: 1.0\r\n" + entity
+    return head.encode("utf-8", "surrogateescape") + b"MIME-Version: 1.0\r\n" + bytes(entity)
 
 
 def other_from(octets: bytes, sender: str) -> bytes:

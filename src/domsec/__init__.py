@@ -1,6 +1,7 @@
 """domsec: S/MIME security for whole domains (RFC 3183).
 
-What is named here is the public interface; everything else may change. Bytes go in and come out; time, keys and
+What is named here is the public interface; everything else may change. Bytes go in and come out, or a memoryview: what
+is larger than some 256 KB comes out as a view of a temporary file that has no name, and is in no memory. Time, keys and
 certificates are arguments. A name is imported when it is first used, so that `import domsec` costs nothing.
 
     look      peel -> Message of Layers, verify -> Verdict with Flags

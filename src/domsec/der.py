@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import functools
 import mmap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 from domsec.errors import LimitExceeded, MalformedMessage
 from domsec.limits import DEFAULT, Limits
-
-Octets = bytes | memoryview
+from domsec.octets import RESIDENT, Pieces, gather, give_back, join
+from domsec.octets import Octets as Octets
 
 BOOLEAN: Final = 0x01
 INTEGER: Final = 0x02
@@ -173,6 +173,7 @@ class Reader:
     def _close(self, start: int) -> int:
         """Where the content ends of the indefinite value whose content starts at `start`."""
         data, at, limit, open_values = self._data, start, self._limit, 1
+        far = start + RESIDENT
         while True:
             if at + 2 > limit:
                 raise MalformedMessage("a value of indefinite length has no end")
@@ -190,6 +191,9 @@ class Reader:
                 self._segments -= 1
                 if self._segments < 0:
                     raise LimitExceeded("der_values", "a string in too many pieces")
+                if at > far:
+                    give_back(self._view)
+                    far = at + RESIDENT
             if end == _INDEFINITE:
                 open_values += 1
                 if open_values > self._depth:
@@ -218,14 +222,17 @@ class Reader:
     def octet_string(self, tag: int = OCTET_STRING) -> memoryview:
         """Value octets of an OCTET STRING (or an IMPLICIT `tag` of one); the segments of a constructed one are joined.
 
-        Joining copies; a primitive one is a slice of the input.
+        Joining copies; a primitive one is a slice of the input. Raises StoreUnavailable where there is no room for more
+        than a few.
         """
         found = self.peek()
         if found == tag:
             return self.primitive(tag)
         if found != tag | CONSTRUCTED:
             raise MalformedMessage(f"{'nothing' if found is None else f'tag {found:#04x}'} where a string is expected")
-        pieces: list[memoryview] = []
+        return memoryview(gather(self._segments_of(tag)))
+
+    def _segments_of(self, tag: int) -> Iterator[memoryview]:
         self.enter(tag | CONSTRUCTED)
         nested = 1
         while nested:
@@ -238,7 +245,7 @@ class Reader:
                 self._budget += 1
                 if self._segments < 0:
                     raise LimitExceeded("der_values", "a string in too many pieces")
-                pieces.append(self.primitive(OCTET_STRING))
+                yield self.primitive(OCTET_STRING)
             elif following == OCTET_STRING | CONSTRUCTED:
                 if nested >= MAX_STRING_NESTING:
                     raise LimitExceeded("der_depth", "strings nested in strings")
@@ -247,7 +254,6 @@ class Reader:
                 nested += 1
             else:
                 raise MalformedMessage(f"tag {following:#04x} among the segments of a string")
-        return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
     def oid(self) -> str:
         """An OBJECT IDENTIFIER in dotted form."""
@@ -344,6 +350,11 @@ def tlv(tag: int, *parts: Octets) -> bytes:
     """A value with this identifier octet and the parts as its content."""
     count = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
     return b"".join((header(tag, count), *parts))
+
+
+def enclose(tag: int, *parts: Octets | Pieces) -> Octets | Pieces:
+    """The same around what may be large: then it is not copied."""
+    return join(header(tag, sum(map(len, parts))), *parts)
 
 
 def sequence(*parts: Octets) -> bytes:

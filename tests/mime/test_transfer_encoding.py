@@ -16,11 +16,26 @@ from domsec.mime import transfer_encoding
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 56, 57, 58, 114, 57 * 1150 - 1, 57 * 1150, 57 * 1150 + 1, 200_000])
 def test_base64_lines_are_those_of_the_standard_library(size):
     data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
-    encoded = transfer_encoding.encode_base64(data)
+    encoded = bytes(transfer_encoding.encode_base64(data))
 
     assert encoded == base64.encodebytes(data).replace(b"\n", b"\r\n")
-    assert transfer_encoding.encode_base64(memoryview(data)) == encoded
+    assert bytes(transfer_encoding.encode_base64(memoryview(data))) == encoded
     assert transfer_encoding.decode(encoded, "Base64 ") == data
+
+
+@pytest.mark.parametrize("octet", [b"A", b"=", b"-", b"!", b" ", b"\r", b"\n", b"\xe9", b""])
+@pytest.mark.parametrize("at", [0, 75, 76, 77, 78, 78 * 840 - 3, 78 * 840 - 1, 78 * 840, 78 * 1000, -5, -4, -2])
+def test_full_lines_are_read_as_strictly_as_others(octet, at):
+    text = bytes(transfer_encoding.encode_base64(bytes(range(256)) * 400))
+    at %= len(text)
+    text = text[:at] + octet + text[at + 1 :]
+    try:
+        expected = base64.b64decode(text.replace(b"\r", b"").replace(b"\n", b""), validate=True)
+    except ValueError:
+        with pytest.raises(MalformedMessage):
+            transfer_encoding.decode_base64(text)
+    else:
+        assert transfer_encoding.decode_base64(text) == expected
 
 
 @given(st.binary(max_size=300), st.sampled_from(["base64", "quoted-printable", "binary", "8bit"]))

@@ -24,6 +24,7 @@ from domsec.errors import (
     LimitExceeded,
     SigningRefused,
 )
+from domsec.octets import Octets, Pieces, chunks
 
 if TYPE_CHECKING:
     from domsec.services.verdict import JSON
@@ -157,7 +158,7 @@ def _encoding(stream: str) -> str:
     return getattr(sys.stderr if stream == "stderr" else sys.stdout, "encoding", None) or "utf-8"
 
 
-def print_bytes(octets: bytes, stream: str = "stdout") -> None:
+def print_bytes(octets: Octets, stream: str = "stdout") -> None:
     binary = (sys.stderr if stream == "stderr" else sys.stdout).buffer
     binary.write(octets)
     binary.flush()
@@ -166,13 +167,16 @@ def print_bytes(octets: bytes, stream: str = "stdout") -> None:
 # --- results --------------------------------------------------------------------------------------------------------
 
 
-def write(octets: bytes, output: Path | None) -> None:
+def write(octets: Octets | Pieces, output: Path | None) -> None:
     """The result: to a file, or to standard output. Raises ConfigurationError for a file that cannot be written."""
     if output is None:
-        print_bytes(octets)
+        for chunk in chunks(octets):
+            print_bytes(chunk)
         return
     try:
-        output.write_bytes(octets)
+        with output.open("wb") as file:
+            for chunk in chunks(octets):
+                file.write(chunk)
     except OSError as problem:
         raise ConfigurationError(f"{output}: cannot be written: {problem.strerror}") from None
 

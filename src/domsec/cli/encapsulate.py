@@ -21,6 +21,7 @@ from domsec.cms.attributes import Attribute
 from domsec.errors import ConfigurationError, DomsecError
 from domsec.ess.reading import check_oid
 from domsec.mime import fields
+from domsec.octets import in_one_place
 from domsec.services.catalogue import Severity
 from domsec.services.check import Examination, examine
 from domsec.services.encapsulate import Additions, Encapsulated, Manner, OverEncrypted, add_attributes
@@ -129,7 +130,7 @@ def _written(examination: Examination, made: Encapsulated, world: World, output:
     message = examination.message
     octets = fields.replace_entity(message.header, made.entity, world.context.limits)
     console.write(octets, output)
-    after = peel(octets, world.context.keyring, world.context.limits)
+    after = peel(in_one_place(octets), world.context.keyring, world.context.limits)
     console.note(f"{examination.verdict.structure} is now {examine(after, world.context).verdict.structure}")
     console.note(f"content {made.content or 'not seen'} (SHA-256)")
     return Exit.DONE

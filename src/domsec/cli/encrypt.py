@@ -10,12 +10,13 @@ import click
 from domsec.cli import console
 from domsec.cli.console import Exit
 from domsec.cli.options import ADDRESS, Given, archive_option, common, file_argument, json_option, output_option
-from domsec.cli.reading import read_input
+from domsec.cli.reading import UNCONFIGURED, read_input
 from domsec.cli.sign import encryption_for, warn_of_hidden
 from domsec.cli.world import load_world, open_keyring
 from domsec.errors import CertificateNotFound, DecryptionFailed, StoreUnavailable
 from domsec.mime import fields
 from domsec.mime.addresses import parse_address
+from domsec.octets import Octets, Pieces
 from domsec.services import discovery
 from domsec.services import encrypt as encryption
 from domsec.services.describe import recipient_text, structure, subject_text
@@ -47,7 +48,7 @@ def encrypt(
     warn_of_hidden(recipients, message)
     own = [encryption.locate(m, "recipient", context) for m in message.originators.mailboxes] if copy else []
     certificates = dict.fromkeys((*how.certificates, *(c for located in own for c in located.certificates)))
-    made = encryption.encrypt(mime_entity(message.root), certificates, how.cipher)
+    made = encryption.sealed(mime_entity(message.root), certificates, how.cipher)
     console.write(fields.replace_entity(message.header, made, context.limits), output)
     console.note(f"encrypted to {'; '.join(map(subject_text, certificates))}")
     return Exit.DONE
@@ -61,7 +62,7 @@ def encrypt(
 def decrypt(given: Given, file: Path | None, output: Path | None, *, archive: bool) -> int:
     """Remove the outer encryption of FILE and print the message with the entity inside; its signatures stay."""
     keyring = open_keyring(given)
-    message = peel(read_input(file), keyring, archive=archive)
+    message = peel(read_input(file), keyring, UNCONFIGURED, archive=archive)
     spine = message.spine()
     found = next((i for i, layer in enumerate(spine) if layer.encrypted), None)
     if found is None:
@@ -81,7 +82,7 @@ def decrypt(given: Given, file: Path | None, output: Path | None, *, archive: bo
     return Exit.DONE
 
 
-def _inside(message: Message, child: Layer) -> bytes:
+def _inside(message: Message, child: Layer) -> Octets | Pieces:
     return fields.replace_entity(message.header, mime_entity(child))
 
 

@@ -26,6 +26,7 @@ from domsec.cli.world import World, load_world
 from domsec.errors import ConfigurationError, DomsecError, ExpansionStopped, StoreUnavailable
 from domsec.mime import canonical, fields
 from domsec.mime.addresses import Mailbox
+from domsec.octets import CHUNK, Octets, chunks, in_one_place, start
 from domsec.policy.options import ListOptions
 from domsec.services.check import examine
 from domsec.services.layers import peel
@@ -89,7 +90,7 @@ class _Case:
     world: World
     options: ListOptions
     mail_list: MailList
-    octets: bytes
+    octets: Octets
 
     @classmethod
     def load(cls, given: Given, name: str, file: Path | None, grouping: Grouping | None) -> _Case:
@@ -122,13 +123,18 @@ _DELIVERY: Final = re.compile(
 )
 
 
-def _as_sent(octets: bytes) -> bytes:
+def _as_sent(octets: Octets) -> Octets:
     """A message as it was on the wire: without what a mail server that pipes it puts above, and with its line ends."""
-    first, _, rest = octets.partition(b"\n")
+    first = _first_line(octets)
     if first.startswith(b"From ") and first.partition(b":")[0].rstrip() != b"From":
-        octets = rest
-    octets = _DELIVERY.sub(b"", octets)
-    return octets if octets.partition(b"\n")[0].endswith(b"\r") else canonical.canonical(octets)
+        octets = memoryview(octets)[len(first) + 1 :]
+    if delivery := _DELIVERY.match(octets):
+        octets = memoryview(octets)[delivery.end() :]
+    return octets if _first_line(octets).endswith(b"\r") else in_one_place(canonical.canonical(octets))
+
+
+def _first_line(octets: Octets) -> bytes:
+    return start(octets, CHUNK).partition(b"\n")[0]
 
 
 # --- to files -------------------------------------------------------------------------------------------------------
@@ -182,7 +188,7 @@ def _send(case: _Case) -> int:
 
     hop = _next_hop(case)
     deliveries = Deliveries.open(case.world.configuration.store.url)
-    key = hashlib.sha256(case.options.name.encode() + b"\0" + case.octets).hexdigest()
+    key = _key(case)
     try:
         served = deliveries.served(key)
 
@@ -220,6 +226,14 @@ def _serve(case: _Case, owed: Sequence[Mailbox], hop: NextHop, note: Callable[[S
         return Exit.DONE
     console.error("nobody on the list can have this message; its owner has been told why")
     return Exit.REFUSED
+
+
+def _key(case: _Case) -> str:
+    """What a message is remembered by: the same octets for the same list."""
+    digest = hashlib.sha256(case.options.name.encode() + b"\0")
+    for chunk in chunks(case.octets):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _next_hop(case: _Case) -> NextHop:

@@ -48,12 +48,11 @@ def show(given: Given, file: Path | None, output: Path | None, *, archive: bool,
 
     FILE is mail, or CMS by itself in DER, PEM or base64.
     """
-    from domsec.cli.reading import read_input
+    from domsec.cli.reading import UNCONFIGURED, read_input
     from domsec.services.describe import describe
     from domsec.services.layers import peel
 
-    octets = read_input(file)
-    described = describe(peel(octets, _keyring(given), archive=archive))
+    described = describe(peel(read_input(file), _keyring(given), UNCONFIGURED, archive=archive))
     if as_json:
         console.write_json(described.to_json(), output)
     else:

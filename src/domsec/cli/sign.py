@@ -24,6 +24,7 @@ from domsec.cms.credential import Credential
 from domsec.errors import KeyUnusable, MalformedMessage, SigningRefused
 from domsec.mime import canonical, fields, header_protection
 from domsec.mime.addresses import Mailbox, parse_address
+from domsec.octets import Octets, Pieces
 from domsec.policy import wishes
 from domsec.policy.wishes import Wish
 from domsec.services import boundary, labelling, receipts
@@ -82,7 +83,7 @@ def sign(
     if message.root.kind == "content" and world.configuration.outbound.protect_headers:
         entity = header_protection.protect(message.header, entity, context.limits)
     if clear:
-        made = signatures.clear(entity, signing, world.now)
+        made = signatures.clear(entity, signing, world.now, context.limits)
     else:
         made = signatures.opaque(canonical.canonical(entity), signing, world.now)
     console.write(fields.replace_entity(message.header, made, context.limits), output)
@@ -240,7 +241,9 @@ def _plan(examination: Examination, leaving: _Leaving, world: World) -> Plan:
     return plan
 
 
-def _made(plan: Plan, message: Message, authorities: Sequence[Credential], world: World, leaving: _Leaving) -> bytes:
+def _made(
+    plan: Plan, message: Message, authorities: Sequence[Credential], world: World, leaving: _Leaving
+) -> Octets | Pieces:
     own = world.confidentiality()
     signer = dataclasses.replace(
         several(authorities, pss=leaving.wish.signature == "pss"),
@@ -248,7 +251,7 @@ def _made(plan: Plan, message: Message, authorities: Sequence[Credential], world
         sigtype_oid=SIGTYPE_OIDS[leaving.wish.sigtype_oid],
     )
 
-    def seal(entity: bytes) -> bytes:
+    def seal(entity: Octets | Pieces) -> Octets | Pieces:
         return sealed(entity, leaving.recipients, leaving.target, world, message)
 
     return signatures.apply(
@@ -269,7 +272,9 @@ def several(credentials: Sequence[Credential], *, pss: bool = False) -> Signer:
     return Signer(first, algorithm, beside=tuple(others))
 
 
-def sealed(entity: bytes, recipients: Sequence[Mailbox], target: Target, world: World, message: Message) -> bytes:
+def sealed(
+    entity: Octets | Pieces, recipients: Sequence[Mailbox], target: Target, world: World, message: Message
+) -> Octets | Pieces:
     """An entity encrypted to all recipients at once, as their domain's authority does it.
 
     Raises CertificateNotFound for the first recipient without a usable certificate.
@@ -279,7 +284,7 @@ def sealed(entity: bytes, recipients: Sequence[Mailbox], target: Target, world: 
     own, options = world.confidentiality(), world.configuration.outbound
     chain = (own.certificate, *own.chain) if own is not None and options.originator_info else ()
     audit = (own.certificate,) if own is not None and options.audit_dca == "own" else ()
-    return encryption.encrypt(entity, (*how.certificates, *audit), how.cipher, originator=chain)
+    return encryption.sealed(entity, (*how.certificates, *audit), how.cipher, originator=chain)
 
 
 @dataclass(frozen=True, slots=True)

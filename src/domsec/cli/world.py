@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from domsec.cli import console
 from domsec.cli.options import Given
+from domsec.cli.reading import UNCONFIGURED
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.errors import ConfigurationError, DomsecError, KeyUnusable, StoreUnavailable
@@ -176,7 +177,8 @@ def _with_store(site: Site) -> Site:
 
 
 def _unconfigured() -> Configuration:
-    return Configuration(path=Path("domsec.toml"), domains=(), trust=Trust(revocation="soft"))
+    trust = Trust(revocation="soft")
+    return Configuration(path=Path("domsec.toml"), domains=(), trust=trust, limits=UNCONFIGURED)
 
 
 def open_credentials(given: Given) -> tuple[Credential, ...]:

@@ -23,6 +23,7 @@ from domsec import der, oids
 from domsec.cms.certificates import Certificate
 from domsec.errors import KeyUnusable, LimitExceeded, MalformedMessage, SignatureInvalid, Unsupported
 from domsec.limits import DEFAULT, Limits
+from domsec.octets import Octets
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -138,7 +139,7 @@ def find_digest(algorithm: AlgorithmIdentifier) -> Digest:
 
 # --- signatures ------------------------------------------------------------------------------------------------------
 
-Verify = Callable[[PublicKeyTypes, bytes, bytes], None]  # key, signature, data; raises InvalidSignature
+Verify = Callable[[PublicKeyTypes, bytes, Octets], None]  # key, signature, data; raises InvalidSignature
 Sign = Callable[[PrivateKeyTypes, bytes], bytes]
 
 
@@ -164,8 +165,8 @@ class SignatureAlgorithm:
 
 
 def _rsa_operations(pad: AsymmetricPadding, digest: hashes.HashAlgorithm) -> tuple[Verify, Sign]:
-    def verify(key: PublicKeyTypes, signature: bytes, data: bytes) -> None:
-        cast(rsa.RSAPublicKey, key).verify(signature, data, pad, digest)
+    def verify(key: PublicKeyTypes, signature: bytes, data: Octets) -> None:
+        cast(rsa.RSAPublicKey, key).verify(signature, cast(bytes, data), pad, digest)  # any buffer will do
 
     def sign(key: PrivateKeyTypes, data: bytes) -> bytes:
         return cast(rsa.RSAPrivateKey, key).sign(data, pad, digest)
@@ -176,7 +177,7 @@ def _rsa_operations(pad: AsymmetricPadding, digest: hashes.HashAlgorithm) -> tup
 def _ecdsa_operations(digest: hashes.HashAlgorithm) -> tuple[Verify, Sign]:
     scheme = ec.ECDSA(digest)
 
-    def verify(key: PublicKeyTypes, signature: bytes, data: bytes) -> None:
+    def verify(key: PublicKeyTypes, signature: bytes, data: Octets) -> None:
         cast(ec.EllipticCurvePublicKey, key).verify(signature, data, scheme)
 
     def sign(key: PrivateKeyTypes, data: bytes) -> bytes:
@@ -186,7 +187,7 @@ def _ecdsa_operations(digest: hashes.HashAlgorithm) -> tuple[Verify, Sign]:
 
 
 def _dsa_operations(digest: hashes.HashAlgorithm) -> tuple[Verify, Sign]:
-    def verify(key: PublicKeyTypes, signature: bytes, data: bytes) -> None:
+    def verify(key: PublicKeyTypes, signature: bytes, data: Octets) -> None:
         cast(dsa.DSAPublicKey, key).verify(signature, data, digest)
 
     return verify, _never
@@ -196,7 +197,7 @@ def _never(key: PrivateKeyTypes, data: bytes) -> bytes:
     raise KeyUnusable("this algorithm is never used to sign")
 
 
-def _verify_pure(key: PublicKeyTypes, signature: bytes, data: bytes) -> None:
+def _verify_pure(key: PublicKeyTypes, signature: bytes, data: Octets) -> None:
     cast(ed25519.Ed25519PublicKey, key).verify(signature, data)  # ML-DSA keys have the same method, context empty
 
 
@@ -434,7 +435,7 @@ _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
 
 def check_signature(
-    certificate: Certificate, algorithm: SignatureAlgorithm, signature: bytes, data: bytes, limits: Limits = DEFAULT
+    certificate: Certificate, algorithm: SignatureAlgorithm, signature: bytes, data: Octets, limits: Limits = DEFAULT
 ) -> tuple[str, ...]:
     """Whether the key in a certificate made a signature over `data`; gives what is weak about it.
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from domsec import der, oids
 from domsec.cms.algorithms import AlgorithmIdentifier, read_algorithm
-from domsec.der import Octets, Reader, context
+from domsec.der import Reader, context
 from domsec.errors import LimitExceeded, MalformedMessage, Unsupported
 from domsec.limits import DEFAULT, Limits
+from domsec.octets import CHUNK, Octets, chunks, gather
 
 _ALGORITHM: Final = der.sequence(der.oid(oids.ID_ALG_ZLIB_COMPRESS))  # parameters should be absent: RFC 3274 2
 
@@ -43,29 +45,38 @@ def parse_compressed(value: Octets, limits: Limits = DEFAULT) -> Compressed:
     return Compressed(version, algorithm, content_type, data)
 
 
-def inflate(compressed: Compressed, limits: Limits = DEFAULT) -> bytes:
+def inflate(compressed: Compressed, limits: Limits = DEFAULT) -> Octets:
     """The content.
 
     Raises LimitExceeded before it would be larger than `limits.expanded`, or than `limits.ratio` times what came;
-    Unsupported for another algorithm than zlib or a content that is somewhere else; MalformedMessage.
+    Unsupported for another algorithm than zlib or a content that is somewhere else; MalformedMessage; StoreUnavailable.
     """
     if compressed.algorithm.oid != oids.ID_ALG_ZLIB_COMPRESS:
         raise Unsupported(f"compression algorithm {compressed.algorithm.oid}")
     if compressed.data is None:
         raise Unsupported("compressed data without content")
     most = _most(compressed.data, limits)
+    return gather(_inflated(compressed.data, most, "ratio" if most < limits.expanded else "expanded"))
+
+
+def _inflated(data: Octets, most: int, limit: str) -> Iterator[bytes]:
     inflater = zlib.decompressobj()
     try:
-        content = inflater.decompress(compressed.data, most + 1)
+        for chunk in chunks(data):
+            if inflater.eof:
+                raise MalformedMessage("octets after the compressed data")
+            while (piece := inflater.decompress(chunk, CHUNK)) or inflater.unconsumed_tail:
+                most -= len(piece)
+                if most < 0:
+                    raise LimitExceeded(limit)
+                yield piece
+                chunk = inflater.unconsumed_tail
     except zlib.error:
         raise MalformedMessage("compressed data that is none") from None
-    if len(content) > most:
-        raise LimitExceeded("ratio" if most < limits.expanded else "expanded")
     if not inflater.eof:
         raise MalformedMessage("compressed data without end")
     if inflater.unused_data:
         raise MalformedMessage("octets after the compressed data")
-    return content
 
 
 def _most(data: Octets, limits: Limits) -> int:

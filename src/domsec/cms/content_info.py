@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from domsec import der
-from domsec.der import Octets
 from domsec.limits import DEFAULT, Limits
+from domsec.octets import Octets, Pieces
 
 _CONTENT: Final = der.context(0)
 
@@ -33,6 +33,6 @@ def parse(data: Octets, limits: Limits = DEFAULT) -> ContentInfo:
     return ContentInfo(content_type, content, len(data) - reader.offset)
 
 
-def wrap(content_type: str, content: Octets) -> bytes:
+def wrap(content_type: str, content: Octets | Pieces) -> Octets | Pieces:
     """A ContentInfo around one value."""
-    return der.sequence(der.oid(content_type), der.explicit(0, content))
+    return der.enclose(der.SEQUENCE, der.oid(content_type), der.enclose(_CONTENT, content))

@@ -1,15 +1,15 @@
 """Content encryption for EnvelopedData and AuthEnvelopedData (RFC 5652 6.1 and 6.3, 5083, 5084, 3565).
 
-`CIPHERS` has a row for each algorithm that can be read, with what it may still be used for. A row does its work on
-octets in place: what is sealed is written straight into the message that leaves, what is opened is one buffer.
+`CIPHERS` has a row for each algorithm that can be read, with what it may still be used for. A row takes and gives
+octets in chunks, so that a large content is never in memory at once; nothing of it is given out before all is checked
+that can be checked.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Final, Literal, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.padding import PKCS7
 
 from domsec import der, oids
 from domsec.cms.algorithms import Status
-from domsec.der import Octets, Reader
+from domsec.der import Reader
 from domsec.errors import MalformedMessage
+from domsec.octets import CHUNK, Octets, Pieces, chunks, gather
 
 NONCE_LENGTH: Final = 12
 TAG_LENGTH: Final = 16
@@ -49,11 +50,11 @@ class Mode(Protocol):
     def write(self, parameters: Parameters) -> bytes: ...
     def sealed_length(self, count: int) -> int: ...
     def seal(
-        self, key: bytes, parameters: Parameters, content: Octets, associated: bytes, room: memoryview
-    ) -> bytes: ...
+        self, key: bytes, parameters: Parameters, content: Octets | Pieces, associated: bytes
+    ) -> Generator[Octets, None, bytes]: ...
     def open(
         self, key: bytes, parameters: Parameters, ciphertext: Octets, associated: bytes, tag: bytes
-    ) -> bytes | None: ...
+    ) -> Octets | None: ...
 
 
 class GCM:
@@ -85,15 +86,24 @@ class GCM:
     def sealed_length(self, count: int) -> int:
         return count
 
-    def seal(self, key: bytes, parameters: Parameters, content: Octets, associated: bytes, room: memoryview) -> bytes:
-        """Write the ciphertext to the start of `room`, which has space for a tag after it; returns the tag."""
-        end = len(content) + TAG_LENGTH
-        AESGCM(key).encrypt_into(parameters.nonce, content, associated, room[:end])
-        return bytes(room[len(content) : end])
+    def seal(
+        self, key: bytes, parameters: Parameters, content: Octets | Pieces, associated: bytes
+    ) -> Generator[Octets, None, bytes]:
+        """Gives the ciphertext, and at the end the tag."""
+        if len(content) <= CHUNK and not isinstance(content, Pieces):
+            sealed = memoryview(AESGCM(key).encrypt(parameters.nonce, content, associated))
+            yield sealed[:-TAG_LENGTH]
+            return bytes(sealed[-TAG_LENGTH:])
+        encryptor = Cipher(algorithms.AES(key), modes.GCM(parameters.nonce)).encryptor()
+        encryptor.authenticate_additional_data(associated)
+        for chunk in chunks(content):
+            yield encryptor.update(chunk)
+        encryptor.finalize()
+        return encryptor.tag
 
     def open(
         self, key: bytes, parameters: Parameters, ciphertext: Octets, associated: bytes, tag: bytes
-    ) -> bytes | None:
+    ) -> Octets | None:
         """The content, or None where the tag does not fit; then nothing of it leaves this function (RFC 5083 2)."""
         if len(tag) != parameters.tag_length:
             return None
@@ -101,7 +111,7 @@ class GCM:
             algorithms.AES(key), modes.GCM(parameters.nonce, min_tag_length=parameters.tag_length)
         ).decryptor()
         decryptor.authenticate_additional_data(associated)
-        content = decryptor.update(ciphertext)
+        content = gather(map(decryptor.update, chunks(ciphertext)))
         try:
             decryptor.finalize_with_tag(tag)
         except InvalidTag:
@@ -138,20 +148,21 @@ class CBC:
     def sealed_length(self, count: int) -> int:
         return count + self.block - count % self.block
 
-    def seal(self, key: bytes, parameters: Parameters, content: Octets, associated: bytes, room: memoryview) -> bytes:
-        """Write the ciphertext to the start of `room`; there is no tag."""
+    def seal(
+        self, key: bytes, parameters: Parameters, content: Octets | Pieces, associated: bytes
+    ) -> Generator[Octets, None, bytes]:
+        """Gives the ciphertext; there is no tag."""
         encryptor = Cipher(self.algorithm(key), modes.CBC(parameters.nonce)).encryptor()
-        whole = len(content) - len(content) % self.block
-        missing = self.block - (len(content) - whole)
-        view = memoryview(content)
-        at = encryptor.update_into(view[:whole], room[: whole + self.block])
-        room[at : at + self.block] = encryptor.update(bytes(view[whole:]) + bytes((missing,)) * missing)
+        for chunk in chunks(content):
+            yield encryptor.update(chunk)
+        missing = self.block - len(content) % self.block
+        yield encryptor.update(bytes((missing,)) * missing)
         encryptor.finalize()
         return b""
 
     def open(
         self, key: bytes, parameters: Parameters, ciphertext: Octets, associated: bytes, tag: bytes
-    ) -> bytes | None:
+    ) -> Octets | None:
         """The content, or None where its length or padding is wrong.
 
         All padding octets are looked at, in constant time; who gets None learns nothing about which of them is wrong.
@@ -160,22 +171,13 @@ class CBC:
         if not count or count % self.block:
             return None
         decryptor = Cipher(self.algorithm(key), modes.CBC(parameters.nonce)).decryptor()
-        buffer = _buffer(count + self.block)
-        with buffer.getbuffer() as room:
-            decryptor.update_into(ciphertext, room)
-            last = bytes(room[count - self.block : count])
+        padded = gather(map(decryptor.update, chunks(ciphertext)))
         unpadder = PKCS7(self.block * 8).unpadder()
         try:
-            kept = len(unpadder.update(last) + unpadder.finalize())
+            kept = len(unpadder.update(padded[-self.block :]) + unpadder.finalize())
         except ValueError:
             return None
-        buffer.truncate(count - self.block + kept)
-        return buffer.getvalue()
-
-
-def _buffer(count: int) -> BytesIO:
-    """Room for `count` octets that `getvalue` gives away uncopied: copying 1 MB takes longer than encrypting it."""
-    return BytesIO(bytes(count))
+        return padded[: count - self.block + kept]
 
 
 _GCM: Final = GCM()
@@ -218,15 +220,15 @@ CipherName = Literal["aes128-gcm", "aes192-gcm", "aes256-gcm", "aes128-cbc", "ae
 def write_sealed(
     cipher: ContentCipher,
     key: bytes,
-    content: Octets,
+    content: Octets | Pieces,
     *,
     content_type: str,
     associated: bytes,
     around: Sequence[tuple[int, bytes]],
     tail: Callable[[bytes], bytes],
     tail_length: int,
-) -> bytes:
-    """A whole message around the EncryptedContentInfo of `content`, encrypted in the place where it will stand.
+) -> Octets:
+    """A whole message around the EncryptedContentInfo of `content`.
 
     `around` has, from the inside out, the identifier octet of each enclosing value and what stands in it before the
     EncryptedContentInfo; `tail`, made from the tag, ends the innermost of them and is `tail_length` octets long.
@@ -238,13 +240,14 @@ def write_sealed(
     head = _head(der.SEQUENCE, der.oid(content_type) + algorithm + head, sealed)
     for tag, before in around:
         head = _head(tag, before + head, sealed + tail_length)
-    at, end = len(head), len(head) + sealed
-    buffer = _buffer(end + tail_length)
-    with buffer.getbuffer() as room:
-        room[:at] = head
-        mark = cipher.mode.seal(key, parameters, content, associated, room[at:])
-        room[end:] = tail(mark)
-    return buffer.getvalue()
+
+    def written() -> Iterator[Octets]:
+        yield head
+        mark = yield from cipher.mode.seal(key, parameters, content, associated)
+        yield tail(mark)
+
+    # made once and kept: to encrypt again, with the same nonce, what could have changed meanwhile would give away both
+    return gather(written())
 
 
 def _head(tag: int, before: bytes, following: int) -> bytes:

@@ -28,9 +28,10 @@ from domsec.cms.recipients import (
     recipient_matches,
 )
 from domsec.cms.recipients.key_transport import KeyTransportPadding
-from domsec.der import Octets, Reader, context
+from domsec.der import Reader, context
 from domsec.errors import DecryptionFailed, LimitExceeded, MalformedMessage
 from domsec.limits import DEFAULT, Limits
+from domsec.octets import Octets, Pieces
 
 __all__ = [
     "Enveloped",
@@ -80,7 +81,7 @@ class Enveloped:
 class Opened:
     """What was in it, and how it was kept. If not `authenticated`, somebody may have changed it on the way (EFAIL)."""
 
-    plaintext: bytes
+    plaintext: Octets
     content_type: str
     cipher: str
     authenticated: bool
@@ -197,7 +198,7 @@ def decrypt(
     Raises DecryptionFailed, always the same, whatever is wrong: a key of ours is tried to the end, content included,
     also where the key has turned out to be none. Where no key is tried, that can be seen from the message itself: it
     is not for us, its cipher is none of ours or outdated, or a length or parameter is impossible. Raises
-    StoreUnavailable if a private key cannot be reached at the moment.
+    StoreUnavailable if a private key cannot be reached at the moment, or there is no room for the content.
 
     What comes out of CBC is not checked by anybody: `Opened.authenticated` says so.
     """
@@ -247,7 +248,7 @@ def _readable(enveloped: Enveloped) -> tuple[Octets, Parameters, bytes] | None:
 
 
 def encrypt(
-    content: Octets,
+    content: Octets | Pieces,
     recipients: Sequence[Certificate],
     *,
     content_type: str = oids.ID_DATA,
@@ -256,7 +257,7 @@ def encrypt(
     originator_certificates: Sequence[Certificate] = (),
     by_key_identifier: bool = False,
     auth_attributes: Sequence[Attribute] = (),
-) -> bytes:
+) -> Octets:
     """A ContentInfo, in DER, that each of `recipients` can open: AuthEnvelopedData with GCM, EnvelopedData with CBC.
 
     `originator_certificates` go into originatorInfo (RFC 3183 5, step 3a). To `auth_attributes` contentType is added
@@ -328,7 +329,7 @@ class Sealed:
         *,
         key_transport: KeyTransportPadding = "oaep",
         originator_certificates: Sequence[Certificate] = (),
-    ) -> bytes:
+    ) -> Octets | Pieces:
         """A ContentInfo with the same encrypted content, new RecipientInfos and new originatorInfo.
 
         Raises as `encrypt`, and checks as little.
@@ -343,7 +344,8 @@ class Sealed:
                 infos, originator_information=bool(originator), unprotected_attributes=self.unprotected
             )
         return content_info.wrap(
-            self.content_type, der.sequence(der.integer(version), originator, der.set_of(infos), *self.kept)
+            self.content_type,
+            der.enclose(der.SEQUENCE, der.integer(version), originator, der.set_of(infos), *self.kept),
         )
 
 

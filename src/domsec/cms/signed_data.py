@@ -36,9 +36,9 @@ from domsec.cms.certificates import (
     read_issuer_and_serial,
 )
 from domsec.cms.credential import Credential
-from domsec.der import Octets
 from domsec.errors import KeyUnusable, LimitExceeded, MalformedMessage, SignatureInvalid, Unsupported
 from domsec.limits import DEFAULT, Limits
+from domsec.octets import Octets, Pieces, chunks, in_one_place, join
 
 _CONTENT: Final = der.context(0)
 _CERTIFICATES: Final = der.context(0)
@@ -244,7 +244,7 @@ class ContentDigests:
 
     __slots__ = ("_known", "segments")
 
-    def __init__(self, *segments: Octets) -> None:
+    def __init__(self, *segments: Octets | Pieces) -> None:
         self.segments = segments
         self._known: dict[str, bytes] = {}
 
@@ -253,13 +253,14 @@ class ContentDigests:
         if known is None:
             hasher = digest.new()
             for segment in self.segments:
-                hasher.update(segment)
+                for chunk in chunks(segment):
+                    hasher.update(chunk)
             known = self._known[digest.oid] = hasher.digest()
         return known
 
-    def octets(self) -> bytes:
-        """The content in one piece."""
-        return bytes(self.segments[0]) if len(self.segments) == 1 else b"".join(self.segments)
+    def octets(self) -> Octets:
+        """The content in one piece. Raises StoreUnavailable."""
+        return in_one_place(join(*self.segments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,14 +471,14 @@ class Signing:
 
 
 def sign(
-    content: Octets,
+    content: Octets | Pieces,
     content_type: str,
     signers: Sequence[Signing],
     *,
     detached: bool = False,
     certificates: Iterable[Certificate] = (),
     signing_time: datetime | None = None,
-) -> bytes:
+) -> Octets | Pieces:
     """A ContentInfo with SignedData, DER. The certificates and chains of the signers are in it, and those given.
 
     `signing_time` is for signers that have none of their own, so that one preparation serves for many messages.
@@ -488,7 +489,7 @@ def sign(
     head, tail = sign_around(
         ContentDigests(content), size, content_type, signers, certificates=certificates, signing_time=signing_time
     )
-    return b"".join((head, tail) if detached else (head, content, tail))
+    return head + tail if detached else join(head, content, tail)
 
 
 def sign_around(
@@ -523,10 +524,10 @@ def sign_around(
     )
 
 
-def null_layer(content: Octets) -> bytes:
+def null_layer(content: Octets | Pieces) -> Octets | Pieces:
     """The empty signature of RFC 3183 3: a ContentInfo with SignedData around `content` that nobody signs."""
     head, tail = _around(len(content), oids.ID_DATA)
-    return b"".join((head, content, tail))
+    return join(head, content, tail)
 
 
 def certificates_only(certificates: Iterable[Certificate], crls: Iterable[bytes] = ()) -> bytes:

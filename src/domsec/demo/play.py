@@ -122,10 +122,9 @@ def _messages(mail: Path | None) -> list[tuple[str, bytes]]:
 
 def _as_alice(octets: bytes) -> bytes:
     """The reader's mail with From and To of the demonstration, which signs for nobody else."""
-    octets = canonical(octets)
-    header, body = fields.split_message(octets)
+    header, body = fields.split_message(canonical(octets))
     named = [fields.new_field("From", f"Alice Example <alice@{ACME}>"), fields.new_field("To", f"bob@{BETA}")]
-    return fields.join_message(header.without(("from", "sender", "to", "cc", "bcc")).prepend(*named), body)
+    return bytes(fields.join_message(header.without(("from", "sender", "to", "cc", "bcc")).prepend(*named), body))
 
 
 def _send(name: str, octets: bytes, scene: Scene, hops: _Hops) -> bool:
@@ -191,14 +190,14 @@ def _delivered(hops: _Hops, expected: Expected) -> bool:
 def _signed(octets: bytes, scene: Scene) -> bytes:
     """As Alice's mail program would sign it."""
     entity = clear(fields.entity_of(octets), Signer(scene.alice).signing(None), datetime.now(UTC))
-    return fields.replace_entity(fields.split_message(octets)[0], entity)
+    return bytes(fields.replace_entity(fields.split_message(octets)[0], entity))
 
 
 def _forged(octets: bytes, scene: Scene) -> bytes:
     """With a domain signature of somebody whom only he himself calls the authority of acme.example."""
     inner = null_layer(fields.entity_of(octets))
     entity = opaque(inner, Signer(scene.forger).signing(SignatureType.DOMAIN), datetime.now(UTC))
-    return fields.replace_entity(fields.split_message(octets)[0], entity)
+    return bytes(fields.replace_entity(fields.split_message(octets)[0], entity))
 
 
 def _subject(octets: bytes) -> str:

@@ -77,14 +77,14 @@ def _listening(scene: Scene, watch: Watch) -> Iterator[None]:
     onward = NextHop(f"127.0.0.1:{scene.ports.beta_inbound}")
 
     def look(transaction: Transaction) -> Decision:
-        watch("wire", transaction.octets)
+        watch("wire", bytes(transaction.octets))
         everyone = tuple(range(len(transaction.recipients)))
         given = transaction
         return Decision((Outgoing(given.sender, given.sender_parameters, given.recipients, given.octets, everyone),))
 
     def keep(transaction: Transaction) -> Decision:
-        box.add(transaction.octets)
-        watch("mailbox", transaction.octets)
+        box.add(bytes(transaction.octets))
+        watch("mailbox", bytes(transaction.octets))
         return Decision(discard=tuple(range(len(transaction.recipients))))
 
     with (

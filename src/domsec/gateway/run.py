@@ -168,7 +168,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
             sender=kept.sender if kept else transaction.sender,
             sender_parameters=kept.sender_parameters if kept else transaction.sender_parameters,
             recipients=kept.recipients if kept else [transaction.recipients[i] for i in held.indexes],
-            octets=held.octets,
+            octets=bytes(held.octets),
             reasons=held.reasons,
             transaction=transaction.id,
             received_at=transaction.received_at,

@@ -300,7 +300,7 @@ class Gateway:
 
     def _decide(self, transaction: Transaction, handler: Handler) -> tuple[Decision, dict[int, _Outcome]]:
         """The decision, or the outcomes that stand without one."""
-        octets = transaction.octets
+        octets = bytes(transaction.octets)
         if hops(octets, self.mark(transaction.direction)):
             return Decision(log={"action": "loop"}), _all(transaction, REPLIES["loop"])
         if received_fields(octets) > MAX_HOPS:
@@ -368,7 +368,7 @@ class Gateway:
         self, transaction: Transaction, outgoing: Outgoing, arrived: Arrived, relay: Relay, *, all_or_nothing: bool
     ) -> dict[int, _Outcome]:
         try:
-            wire = arrived.wire if outgoing.octets is arrived.octets else stuffed(outgoing.octets)
+            wire = arrived.wire if outgoing.octets is arrived.octets else stuffed(bytes(outgoing.octets))
             job = Job(
                 outgoing.sender,
                 outgoing.sender_parameters,

@@ -42,7 +42,7 @@ class Content:
     """The content of an X.400 message, and what the envelope says of it."""
 
     type: str  # an object identifier, also for what P1 writes as an integer
-    octets: bytes
+    octets: Octets
     smime_type: str | None = None  # None: not said, or nothing that RFC 3855 has a value for
 
     @property
@@ -58,7 +58,7 @@ class Content:
 
 
 def received(
-    content_type: str | int, octets: bytes, information_types: Iterable[str] = (), limits: Limits = DEFAULT
+    content_type: str | int, octets: Octets, information_types: Iterable[str] = (), limits: Limits = DEFAULT
 ) -> Content:
     """A content as P1 brought it: content-type an OID or a built-in integer, encoded information types as OIDs.
 

@@ -11,16 +11,18 @@ import functools
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import overload
 
 from domsec.errors import LimitExceeded, MalformedMessage
 from domsec.limits import DEFAULT, Limits
 from domsec.mime import lexical
-
-Octets = bytes | memoryview
+from domsec.octets import Octets as Octets
+from domsec.octets import Pieces, behind, join
+from domsec.octets import start as first
 
 _FIELD_START = re.compile(rb"\n(?![ \t])")
 _FTEXT = bytes(range(33, 58)) + bytes(range(59, 127))  # printable, without the colon: RFC 5322 2.2
-_FIRST_LOOK = 16 * 1024  # most headers are shorter; larger ones of memoryviews are copied again, up to the limit
+_FIRST_LOOK = 16 * 1024  # most headers are shorter; larger ones are copied again, up to the limit
 
 ENTITY_FIELDS = ("mime-version",)  # with everything that begins with content-: RFC 2045 3
 _SHORT_BLOCK = 512  # octets of a header that is remembered when it was cut
@@ -99,21 +101,25 @@ def new_field(name: str, value: str) -> Field:
     return Field(f"{name}: {value}\r\n".encode("ascii"), name.lower())
 
 
-def split_message(octets: Octets, limits: Limits = DEFAULT) -> tuple[Header, memoryview]:
+@overload
+def split_message(octets: Octets, limits: Limits = DEFAULT) -> tuple[Header, memoryview]: ...
+@overload
+def split_message(octets: Octets | Pieces, limits: Limits = DEFAULT) -> tuple[Header, memoryview | Pieces]: ...
+def split_message(octets: Octets | Pieces, limits: Limits = DEFAULT) -> tuple[Header, memoryview | Pieces]:
     """Header and body at the first empty line. Header octets, separator and body together are the input again.
 
     Without an empty line everything is header. Raises LimitExceeded for too many or too large fields.
     """
     block, separator = _cut_header(octets, limits)
-    body = memoryview(octets)[len(block) + len(separator) :]
+    body = behind(octets, len(block) + len(separator))
     return Header(_cut_fields(block, limits), separator), body
 
 
-def _cut_header(octets: Octets, limits: Limits) -> tuple[bytes, bytes]:
-    start = bytes(octets[: min(_FIRST_LOOK, limits.header_size)])
+def _cut_header(octets: Octets | Pieces, limits: Limits) -> tuple[bytes, bytes]:
+    start = first(octets, min(_FIRST_LOOK, limits.header_size))
     cut = _find_empty_line(start)
     if cut is None and len(start) < len(octets):
-        start = bytes(octets[: limits.header_size + 2])
+        start = first(octets, limits.header_size + 2)
         cut = _find_empty_line(start)
     if cut is not None:
         end, behind = cut
@@ -179,12 +185,12 @@ def _name(written: bytes) -> str:
 _usual_name = functools.lru_cache(maxsize=1024)(_name)  # the same few names stand in every message
 
 
-def join_message(header: Header, body: Octets) -> bytes:
+def join_message(header: Header, body: Octets | Pieces) -> Octets | Pieces:
     """The octets of a message. An empty line is written where the header has none and there is a body."""
     raw = header.raw
     if header.separator or not len(body):
-        return b"".join((raw, header.separator, body))
-    return b"".join((_ended(raw), b"\r\n", body))
+        return join(raw, header.separator, body)
+    return join(_ended(raw), b"\r\n", body)
 
 
 def _ended(raw: bytes) -> bytes:
@@ -201,19 +207,19 @@ def other_header(header: Header) -> Header:
     return Header(tuple([field for field in header.fields if not field.of_entity]), header.separator)
 
 
-def entity_of(octets: Octets, limits: Limits = DEFAULT) -> bytes:
+def entity_of(octets: Octets, limits: Limits = DEFAULT) -> Octets | Pieces:
     """The root entity of a message: fields and body as received. Not canonical; see `canonical.canonical`."""
     header, body = split_message(octets, limits)
     return entity_from(header, body)
 
 
-def entity_from(header: Header, body: Octets) -> bytes:
+def entity_from(header: Header, body: Octets) -> Octets | Pieces:
     """The root entity, of a message that is split already."""
     raw = entity_header(header).raw
-    return b"".join((_ended(raw), header.separator or b"\r\n", body))
+    return join(_ended(raw), header.separator or b"\r\n", body)
 
 
-def replace_entity(original: Header, entity: Octets, limits: Limits = DEFAULT) -> bytes:
+def replace_entity(original: Header, entity: Octets | Pieces, limits: Limits = DEFAULT) -> Octets | Pieces:
     """The message with another root entity (decisions A-55).
 
     The fields of `original` other than Content-* and MIME-Version keep order and octets; Content-* fields come from
@@ -223,4 +229,4 @@ def replace_entity(original: Header, entity: Octets, limits: Limits = DEFAULT) -
     content = entity_header(inner)
     version = b"" if content.first("mime-version") else b"MIME-Version: 1.0\r\n"
     outer = _ended(other_header(original).raw)
-    return b"".join((outer, version, _ended(content.raw), inner.separator or b"\r\n", body))
+    return join(outer, version, _ended(content.raw), inner.separator or b"\r\n", body)

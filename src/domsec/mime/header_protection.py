@@ -10,8 +10,9 @@ from __future__ import annotations
 from domsec.errors import MalformedMessage
 from domsec.limits import DEFAULT, Limits
 from domsec.mime.content_type import ContentType, parse_content_type
-from domsec.mime.fields import Field, Header, Octets, entity_header, other_header, split_message
+from domsec.mime.fields import Field, Header, entity_header, other_header, split_message
 from domsec.mime.transfer_encoding import IDENTITY
+from domsec.octets import Octets, Pieces, join
 
 PROTECTED = frozenset(
     {
@@ -31,7 +32,7 @@ PROTECTED = frozenset(
 _DEFAULT_TYPE = b'Content-Type: text/plain; charset=us-ascii; hp="clear"\r\n'  # RFC 2045 5.2
 
 
-def protect(header: Header, entity: Octets, limits: Limits = DEFAULT) -> bytes:
+def protect(header: Header, entity: Octets | Pieces, limits: Limits = DEFAULT) -> Octets | Pieces:
     """The entity with copies of the protected fields of `header`, as they stand there, and hp="clear".
 
     An entity that has protected fields of its own, or a Content-Type that cannot be read, comes back unchanged: ask
@@ -41,18 +42,18 @@ def protect(header: Header, entity: Octets, limits: Limits = DEFAULT) -> bytes:
     inner, body = split_message(entity, limits)
     types = inner.all("content-type")
     if len(types) > 1 or (types and _has_own_protection(inner)):
-        return bytes(entity)
+        return join(entity)
     content: list[bytes] = []
     for field in entity_header(inner).fields:
         raw = _marked(field) if field.name == "content-type" else field.raw
         if raw is None:
-            return bytes(entity)
+            return join(entity)
         content.append(raw)
     if not types:
         content.append(_DEFAULT_TYPE)
     copies = [field.raw for field in header.fields if field.name in PROTECTED]
     lines = [raw if raw.endswith(b"\n") else raw + b"\r\n" for raw in (*copies, *content)]
-    return b"".join((*lines, inner.separator or b"\r\n", body))
+    return join(*lines, inner.separator or b"\r\n", body)
 
 
 def _has_own_protection(inner: Header) -> bool:

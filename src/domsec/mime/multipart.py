@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from domsec.errors import LimitExceeded, MalformedMessage
 from domsec.limits import DEFAULT, Limits
 from domsec.mime import lexical
-from domsec.mime.fields import Octets
+from domsec.octets import CHUNK, RESIDENT, Octets, give_back
 
 MAX_BOUNDARY = 250  # RFC 2046 says 70; longer ones were seen, endless ones are nobody's need
 
-_BLOCK = 64 * 1024
 _LINE_REST = re.compile(rb"(--)?[ \t]*+(?:\r\n|\n|\r?\Z)")
 _NON_BLANK = re.compile(rb"[^ \t\r\n]")
 
@@ -96,8 +95,10 @@ def _line_starts(body: Octets, start: bytes) -> Iterator[int]:
             yield at + 1
             at = body.find(needle, at + len(needle))
         return
-    for block_at in range(0, len(body), _BLOCK):
-        block = bytes(body[block_at : block_at + _BLOCK + len(needle) - 1])
+    for block_at in range(0, len(body), CHUNK):
+        if block_at % RESIDENT == 0:
+            give_back(body)
+        block = bytes(body[block_at : block_at + CHUNK + len(needle) - 1])
         at = block.find(needle)
         while at >= 0:
             yield block_at + at + 1

@@ -15,7 +15,8 @@ from domsec.errors import LimitExceeded, MalformedMessage, Unsupported
 from domsec.limits import DEFAULT, Limits
 from domsec.mime import lexical, multipart, transfer_encoding
 from domsec.mime.content_type import ContentType, parse_content_type, parse_disposition
-from domsec.mime.fields import Header, Octets, split_message
+from domsec.mime.fields import Header, split_message
+from domsec.octets import Octets, Pieces, chunks, join
 
 PKCS7_MIME = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 PKCS7_SIGNATURE = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
@@ -37,7 +38,7 @@ MICALG = {  # RFC 8551 3.5.3.2
 class Pkcs7:
     """application/pkcs7-mime: a CMS ContentInfo, with whatever it holds."""
 
-    der: bytes  # the transfer encoding undone; not looked at any further
+    der: Octets  # the transfer encoding undone; not looked at any further
     smime_type: str | None  # a hint only: RFC 8551 3.2.2
     flags: tuple[str, ...] = ()
     sniffed: bool = False  # recognised by the suffix of a file name: the caller goes on as if it were content
@@ -48,7 +49,7 @@ class ClearSigned:
     """multipart/signed with its two parts."""
 
     part: memoryview  # what is signed, exactly as received; the digest is over its canonical form
-    signature_der: bytes
+    signature_der: Octets
     outside_text: bool  # something stands before or behind the parts; nobody signed it
     micalg: str | None
     flags: tuple[str, ...] = ()
@@ -123,7 +124,7 @@ def _pkcs7(header: Header, body: Octets, kind: ContentType, limits: Limits) -> P
     return Pkcs7(der, smime_type.lower() if smime_type else None, flags + odd)
 
 
-def _decoded(header: Header, body: Octets, limits: Limits) -> tuple[bytes, tuple[str, ...]]:
+def _decoded(header: Header, body: Octets, limits: Limits) -> tuple[Octets, tuple[str, ...]]:
     """The body without its transfer encoding; base64 with other characters is read and flagged."""
     field = header.first("content-transfer-encoding")
     encoding = _encoding_name(field.value) if field else ""
@@ -262,7 +263,9 @@ def _children(header: Header, body: memoryview, limits: Limits) -> Iterator[memo
         return
 
 
-def pkcs7_mime(der: Octets, smime_type: str, name: str | None = None, *, binary: bool = False) -> bytes:
+def pkcs7_mime(
+    der: Octets | Pieces, smime_type: str, name: str | None = None, *, binary: bool = False
+) -> Octets | Pieces:
     """An application/pkcs7-mime entity around a CMS ContentInfo, without MIME-Version.
 
     `smime_type` is one of RFC 8551 3.2.2, or signed-receipt. `binary` leaves out base64, for inner layers towards
@@ -275,10 +278,10 @@ def pkcs7_mime(der: Octets, smime_type: str, name: str | None = None, *, binary:
         f"Content-Disposition: attachment; filename={file_name}\r\n"
         "\r\n"
     )
-    return b"".join((head.encode("ascii"), der if binary else transfer_encoding.encode_base64(der)))
+    return join(head.encode("ascii"), der if binary else transfer_encoding.encode_base64(der))
 
 
-def clear_signed(part: Octets, signature_der: bytes, micalg: str) -> bytes:
+def clear_signed(part: Octets | Pieces, signature_der: Octets, micalg: str) -> Octets | Pieces:
     """A multipart/signed entity around `part`, which goes in unchanged and must be what was signed: canonical, 7bit.
 
     `micalg` is a value of MICALG, or several with commas between. The boundary follows from the signature, so that
@@ -301,15 +304,24 @@ def clear_signed(part: Octets, signature_der: bytes, micalg: str) -> bytes:
     )
     signature = transfer_encoding.encode_base64(signature_der)
     close = f"\r\n--{boundary}--\r\n"
-    return b"".join((head.encode("ascii"), part, middle.encode("ascii"), signature, close.encode("ascii")))
+    return join(head.encode("ascii"), part, middle.encode("ascii"), signature, close.encode("ascii"))
 
 
-def _boundary(part: Octets, signature_der: bytes) -> str:
-    data = part if isinstance(part, bytes) else bytes(part)
+def _boundary(part: Octets | Pieces, signature_der: Octets) -> str:
     digest = hashlib.sha256(signature_der).digest()
     while True:
         # "=_" cannot stand in quoted-printable nor in base64: RFC 2045 6.7, note 5
         boundary = f"=_domsec_{digest[:12].hex()}"
-        if boundary.encode("ascii") not in data:
+        if not _contains(part, boundary.encode("ascii")):
             return boundary
         digest = hashlib.sha256(digest).digest()
+
+
+def _contains(octets: Octets | Pieces, wanted: bytes) -> bool:
+    last = b""
+    for chunk in chunks(octets):
+        text = last + chunk
+        if wanted in text:
+            return True
+        last = text[-len(wanted) :]
+    return False

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from domsec.der import Octets
 from domsec.errors import MalformedMessage
 from domsec.limits import DEFAULT, Limits
 from domsec.mhs.transport import Content, read_type_parameter, type_parameter
 from domsec.mime import transfer_encoding
 from domsec.mime.content_type import parse_content_type
 from domsec.mime.fields import Header
+from domsec.octets import Octets, Pieces, join
 
 _TYPE = "application/x400-content"
 
 
-def write(content: Content) -> bytes:
+def write(content: Content) -> Octets | Pieces:
     """The entity, in base64, without MIME-Version. `content` is X.400's own, neither CMS nor MIME."""
     head = (
         f"Content-Type: {_TYPE}; content-type={type_parameter(content.type)}\r\n"
         "Content-Transfer-Encoding: base64\r\n"
         "\r\n"
     )
-    return head.encode("ascii") + transfer_encoding.encode_base64(content.octets)
+    return join(head.encode("ascii"), transfer_encoding.encode_base64(content.octets))
 
 
 def read(header: Header, body: Octets, limits: Limits = DEFAULT) -> Content | None:

@@ -13,6 +13,7 @@ from domsec.errors import CertificateNotFound, MalformedMessage
 from domsec.mime import authentication_results, fields
 from domsec.mime.addresses import parse_address
 from domsec.mime.fields import Header
+from domsec.octets import Octets, Pieces
 from domsec.pipeline.transaction import (
     Decision,
     Held,
@@ -30,7 +31,7 @@ from domsec.services import encrypt
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.delivery import Delivery, deliver
-from domsec.services.layers import peel, spine, unopened
+from domsec.services.layers import mime_entity, peel, spine, unopened
 from domsec.site import Site
 from domsec.trust.discovered import Found
 
@@ -87,7 +88,7 @@ def _take_in(
             "line": line,
         }
     )
-    entity = None if delivery.unauthenticated else delivery.entity()
+    entity = None if delivery.unauthenticated or delivery.layer is None else mime_entity(delivery.layer)
     marked = _marked(message.header, examination, site)
     octets = fields.join_message(marked, message.body) if entity is None else fields.replace_entity(marked, entity)
     log["removed"] = list(delivery.removed) if entity is not None else []
@@ -137,8 +138,8 @@ class _Sealing:
     site: Site
     context: Context
     header: Header
-    entity: bytes
-    clear: bytes  # the message as it would be handed on without this
+    entity: Octets | Pieces
+    clear: Octets | Pieces  # the message as it would be handed on without this
 
     def settle(self, indexes: Sequence[int]) -> list[Settled]:
         """One message for all recipients that everybody sees, one for each blind one, and policy for the others."""
@@ -165,7 +166,7 @@ class _Sealing:
 
     def _sealed(self, found: Sequence[tuple[int, Certificate]]) -> Settled:
         certificates = tuple(dict.fromkeys(certificate for _, certificate in found))
-        made = encrypt.encrypt(self.entity, certificates, encrypt.for_people(certificates))
+        made = encrypt.sealed(self.entity, certificates, encrypt.for_people(certificates))
         indexes = tuple(index for index, _ in found)
         settled = _act("deliver", self.transaction, indexes, (), fields.replace_entity(self.header, made))
         return replace(settled, note={**settled.note, "made": "E(...)"})
@@ -191,7 +192,7 @@ def _act(
     transaction: Transaction,
     indexes: tuple[int, ...],
     reasons: tuple[str, ...],
-    octets: bytes,
+    octets: Octets | Pieces,
     *,
     opened: bool = False,
 ) -> Settled:

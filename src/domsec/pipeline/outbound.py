@@ -17,6 +17,7 @@ from domsec.errors import CertificateNotFound, LimitExceeded, MalformedMessage, 
 from domsec.mime import fields
 from domsec.mime.addresses import Mailbox, parse_address
 from domsec.mime.fields import Header
+from domsec.octets import Octets, Pieces
 from domsec.pipeline.transaction import (
     Decision,
     Held,
@@ -278,7 +279,7 @@ class _Case:
     refusal: SigningRefused | None = None
     _grant: Grant | None = None
     _stripped: list[Stripped] = field(default_factory=list)
-    _signed: dict[tuple[object, ...], bytes] = field(default_factory=dict)
+    _signed: dict[tuple[object, ...], Octets | Pieces] = field(default_factory=dict)
 
     def wish(self, domain: str) -> Wish:
         """What is wanted for a domain. One without an agreement does DOMSEC if its authority can be found (A-62)."""
@@ -365,12 +366,12 @@ class _Case:
 
     # -- octets
 
-    def make(self, wish: Wish, plan: Plan | None, certificates: Sequence[Certificate]) -> bytes:
+    def make(self, wish: Wish, plan: Plan | None, certificates: Sequence[Certificate]) -> Octets | Pieces:
         """The message for one group: signed as planned (None: not signed), encrypted if there are certificates."""
         if plan is None:
             if not certificates:
                 return fields.join_message(self.header, self.examination.message.body)
-            entity = bytes(mime_entity(self.examination.message.root))
+            entity = mime_entity(self.examination.message.root)
             return fields.replace_entity(self.header, self._encrypted(wish, certificates, entity))
         signer = self.site.signer(wish.signature, wish.sigtype_oid)
         now = self.transaction.received_at
@@ -385,21 +386,22 @@ class _Case:
                 protect_headers=self.site.configuration.outbound.protect_headers,
                 in_clear=in_clear,
                 attribute_authority=self.site.attribute_authority,
+                limits=self.context.limits,
             )
         seal = functools.partial(self._encrypted, wish, certificates) if plan.encrypt else None
         return fields.replace_entity(self.header, sign.finish(plan, self._signed[key], signer, now, seal))
 
-    def _encrypted(self, wish: Wish, certificates: Sequence[Certificate], entity: bytes) -> bytes:
+    def _encrypted(self, wish: Wish, certificates: Sequence[Certificate], entity: Octets | Pieces) -> Octets | Pieces:
         options = self.site.configuration.outbound
         own = self.site.confidentiality
         chain = (own.certificate, *own.chain) if own is not None and options.originator_info else ()
         audit = (own.certificate,) if own is not None and options.audit_dca == "own" else ()
         cipher = wishes.cipher(wish, certificates)
-        return encrypt.encrypt(entity, (*certificates, *audit), cipher, originator=chain)
+        return encrypt.sealed(entity, (*certificates, *audit), cipher, originator=chain)
 
     # -- outcomes
 
-    def relay(self, indexes: tuple[int, ...], octets: bytes, note: Note) -> Settled:
+    def relay(self, indexes: tuple[int, ...], octets: Octets | Pieces, note: Note) -> Settled:
         given = self.transaction
         recipients = tuple(given.recipients[i] for i in indexes)
         return Settled(

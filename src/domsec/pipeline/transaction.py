@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from domsec.octets import Octets, Pieces
 from domsec.trust.discovered import Question
 
 Direction = Literal["outbound", "inbound"]
@@ -42,7 +43,7 @@ class Transaction:
     sender: str  # without <>; empty for the null reverse-path
     sender_parameters: str
     recipients: tuple[Recipient, ...]
-    octets: bytes
+    octets: Octets
     session: Session
     id: str
     received_at: datetime
@@ -55,7 +56,7 @@ class Outgoing:
     sender: str
     sender_parameters: str
     recipients: tuple[Recipient, ...]
-    octets: bytes
+    octets: Octets | Pieces
     indexes: tuple[int, ...]
 
 
@@ -75,7 +76,7 @@ class Held:
 
     indexes: tuple[int, ...]
     reasons: tuple[str, ...]
-    octets: bytes
+    octets: Octets | Pieces
     outgoing: Outgoing | None = None  # set where nothing is missing but the delivery of exactly this
 
 

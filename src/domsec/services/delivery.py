@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from domsec.octets import Octets, in_one_place
 from domsec.services import layers
 from domsec.services.check import Examination
 from domsec.services.finding import Finding
@@ -26,8 +27,9 @@ class Delivery:
     removed: tuple[str, ...]
     unauthenticated: bool  # content of a cipher without authentication that no valid signature inside covers (T-02)
 
-    def entity(self) -> bytes | None:
-        return None if self.layer is None else layers.mime_entity(self.layer)
+    def entity(self) -> Octets | None:
+        """Raises StoreUnavailable where there is no room for a large one."""
+        return None if self.layer is None else in_one_place(layers.mime_entity(self.layer))
 
 
 def deliver(examination: Examination, strip: Strip) -> Delivery:

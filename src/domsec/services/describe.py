@@ -28,6 +28,7 @@ from domsec.mhs.names import ORAddress
 from domsec.mime.addresses import parse_from
 from domsec.mime.content_type import parse_content_type
 from domsec.mime.fields import split_message
+from domsec.octets import in_one_place
 from domsec.services import ess_attributes, signature_type
 from domsec.services.ess_attributes import identifier_text, name_words
 from domsec.services.layers import SYMBOLS, Layer, Message, carries, nested, signature_symbol
@@ -206,7 +207,7 @@ def _receipt(layer: Layer) -> JSON:
     if layer.kind != "content" or layer.content_type != oids.ID_CT_RECEIPT:
         return None
     try:
-        return ess_attributes.plain(Receipt.read(layer.entity))
+        return ess_attributes.plain(Receipt.read(in_one_place(layer.entity)))
     except MalformedMessage:
         return None
 

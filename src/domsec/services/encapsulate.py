@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
-from domsec import der, oids
+from domsec import oids
 from domsec.cms import attributes
 from domsec.cms.attributes import Attribute
 from domsec.errors import MalformedMessage, SigningRefused
 from domsec.ess.labels import EquivalentLabels, ESSSecurityLabel
 from domsec.ess.places import PLACES, READ
 from domsec.mime import canonical, header_protection
+from domsec.octets import Octets, Pieces, chunks
 from domsec.services import layers, names, signature_type
 from domsec.services.check import Examination
 from domsec.services.context import Context
@@ -54,7 +55,7 @@ _NOT_ADDED: Final = frozenset(
 class Encapsulated:
     """A message with one signature more. The digests are SHA-256 in hexadecimal, for the audit trail."""
 
-    entity: bytes
+    entity: Octets | Pieces
     body: str  # of the entity that the signature was put around
     content: str | None  # of the original content, None where nobody here saw it
 
@@ -148,11 +149,14 @@ def _own_problems(signed_as: SignatureType, signer: Signer, manner: Manner, cont
         yield from (("gate.authority", text) for text in signing_problems(certificate))
 
 
-def _digest(octets: der.Octets) -> str:
-    return hashlib.sha256(octets).hexdigest()
+def _digest(octets: Octets | Pieces) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks(octets):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
-def _inner(examination: Examination, body: bytes, manner: Manner) -> bytes:
+def _inner(examination: Examination, body: Octets | Pieces, manner: Manner) -> Octets | Pieces:
     """The body as a DOMSEC signature may enclose it: signed, or inside the empty signature (RFC 3183 3, A-09)."""
     root = examination.message.root
     if root.kind in ("signed", "null"):

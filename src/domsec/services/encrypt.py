@@ -16,6 +16,7 @@ from domsec.cms.certificates import Certificate
 from domsec.errors import CertificateNotFound, DomsecError
 from domsec.mime import smime
 from domsec.mime.addresses import Mailbox, parse_address
+from domsec.octets import Octets, Pieces, in_one_place
 from domsec.services import names
 from domsec.services.context import Context
 from domsec.services.names import CONFIDENTIALITY_AUTHORITY, Entity
@@ -272,16 +273,28 @@ def _only_signs(certificate: Certificate) -> bool:
 
 
 def encrypt(
-    entity: bytes,
+    entity: Octets | Pieces,
     certificates: Iterable[Certificate],
     cipher: Cipher | None = None,
     *,
     originator: Sequence[Certificate] = (),
-) -> bytes:
+) -> Octets:
     """An entity encrypted to certificates. `originator` is the chain of our own authority, if one encrypts (A-36).
 
-    Checks nothing about the certificates: that is what `locate` is for.
+    Checks nothing about the certificates: that is what `locate` is for. Raises StoreUnavailable where there is no room
+    for a large one.
     """
+    return in_one_place(sealed(entity, certificates, cipher, originator=originator))
+
+
+def sealed(
+    entity: Octets | Pieces,
+    certificates: Iterable[Certificate],
+    cipher: Cipher | None = None,
+    *,
+    originator: Sequence[Certificate] = (),
+) -> Octets | Pieces:
+    """The same for who goes on with it, or writes it somewhere: a large one is in base64 only while it is read."""
     cipher = cipher or Cipher()
     distinct = tuple(dict.fromkeys(certificates))
     der = enveloped_data.encrypt(

@@ -21,7 +21,6 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.cms.enveloped_data import Enveloped, Opened
 from domsec.cms.signed_data import SignedData, SignerInfo
-from domsec.der import Octets
 from domsec.errors import DecryptionFailed, LimitExceeded, MalformedMessage, Unsupported
 from domsec.ess.receipts import ContentHints
 from domsec.limits import DEFAULT, Limits
@@ -32,6 +31,7 @@ from domsec.mhs.transport import Content
 from domsec.mime import addresses, canonical, fields, header_protection, smime, x400_content
 from domsec.mime.addresses import FromInfo, Mailbox
 from domsec.mime.fields import Header
+from domsec.octets import Octets, Pieces, in_one_place, join
 
 Kind = Literal[
     "signed",
@@ -82,8 +82,8 @@ class Layer:
     id: str  # "1" is the outermost, "1.1" what it encloses
     kind: Kind
     form: Form
-    entity: Octets  # the MIME entity exactly as received; for a direct one the CMS value without ContentInfo
-    content: Octets | None = None  # the value octets that are signed, encrypted, compressed
+    entity: Octets | Pieces  # the MIME entity exactly as received; for a direct one the CMS value without ContentInfo
+    content: Octets | Pieces | None = None  # the value octets that are signed, encrypted, compressed
     content_type: str = oids.ID_DATA  # of the content
     signed: SignedData | None = None
     enveloped: Enveloped | None = None
@@ -104,7 +104,7 @@ class Layer:
 class Message:
     """Header fields and the root layer; `octets` is all of it as received."""
 
-    octets: bytes
+    octets: Octets
     header: Header
     originators: FromInfo
     root: Layer
@@ -138,7 +138,7 @@ def spine(layer: Layer | None) -> Iterator[Layer]:
 
 
 def peel(
-    octets: bytes,
+    octets: Octets,
     keyring: Sequence[Credential] = (),
     limits: Limits = DEFAULT,
     *,
@@ -149,7 +149,7 @@ def peel(
 
     Raises MalformedMessage or LimitExceeded where there is no header to speak of; whatever is wrong further inside
     becomes a flag of an `unsupported` layer. Decryption happens here; that a layer opened says nothing about who made
-    it.
+    it. Raises StoreUnavailable where a large message finds no room for what is taken out of it.
     """
     if len(octets) > limits.size:
         raise LimitExceeded("size", f"a message of {len(octets)} octets, allowed are {limits.size}")
@@ -206,7 +206,9 @@ class _Peeler:
             return Layer(layer_id, "unsupported", "opaque", entity, flags=((f"limit.{error.limit}", str(error)),))
         return self.split(entity, header, body, layer_id, protected=protected)
 
-    def split(self, entity: Octets, header: Header, body: memoryview, layer_id: str, *, protected: bool) -> Layer:
+    def split(
+        self, entity: Octets | Pieces, header: Header, body: memoryview, layer_id: str, *, protected: bool
+    ) -> Layer:
         """The same for an entity whose header and body are known."""
         try:
             found = smime.recognise_split(header, body, self.limits, self.sniff_suffix)
@@ -225,7 +227,7 @@ class _Peeler:
                     flags += (("mime.smime_type", f"smime-type says {said!a}, the structure is {expected}"),)
             case smime.ClearSigned(part=part, signature_der=octets):
                 # lone LF is what files have: the digest is over CRLF (RFC 8551 3.1.1)
-                signed = part if canonical.is_canonical(part) else canonical.canonical(part)
+                signed = part if canonical.is_canonical(part) else in_one_place(canonical.canonical(part))
                 layer = self.content_info(octets, entity, layer_id, detached=signed)
             case _:
                 return self.plain(entity, header, body, layer_id, flags, protected=protected)
@@ -233,7 +235,7 @@ class _Peeler:
         return dataclasses.replace(layer, flags=flags + layer.flags) if flags else layer
 
     def plain(
-        self, entity: Octets, header: Header, body: memoryview, layer_id: str, flags: Flags, *, protected: bool
+        self, entity: Octets | Pieces, header: Header, body: memoryview, layer_id: str, flags: Flags, *, protected: bool
     ) -> Layer:
         """What is no security layer: content, or right below a layer the wrapper that protects a header."""
         inner, wrapped, child = None, None, None
@@ -242,7 +244,9 @@ class _Peeler:
             if protected:
                 inner, wrapped = header_protection.protected(header, body, self.limits)
             if wrapped is not None:
-                child = self.entity(fields.entity_of(wrapped, self.limits), f"{layer_id}.1", protected=True)
+                child = self.entity(
+                    in_one_place(fields.entity_of(wrapped, self.limits)), f"{layer_id}.1", protected=True
+                )
             elif (x400 := self.x400_entity(entity, header, body, layer_id)) is not None:
                 return dataclasses.replace(x400, protected=inner, flags=flags + x400.flags)
             else:
@@ -257,7 +261,7 @@ class _Peeler:
             layer_id, kind, "opaque", entity, content, child=child, protected=inner, embedded=embedded, flags=flags
         )
 
-    def content_info(self, octets: Octets, entity: Octets, layer_id: str, detached: Octets | None) -> Layer:
+    def content_info(self, octets: Octets, entity: Octets | Pieces, layer_id: str, detached: Octets | None) -> Layer:
         """The layer in a ContentInfo; `detached` is what a signature stands beside."""
         form: Form = "opaque" if detached is None else "clear"
         try:
@@ -273,7 +277,13 @@ class _Peeler:
         return layer
 
     def cms(
-        self, content_type: str, value: Octets, entity: Octets, form: Form, layer_id: str, detached: Octets | None
+        self,
+        content_type: str,
+        value: Octets,
+        entity: Octets | Pieces,
+        form: Form,
+        layer_id: str,
+        detached: Octets | None,
     ) -> Layer:
         """The layer that a CMS content type is."""
         try:
@@ -300,7 +310,9 @@ class _Peeler:
         text = f"content type {oids.name(content_type)} is not handled"
         return Layer(layer_id, "unsupported", form, entity, flags=(("cms.unsupported", text),))
 
-    def signed(self, parsed: SignedData, entity: Octets, form: Form, layer_id: str, detached: Octets | None) -> Layer:
+    def signed(
+        self, parsed: SignedData, entity: Octets | Pieces, form: Form, layer_id: str, detached: Octets | None
+    ) -> Layer:
         content = parsed.content
         flags: list[tuple[str, str]] = []
         if detached is not None:
@@ -333,9 +345,9 @@ class _Peeler:
         hint = hints.pop() if len(hints) == 1 else None
         if hint not in INTERPERSONAL or null.content is None or null.content_type != oids.ID_DATA:
             return null
-        return dataclasses.replace(null, child=self.content(hint, null.content, f"{null.id}.1"))
+        return dataclasses.replace(null, child=self.content(hint, in_one_place(null.content), f"{null.id}.1"))
 
-    def enveloped(self, parsed: Enveloped, entity: Octets, form: Form, layer_id: str) -> Layer:
+    def enveloped(self, parsed: Enveloped, entity: Octets | Pieces, form: Form, layer_id: str) -> Layer:
         kind: Kind = "enveloped" if parsed.kind == "enveloped" else "auth_enveloped"
         layer = Layer(layer_id, kind, form, entity, parsed.ciphertext, parsed.content_type, enveloped=parsed)
         if not enveloped_data.addressed_to(parsed, self.keyring):
@@ -362,7 +374,7 @@ class _Peeler:
             return self.cms(content_type, content, content, "direct", layer_id, None)
         return self.x400(content_type, content, content, "direct", layer_id)
 
-    def x400_entity(self, entity: Octets, header: Header, body: memoryview, layer_id: str) -> Layer | None:
+    def x400_entity(self, entity: Octets | Pieces, header: Header, body: memoryview, layer_id: str) -> Layer | None:
         """An X.400 content that MIME carries as such (RFC 3854 3.5); None for everything else."""
         try:
             found = x400_content.read(header, body, self.limits)
@@ -372,7 +384,7 @@ class _Peeler:
             return Layer(layer_id, "content", "opaque", entity, entity, flags=(("x400.malformed", str(error)),))
         return None if found is None else self.x400(found.type, found.octets, entity, "opaque", layer_id)
 
-    def x400(self, content_type: str, content: Octets, entity: Octets, form: Form, layer_id: str) -> Layer:
+    def x400(self, content_type: str, content: Octets, entity: Octets | Pieces, form: Form, layer_id: str) -> Layer:
         """What is neither CMS nor MIME: X.400's own, or something nobody here knows."""
         layer = Layer(layer_id, "content", form, entity, content, content_type)
         if content_type not in INTERPERSONAL:
@@ -409,24 +421,24 @@ def in_mime(layer: Layer) -> bool:
     return layer.form != "direct" or layer.kind in CONTENT_TYPES or layer.content_type in INTERPERSONAL
 
 
-def mime_entity(layer: Layer) -> bytes:
+def mime_entity(layer: Layer) -> Octets | Pieces:
     """The MIME entity of a layer, as received; a direct one gets the MIME header it never had.
 
     Raises Unsupported where `in_mime` says no.
     """
     if layer.form != "direct":
-        return bytes(layer.entity)
+        return join(layer.entity)
     if not in_mime(layer):
         raise Unsupported(f"content of type {oids.name(layer.content_type)} has no form in MIME")
     if layer.kind not in CONTENT_TYPES:
-        return x400_content.write(Content(layer.content_type, bytes(layer.entity)))
+        return x400_content.write(Content(layer.content_type, in_one_place(layer.entity)))
     return smime.pkcs7_mime(as_content_info(layer), smime_type(layer), SMIME_TYPES[layer.kind][1])
 
 
-def as_content_info(layer: Layer) -> bytes:
+def as_content_info(layer: Layer) -> Octets | Pieces:
     """The ContentInfo of a layer of CMS that came without MIME."""
-    whole = _is_content_info(layer.entity)
-    return bytes(layer.entity) if whole else content_info.wrap(CONTENT_TYPES[layer.kind], layer.entity)
+    value = in_one_place(layer.entity)
+    return value if _is_content_info(value) else content_info.wrap(CONTENT_TYPES[layer.kind], value)
 
 
 def smime_type(layer: Layer) -> str:
@@ -460,7 +472,7 @@ def _innermost(layer: Layer) -> Layer:
     return layer
 
 
-def null_layer(entity: Octets) -> bytes:
+def null_layer(entity: Octets | Pieces) -> Octets | Pieces:
     """The entity inside the empty signature of RFC 3183 section 3: SignedData without signers, its content in it."""
     return smime.pkcs7_mime(signed_data.null_layer(entity), "signed-data")
 

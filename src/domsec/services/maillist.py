@@ -18,7 +18,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Final, Literal
 
-from domsec import der, oids
+from domsec import oids
 from domsec.cms import attributes, content_info, enveloped_data
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate, IssuerAndSerialNumber
@@ -29,6 +29,7 @@ from domsec.ess import lists
 from domsec.ess.lists import UB_ML_EXPANSION_HISTORY, MLData, MLExpansionHistory, MLReceiptPolicy
 from domsec.mime import fields, smime
 from domsec.mime.addresses import Mailbox
+from domsec.octets import Octets, Pieces, in_one_place
 from domsec.services import encrypt, ess_attributes, layers, sign
 from domsec.services.check import Examination
 from domsec.services.context import Context
@@ -110,11 +111,11 @@ class Copy:
     """The message for some members. Made when it is asked for: those for a long list are not all there at once."""
 
     members: tuple[Mailbox, ...]
-    make: Callable[[], bytes] = field(repr=False)
+    make: Callable[[], Octets | Pieces] = field(repr=False)
 
     @property
-    def octets(self) -> bytes:
-        """Raises KeyUnusable or StoreUnavailable for the list's key."""
+    def octets(self) -> Octets | Pieces:
+        """Raises KeyUnusable or StoreUnavailable for the list's key, StoreUnavailable where there is no room."""
         return self.make()
 
 
@@ -150,7 +151,7 @@ def expand(
     groups, without = _groups(members, mail_list, context, encrypted=made.expands or made.encrypt)
     inside = _inside(made, mail_list, context)
 
-    def copy(group: _Group) -> bytes:
+    def copy(group: _Group) -> Octets | Pieces:
         entity = sign.opaque(inside(group), signing, context.now)
         return fields.replace_entity(examination.message.header, entity, context.limits)
 
@@ -287,7 +288,7 @@ def _group(part: Sequence[tuple[Mailbox, tuple[Certificate, ...]]]) -> _Group:
     return _Group(tuple(m for m, _ in part), tuple(dict.fromkeys(c for _, found in part for c in found)))
 
 
-def _inside(made: Plan, mail_list: MailList, context: Context) -> Callable[[_Group], bytes]:
+def _inside(made: Plan, mail_list: MailList, context: Context) -> Callable[[_Group], Octets | Pieces]:
     """What gives the entity that the new outer signature encloses for a group."""
     own = mail_list.credentials[0]
     originator = (own.certificate, *own.chain)
@@ -296,7 +297,7 @@ def _inside(made: Plan, mail_list: MailList, context: Context) -> Callable[[_Gro
         value = _cms_value(made.body)
         sealed = enveloped_data.take_over(layers.CONTENT_TYPES[kind], value, mail_list.credentials, context.limits)
 
-        def readdressed(group: _Group) -> bytes:
+        def readdressed(group: _Group) -> Octets | Pieces:
             transport = _cipher(group, mail_list, context).key_transport
             octets = sealed.readdressed(group.certificates, key_transport=transport, originator_certificates=originator)
             return smime.pkcs7_mime(octets, layers.SMIME_TYPES[kind][0])
@@ -305,7 +306,7 @@ def _inside(made: Plan, mail_list: MailList, context: Context) -> Callable[[_Gro
     entity = layers.mime_entity(made.body)
     if not made.encrypt:
         return lambda group: entity
-    return lambda group: encrypt.encrypt(
+    return lambda group: encrypt.sealed(
         entity, group.certificates, _cipher(group, mail_list, context), originator=originator
     )
 
@@ -321,9 +322,9 @@ def _cipher(group: _Group, mail_list: MailList, context: Context) -> Cipher:
     )
 
 
-def _cms_value(layer: Layer) -> der.Octets:
+def _cms_value(layer: Layer) -> Octets:
     """The EnvelopedData or AuthEnvelopedData of a layer, without ContentInfo and MIME around it."""
-    found = smime.recognise(layers.mime_entity(layer))
+    found = smime.recognise(in_one_place(layers.mime_entity(layer)))
     assert isinstance(found, smime.Pkcs7)
     return content_info.parse(found.der).content
 

@@ -29,6 +29,7 @@ from domsec.ess.names import GeneralName, GeneralNames, directory_name, mail_add
 from domsec.ess.receipts import ContentHints, MsgSigDigest, Receipt, ReceiptRequest
 from domsec.mime import smime
 from domsec.mime.addresses import Mailbox, parse_address
+from domsec.octets import in_one_place
 from domsec.services import encrypt, ess_attributes, sign
 from domsec.services.check import Examination
 from domsec.services.encrypt import Cipher
@@ -259,7 +260,7 @@ def make(due: Asked, credential: Credential, now: datetime) -> bytes:
     receipt = _receipt_for(info, due.layer, due.request).write()
     signing = Signing(credential, attributes=(attributes.attribute(oids.ID_AA_MSG_SIG_DIGEST, digest),))
     made = signed_data.sign(receipt, oids.ID_CT_RECEIPT, (signing,), signing_time=now)
-    return smime.pkcs7_mime(made, "signed-receipt")
+    return bytes(smime.pkcs7_mime(made, "signed-receipt"))
 
 
 def seal(
@@ -268,7 +269,7 @@ def seal(
     """A receipt encrypted, inside an outer signature that says what is in there (2.4 step 11)."""
     hints = attributes.attribute(oids.ID_AA_CONTENT_HINT, ContentHints(oids.ID_CT_RECEIPT).write())
     signing = sign.Signer(credential).signing(None, (hints,))
-    return sign.opaque(encrypt.encrypt(receipt, certificates, cipher), signing, now)
+    return bytes(sign.opaque(encrypt.encrypt(receipt, certificates, cipher), signing, now))
 
 
 # --- the sender checks ----------------------------------------------------------------------------------------------
@@ -293,7 +294,7 @@ def check(examination: Examination, kept: Sequence[Sent]) -> Checked:
     layer, receipt = _receipt_in(examination.findings)
     if all(known.receipt.signed_content_identifier != receipt.signed_content_identifier for known in kept):
         raise ReceiptRefused("receipt.other_message", "the receipt is for another message")
-    fitting = [known for known in kept if known.receipt.write() == bytes(layer.layer.content or b"")]
+    fitting = [known for known in kept if known.receipt.write() == in_one_place(layer.layer.content or b"")]
     if not fitting:
         raise ReceiptRefused("receipt.content", "the receipt is for another signature than the one sent")
     valid = [signer for signer in layer.signers if signer.verdict.state == "valid"]
@@ -320,7 +321,7 @@ def _received(info: SignerInfo) -> bytes | None:
 def _receipt_in(findings: Iterable[Finding]) -> tuple[Finding, Receipt]:
     for finding in findings:
         if finding.layer.kind == "signed" and finding.layer.content_type == oids.ID_CT_RECEIPT:
-            return finding, Receipt.read(finding.layer.content or b"")
+            return finding, Receipt.read(in_one_place(finding.layer.content or b""))
     raise ReceiptRefused("receipt.none", "there is no signed receipt in the message")
 
 

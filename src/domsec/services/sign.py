@@ -22,13 +22,14 @@ from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
 from domsec.cms.signed_data import Signing
-from domsec.der import Octets
 from domsec.errors import MalformedMessage, SigningRefused
 from domsec.ess.labels import ESSSecurityLabel
+from domsec.limits import DEFAULT, Limits
 from domsec.mhs.names import ORAddress, ORName
 from domsec.mime import canonical, header_protection, seven_bit, smime
 from domsec.mime.addresses import Mailbox
 from domsec.mime.fields import Header
+from domsec.octets import Octets, Pieces, in_one_place
 from domsec.services import layers, names, signature_type
 from domsec.services.catalogue import Severity
 from domsec.services.check import Examination
@@ -462,6 +463,7 @@ def readded(layer: Layer, *, equivalents: bool = True) -> tuple[Attribute, ...]:
 
 # --- octets ---------------------------------------------------------------------------------------------------------
 
+Encrypt = Callable[[Octets | Pieces], Octets | Pieces]  # an entity for some recipients
 
 # what our authority can decrypt, best first
 _CAPABILITIES: Final = attributes.smime_capabilities(
@@ -521,20 +523,21 @@ def apply(
     signer: Signer,
     now: datetime,
     *,
-    encrypt: Callable[[bytes], bytes] | None = None,
+    encrypt: Encrypt | None = None,
     protect_headers: bool = True,
     attribute_authority: Signer | None = None,
-) -> bytes:
+) -> Octets:
     """The entity a plan makes: `encrypt` turns the domain signed entity into the encrypted one for some recipients.
 
-    Raises ValueError where the plan wants encryption and no `encrypt` is given, or the reverse.
+    Raises ValueError where the plan wants encryption and no `encrypt` is given, or the reverse; StoreUnavailable where
+    there is no room for a large one.
     """
     if plan.encrypt != (encrypt is not None):
         raise ValueError("whether to encrypt has to be what the plan says")
     entity = domain_signed(
         plan, header, signer, now, protect_headers=protect_headers, attribute_authority=attribute_authority
     )
-    return finish(plan, entity, signer, now, encrypt)
+    return in_one_place(finish(plan, entity, signer, now, encrypt))
 
 
 def domain_signed(
@@ -546,7 +549,8 @@ def domain_signed(
     protect_headers: bool = True,
     in_clear: bool = False,
     attribute_authority: Signer | None = None,
-) -> bytes:
+    limits: Limits = DEFAULT,
+) -> Octets | Pieces:
     """The kept body with the domain signature around it, before encryption: the same for all recipients.
 
     `attribute_authority` signs what the plan carries; raises ValueError where that is needed and not given.
@@ -554,12 +558,12 @@ def domain_signed(
     `in_clear` leaves out the empty signature and signs in the clear: readable everywhere, no longer what RFC 3183 3.1.2
     says, and so only for who has agreed to it (decisions A-12).
     """
-    entity: bytes = layers.mime_entity(plan.body)
+    entity = layers.mime_entity(plan.body)
     if plan.null:
         if protect_headers and plan.body.kind == "content" and plan.body.protected is None:
             entity = header_protection.protect(header, entity)
         if in_clear and not plan.carried:
-            return clear(entity, signer.signings(SignatureType.DOMAIN), now)
+            return clear(entity, signer.signings(SignatureType.DOMAIN), now, limits)
         entity = layers.null_layer(canonical.canonical(entity))
     for attribute in plan.carried:
         if attribute_authority is None:
@@ -570,8 +574,8 @@ def domain_signed(
 
 
 def finish(
-    plan: Plan, entity: bytes, signer: Signer, now: datetime, encrypt: Callable[[bytes], bytes] | None = None
-) -> bytes:
+    plan: Plan, entity: Octets | Pieces, signer: Signer, now: datetime, encrypt: Encrypt | None = None
+) -> Octets | Pieces:
     """Encryption for one group of recipients, and the list's attributes around it."""
     if encrypt is not None:
         entity = encrypt(entity)
@@ -581,8 +585,11 @@ def finish(
 
 
 def opaque(
-    entity: Octets, signing: Signing | Sequence[Signing], now: datetime, certificates: Iterable[Certificate] = ()
-) -> bytes:
+    entity: Octets | Pieces,
+    signing: Signing | Sequence[Signing],
+    now: datetime,
+    certificates: Iterable[Certificate] = (),
+) -> Octets | Pieces:
     """An entity inside application/pkcs7-mime signed-data; `certificates` go with those of the signers."""
     der = signed_data.sign(entity, oids.ID_DATA, _several(signing), certificates=certificates, signing_time=now)
     return smime.pkcs7_mime(der, "signed-data")
@@ -592,12 +599,14 @@ def _several(signing: Signing | Sequence[Signing]) -> Sequence[Signing]:
     return (signing,) if isinstance(signing, Signing) else signing
 
 
-def clear(entity: bytes, signing: Signing | Sequence[Signing], now: datetime) -> bytes:
+def clear(
+    entity: Octets | Pieces, signing: Signing | Sequence[Signing], now: datetime, limits: Limits = DEFAULT
+) -> Octets | Pieces:
     """An entity inside multipart/signed, made 7 bit first: what hops on the way change breaks the signature."""
-    part = canonical.canonical(seven_bit.make_seven_bit(entity))
+    part = canonical.canonical(seven_bit.make_seven_bit(entity, limits))
     signers = _several(signing)
     der = signed_data.sign(part, oids.ID_DATA, signers, detached=True, signing_time=now)
-    return smime.clear_signed(part, der, ",".join(dict.fromkeys(_micalg(each) for each in signers)))
+    return smime.clear_signed(part, in_one_place(der), ",".join(dict.fromkeys(_micalg(each) for each in signers)))
 
 
 def _micalg(signing: Signing) -> str:

@@ -21,13 +21,13 @@ from domsec.cms import attributes, content_info, enveloped_data, signed_data
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import Signing
-from domsec.der import Octets
 from domsec.ess.receipts import ContentHints
 from domsec.limits import DEFAULT, Limits
 from domsec.mhs.heading import originator
 from domsec.mhs.names import ORAddress, ORName
 from domsec.mhs.transport import Content, forwarded, forwarding, received
 from domsec.mime import fields, smime, x400_content
+from domsec.octets import Octets, in_one_place
 from domsec.services import layers
 from domsec.services.encrypt import Cipher
 from domsec.services.layers import Layer
@@ -65,10 +65,10 @@ _STRUCTURES: Final = {
 def content_of(layer: Layer) -> Content:
     """A layer as X.400 carries it: CMS and contents without MIME stay so, what came in MIME stays in MIME."""
     if layer.form != "direct":
-        return Content(oids.ID_DATA, bytes(layer.entity))
+        return Content(oids.ID_DATA, in_one_place(layer.entity))
     if layer.kind not in layers.CONTENT_TYPES:
-        return Content(layer.content_type, bytes(layer.entity))
-    return Content(oids.ID_CT_CONTENT_INFO, layers.as_content_info(layer), layers.smime_type(layer))
+        return Content(layer.content_type, in_one_place(layer.entity))
+    return Content(oids.ID_CT_CONTENT_INFO, in_one_place(layers.as_content_info(layer)), layers.smime_type(layer))
 
 
 def sign(
@@ -77,7 +77,7 @@ def sign(
     """A content inside a signature, CMS directly so (RFC 3854 3.2, 3.4). Raises as `signed_data.sign`."""
     content_type, octets = _enclosed(content)
     der = signed_data.sign(octets, content_type, signers, certificates=certificates, signing_time=now)
-    return Content(oids.ID_CT_CONTENT_INFO, der, _propagated(content, "signed"))
+    return Content(oids.ID_CT_CONTENT_INFO, in_one_place(der), _propagated(content, "signed"))
 
 
 def encrypt(
@@ -125,14 +125,14 @@ def apply(plan: Plan, signer: Signer, now: datetime, *, encrypt: Callable[[Conte
     return made
 
 
-def to_mail(content: Content) -> bytes:
+def to_mail(content: Content) -> Octets:
     """The MIME entity in which mail carries a content; one that is MIME already is that entity."""
     if content.type == oids.ID_DATA:
         return content.octets
     if content.is_x400:
-        return x400_content.write(content)
+        return in_one_place(x400_content.write(content))
     structure = _STRUCTURES.get(content_info.parse(content.octets).content_type, "signed-data")
-    return smime.pkcs7_mime(content.octets, content.smime_type or structure)
+    return in_one_place(smime.pkcs7_mime(content.octets, content.smime_type or structure))
 
 
 def from_mail(entity: Octets, limits: Limits = DEFAULT) -> Content:
@@ -146,9 +146,9 @@ def from_mail(entity: Octets, limits: Limits = DEFAULT) -> Content:
         return x400
     found = smime.recognise_split(header, body, limits, False)
     if not isinstance(found, smime.Pkcs7):
-        return Content(oids.ID_DATA, bytes(entity))
+        return Content(oids.ID_DATA, entity)
     content_info.parse(found.der, limits)
-    return Content(oids.ID_CT_CONTENT_INFO, bytes(found.der), found.smime_type)
+    return Content(oids.ID_CT_CONTENT_INFO, found.der, found.smime_type)
 
 
 def _enclosed(content: Content) -> tuple[str, Octets]:
@@ -174,5 +174,5 @@ def _unsigned(content: Content) -> tuple[Content, tuple[Attribute, ...]]:
     if content.is_x400:
         hint = ContentHints(content.type).write()
         hints = (attributes.attribute(oids.ID_AA_CONTENT_HINT, hint),)
-    null = signed_data.null_layer(content.octets)
+    null = in_one_place(signed_data.null_layer(content.octets))
     return Content(oids.ID_CT_CONTENT_INFO, null, content.smime_type or _propagated(content, "signed")), hints
