@@ -11,10 +11,10 @@ MAIL   ?=
 # What the tests use of Debian: real servers and other people's programs. Installed by `make test` as root on Debian.
 PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jdk-headless libbcprov-java \
             libbcpkix-java libbcutil-java libbcmail-java libmail-java libactivation-java \
-            libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin opendkim slapd postgresql
+            libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin opendkim softhsm2 opensc slapd postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench conformance interop corpora paths fuzz docs packages clean
+.PHONY: help install demo test check format bench conformance interop corpora paths fuzz docs deb packages clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,14 +38,14 @@ test: $(VENV)/.installed packages ## all tests in parallel (T=tests/services for
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(T)
 
 check: $(VENV)/.installed ## format, lint, types, import layers, generated documents
-	$(BIN)/ruff format --check src tests bench fuzz
-	$(BIN)/ruff check src tests bench fuzz
+	$(BIN)/ruff format --check src tests bench fuzz packaging
+	$(BIN)/ruff check src tests bench fuzz packaging
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.installed ## format the code
-	$(BIN)/ruff format src tests bench fuzz
-	$(BIN)/ruff check --fix-only --quiet src tests bench fuzz
+	$(BIN)/ruff format src tests bench fuzz packaging
+	$(BIN)/ruff check --fix-only --quiet src tests bench fuzz packaging
 
 bench: $(VENV)/.installed packages ## measure, as ratios to the raw limits of this machine
 	$(BIN)/python -m bench
@@ -70,6 +70,9 @@ docs: $(VENV)/.installed ## the generated documents
 	$(BIN)/python -m domsec.gateway.reference docs
 	$(BIN)/python -m domsec.cli.reference docs
 	$(BIN)/python -m domsec.cli.verdicts docs
+
+deb: $(VENV)/.installed ## the Debian package, in dist/
+	$(BIN)/python packaging/debian/build.py
 
 clean: ## everything that can be made again
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz bench/results.json
