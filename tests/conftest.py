@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 pytest_plugins = [
-    "conformance", "corpora_page", "groups", "matrix_page", "paths_page", "postgresql", "softhsm",
+    "conformance", "corpora_page", "groups", "key_processes", "matrix_page", "paths_page", "postgresql", "softhsm",
 ]  # fmt: skip
 
 settings.register_profile("domsec", deadline=None, derandomize=True)

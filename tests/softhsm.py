@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from unittest import mock
 
@@ -125,10 +126,12 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
         yield made
 
 
-def certificate(token_key: CertificatePublicKeyTypes, role: Role, who: str) -> Certificate:
+def certificate(
+    token_key: CertificatePublicKeyTypes, role: Role, who: str, *, now: datetime = pki.START
+) -> Certificate:
     """A certificate of acme's CA for a key in a token."""
     ca = pki.world().acme.ca
-    return issue.issue(role, who, token_key, ca.certificate, ca.signing_key, now=pki.START, days=pki.DAYS)
+    return issue.issue(role, who, token_key, ca.certificate, ca.signing_key, now=now, days=pki.DAYS)
 
 
 def pem(made: Certificate) -> bytes:

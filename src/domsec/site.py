@@ -159,14 +159,19 @@ def in_force(keys: Sequence[Credential], now: datetime) -> Credential | None:
 
 
 def open_keys(
-    options: Key, sources: Sequence[str], *, environment_password: str | None = None
+    options: Key, sources: Sequence[str], *, keyd_socket: Path, environment_password: str | None = None
 ) -> tuple[Credential, ...]:
     """Some keys of a role, newest first. Raises ConfigurationError, KeyUnusable, StoreUnavailable or Unsupported."""
     found = [
-        credentials.open_credential(
-            source, options.password_file, options.certificates, environment_password=environment_password
-        )
+        credential
         for source in sources
+        for credential in credentials.open_credentials(
+            source,
+            options.password_file,
+            options.certificates,
+            environment_password=environment_password,
+            keyd_socket=keyd_socket,
+        )
     ]
     return tuple(sorted(found, key=lambda c: c.certificate.not_before, reverse=True))
 
@@ -188,7 +193,10 @@ def load_site(
     )
 
     def opened(options: Key | None, sources: Sequence[str]) -> tuple[Credential, ...]:
-        return open_keys(options, sources, environment_password=environment_password) if options else ()
+        if options is None:
+            return ()
+        socket = configuration.keyd.socket
+        return open_keys(options, sources, environment_password=environment_password, keyd_socket=socket)
 
     keys = configuration.keys
     signing = opened(keys.signing, keys.signing.credential if keys.signing else ())

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from domsec.daemon import notify
 from domsec.errors import ConfigurationError
-from domsec.gateway.workers import listen, notify
+from domsec.gateway.workers import listen
 
 PROGRAM = """
 import os, sys, tomllib

@@ -20,7 +20,7 @@ import pki
 from domsec.policy.check import check
 from domsec.policy.configuration import Configuration, Problem
 from domsec.stores.certificates import load_certificates
-from domsec.stores.credentials import open_credential
+from domsec.stores.credentials import open_credentials
 from domsec.trust import issue
 
 ACME = pki.world().acme
@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 def found(folder: Path, text: str = TEXT, *, now: datetime = pki.NOW) -> list[Problem]:
     (folder / "domsec.toml").write_text(text)
     configuration = Configuration.load(folder / "domsec.toml")
-    return list(check(configuration, open_credential=open_credential, load_certificates=load_certificates, now=now))
+    return list(check(configuration, open_credentials=open_credentials, load_certificates=load_certificates, now=now))
 
 
 def texts(folder: Path, text: str = TEXT, *, now: datetime = pki.NOW) -> list[str]:
@@ -312,7 +312,7 @@ def test_other_checks_of_roles_can_be_passed_in(folder: Path) -> None:
     (folder / "domsec.toml").write_text(TEXT)
     problems = check(
         Configuration.load(folder / "domsec.toml"),
-        open_credential=open_credential,
+        open_credentials=open_credentials,
         load_certificates=load_certificates,
         now=pki.NOW,
         role_problems=lambda role, key, certificate, domains: [f"{role} for {', '.join(domains)}"],

@@ -41,6 +41,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "postfix": ("postfix:postfix", "What Postfix needs beside the gateway, and what differs in the one that is there."),
     "explain": ("service:explain", "Dry run: what the gateway would do with a message, and why."),
     "gateway": ("service:gateway", "The mail gateway: run."),
+    "keyd": ("service:keyd", "The key process: it holds private keys for the gateway."),
     "demo": ("service:demo", "Two domains exchange protected mail on this machine."),
 }
 

@@ -126,7 +126,7 @@ def _leaf(found: Sequence[Certificate]) -> Certificate:
     """The one a file is about: the first that is no CA's."""
     for certificate in found:
         try:
-            if not lint.is_authority_for_certificates(certificate):
+            if not usage.is_ca(certificate):
                 return certificate
         except DomsecError:
             return certificate
@@ -237,6 +237,6 @@ def _usage(certificate: Certificate) -> list[JSON] | None:
 
 def _is_ca(certificate: Certificate) -> bool:
     try:
-        return lint.is_authority_for_certificates(certificate)
+        return usage.is_ca(certificate)
     except DomsecError:
         return False

@@ -28,6 +28,7 @@ from domsec.stores.files import read_file
 from domsec.stores.pem import blocks, is_pem
 from domsec.trust import issue as ca
 from domsec.trust import request as requests
+from domsec.trust import usage
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -304,7 +305,7 @@ def _issuer(file: Path, password_file: Path | None) -> tuple[Certificate, Signin
     """A CA to issue with. Raises KeyUnusable for what is none."""
     password = Given(password_file=password_file).password
     found = credentials.open_credential(str(file), password_file, environment_password=password)
-    if not lint.is_authority_for_certificates(found.certificate):
+    if not usage.is_ca(found.certificate):
         raise KeyUnusable(f"{file}: not the certificate of a CA")
     if not isinstance(found, PrivateKeyCredential) or not isinstance(found.key, ca.SigningKey):
         raise KeyUnusable(f"{file}: this kind of key cannot issue certificates")

@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 from domsec.cli.world import ROLE_NAMES, Role
 from domsec.cms.certificates import Certificate
-from domsec.der import BOOLEAN, SEQUENCE, Reader
 from domsec.errors import DomsecError, MalformedMessage
 from domsec.mime.addresses import parse_address
 from domsec.services import names
@@ -29,7 +28,6 @@ Part = Role | Literal["list"]
 ROLES: Final[tuple[Part, ...]] = ("signing", "confidentiality", "review", "attributes", "list", "user")
 NAMES: Final = {**dict[Part, str](ROLE_NAMES.items()), "list": "mail list agent", "user": "person"}
 SPEAKS_FOR_DOMAINS: Final = ("signing", "confidentiality")  # the roles that the name mapping rule is for
-_BASIC_CONSTRAINTS: Final = "2.5.29.19"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +87,6 @@ def reserved_names(certificate: Certificate) -> tuple[str, ...]:
     return tuple(name for name in ROLE_NAMES.values() if any(names.looks_like(part, name) for part in stated))
 
 
-def is_authority_for_certificates(certificate: Certificate) -> bool:
-    """Whether basicConstraints say CA. Raises MalformedMessage."""
-    value = certificate.extension(_BASIC_CONSTRAINTS)
-    if value is None:
-        return False
-    reader = Reader(value)
-    reader.enter(SEQUENCE)
-    return reader.peek() == BOOLEAN and reader.boolean()
-
-
 def _otherwise(certificate: Certificate, role: Part, wanted: Wanted) -> str:
     """Whether it is only the common name that public CAs may not issue."""
     if role not in ROLE_NAMES or wanted.naming != "strict":
@@ -113,7 +101,7 @@ def _general(certificate: Certificate, now: datetime) -> Iterator[str]:
         yield f"it is not valid before {certificate.not_before:%Y-%m-%d}"
     if now > certificate.not_after:
         yield f"it expired on {certificate.not_after:%Y-%m-%d}"
-    if is_authority_for_certificates(certificate):
+    if usage.is_ca(certificate):
         yield "it is the certificate of a CA"
     elif certificate.extension(NAME_CONSTRAINTS) is not None:
         yield "it has name constraints, but is no CA"

@@ -1,4 +1,4 @@
-"""`domsec config`, `explain`, `gateway` and `demo`: what concerns a whole installation."""
+"""`domsec config`, `explain`, `gateway`, `keyd` and `demo`: what concerns a whole installation."""
 
 from __future__ import annotations
 
@@ -47,7 +47,11 @@ def config_check(given: Given, *, as_json: bool) -> int:
         raise
     problems = check(
         configuration,
-        open_credential=functools.partial(credentials.open_credential, environment_password=given.password),
+        open_credentials=functools.partial(
+            credentials.open_credentials,
+            environment_password=given.password,
+            keyd_socket=configuration.keyd.socket,
+        ),
         load_certificates=certificates.load_certificates,
         now=given.now,
         role_problems=functools.partial(role_problems, is_public_suffix=public_suffixes.load()),
@@ -144,6 +148,21 @@ def gateway_run(config: Path | None) -> int:
     from domsec.gateway.run import run
 
     return run(path)
+
+
+@click.command()
+@_CONFIG
+@click.option("--user", metavar="USER", help="Whom to become, where root starts it.")
+def keyd(config: Path | None, user: str | None) -> int:
+    """Run the key process until it is told to stop: SIGTERM ends, SIGHUP reads configuration and keys again.
+
+    It holds the keys of its configuration and answers on a Unix socket: signs, decrypts and agrees on secrets with
+    them, and does nothing else. A gateway whose keys are named keyd:ROLE holds none.
+    """
+    path = configuration_file(config)
+    from domsec.keyd.run import run
+
+    return run(path, user)
 
 
 @click.command()

@@ -28,8 +28,8 @@ from domsec.services import discovery, names
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
 from domsec.site import Site, in_force, load_discovery, load_site, open_keys, with_table
-from domsec.stores import certificates, pkcs11_uri
-from domsec.stores.credentials import open_credential
+from domsec.stores import certificates, key_process, pkcs11_uri
+from domsec.stores.credentials import open_credentials
 from domsec.trust.addresses import addresses
 from domsec.trust.discovered import Found, Question
 from domsec.trust.names import common_names
@@ -114,7 +114,12 @@ class World:
         found = tuple({c.certificate: c for c in self.of_role(role)}.values())
         key: Key | None = getattr(self.configuration.keys, role)
         if not found and key is not None:
-            configured = open_keys(key, key.credential, environment_password=self.given.password)
+            configured = open_keys(
+                key,
+                key.credential,
+                environment_password=self.given.password,
+                keyd_socket=self.configuration.keyd.socket,
+            )
             found = tuple(filter(None, [in_force(configured, self.now)]))
         if not found:
             name = ROLE_NAMES[role]
@@ -159,7 +164,7 @@ def load_world(given: Given) -> World:
     site = load_site(configuration, environment_password=given.password).at(given.now)
     if path is not None:
         site = _with_store(site)
-    own = open_credentials(given)
+    own = credentials_of(given, configuration.keyd.socket)
     if own:  # their certificates may be what a signature or an envelope names
         known = (*(c for o in own for c in (o.certificate, *o.chain)), *site.validator.snapshot.intermediates)
         site = dataclasses.replace(site, source=SourcesInOrder(MemorySource(known), site.source))
@@ -181,12 +186,18 @@ def _unconfigured() -> Configuration:
     return Configuration(path=Path("domsec.toml"), domains=(), trust=trust, limits=UNCONFIGURED)
 
 
-def open_credentials(given: Given) -> tuple[Credential, ...]:
-    """The keys of the command line. Raises KeyUnusable, ConfigurationError."""
-    found = []
+def credentials_of(given: Given, keyd_socket: Path) -> tuple[Credential, ...]:
+    """The keys of the command line. Raises KeyUnusable, ConfigurationError, StoreUnavailable."""
+    found: list[Credential] = []
     for source in given.credential:
-        beside = given.cert if source.startswith(pkcs11_uri.SCHEME) else ()
-        found.append(open_credential(source, given.password_file, beside, environment_password=given.password))
+        elsewhere = source.startswith((pkcs11_uri.SCHEME, key_process.SCHEME))  # with certificates beside it
+        found += open_credentials(
+            source,
+            given.password_file,
+            given.cert if elsewhere else (),
+            environment_password=given.password,
+            keyd_socket=keyd_socket,
+        )
     return tuple(found)
 
 
@@ -195,27 +206,30 @@ def open_keyring(given: Given) -> tuple[Credential, ...]:
 
     A configuration nobody asked for, or whose keys are not ours to read, is passed over with a warning.
     """
-    own = open_credentials(given)
     path, asked = given.configuration()
-    if path is None:
-        return own
+    configuration = _unconfigured()
+    configured: tuple[Credential, ...] = ()
     try:
-        return (*own, *_configured_keys(Configuration.load(path), given))
+        if path is not None:
+            configuration = Configuration.load(path)
+            configured = _configured_keys(configuration, given)
     except (ConfigurationError, KeyUnusable) as problem:
         if asked:
             raise
         console.warning(f"the keys of {path} are not used: {problem}")
-        return own
+    return (*credentials_of(given, configuration.keyd.socket), *configured)
 
 
-def _configured_keys(configuration: Configuration, given: Given) -> list[Credential]:
+def _configured_keys(configuration: Configuration, given: Given) -> tuple[Credential, ...]:
     key = configuration.keys.confidentiality
     if key is None:
-        return []
-    return [
-        open_credential(source, key.password_file, key.certificates, environment_password=given.password)
-        for source in (*key.credential, *key.previous)
-    ]
+        return ()
+    return open_keys(
+        key,
+        (*key.credential, *key.previous),
+        environment_password=given.password,
+        keyd_socket=configuration.keyd.socket,
+    )
 
 
 def _check_places(given: Given) -> None:

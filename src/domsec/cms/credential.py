@@ -122,12 +122,13 @@ def holds_key(credential: Credential) -> bool:
     StoreUnavailable; Unsupported or MalformedMessage for a certificate whose key cannot be loaded.
     """
     try:
-        return _signs(credential)
+        return signs(credential)
     except KeyUnusable:
-        return _receives(credential)
+        return receives(credential)
 
 
-def _signs(credential: Credential) -> bool:
+def signs(credential: Credential) -> bool:
+    """`holds_key` by a signature."""
     algorithm = default_signature_algorithm(credential.certificate.public_key)
     # no DER that anybody would take for signed attributes or a certificate
     data = b"domsec: proof of possession " + os.urandom(16)
@@ -138,8 +139,8 @@ def _signs(credential: Credential) -> bool:
     return True
 
 
-def _receives(credential: Credential) -> bool:
-    """Whether what is encrypted, agreed or encapsulated to the certificate arrives."""
+def receives(credential: Credential) -> bool:
+    """`holds_key` by what is encrypted, agreed or encapsulated to the certificate."""
     public_key = credential.certificate.public_key
     if isinstance(public_key, rsa.RSAPublicKey):
         secret, algorithm = os.urandom(32), algorithm_identifier(oids.RSA_ENCRYPTION, der.null())

@@ -7,7 +7,6 @@ content was sent: after that the next hop may have it. Whatever goes wrong becom
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections import deque
 from dataclasses import dataclass
@@ -281,15 +280,3 @@ def _no_delay(transport: asyncio.BaseTransport) -> None:
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def reachable(path: str) -> bool:
-    """Whether somebody listens at a UNIX socket."""
-    if not os.path.exists(path):
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            return False
-    return True

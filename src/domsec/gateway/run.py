@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import logging
 import os
 import socket
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from domsec import pipeline
+from domsec.daemon import announce, set_up_log
 from domsec.errors import ConfigurationError
 from domsec.gateway import release, workers
 from domsec.gateway.relay import NextHop
@@ -35,6 +35,7 @@ from domsec.stores import certificates, credentials, public_suffixes
 from domsec.stores.audit import AuditTrail, FileAudit
 from domsec.stores.discovery import Discovery
 from domsec.stores.group_commit import GroupCommit
+from domsec.stores.key_process import process_at
 from domsec.trust.discovered import Question
 
 PASSWORD_VARIABLE = "DOMSEC_PASSWORD"
@@ -45,7 +46,7 @@ def run(path: Path) -> int:
 
     Raises ConfigurationError with every problem found, before anything listens.
     """
-    return workers.serve(functools.partial(load, path), _announce)
+    return workers.serve(functools.partial(load, path), announce)
 
 
 def load(path: Path) -> Service:
@@ -53,19 +54,22 @@ def load(path: Path) -> Service:
     configuration = Configuration.load(path)
     problems = check(
         configuration,
-        open_credential=functools.partial(credentials.open_credential, environment_password=_password()),
+        open_credentials=functools.partial(
+            credentials.open_credentials, environment_password=_password(), keyd_socket=configuration.keyd.socket
+        ),
         load_certificates=certificates.load_certificates,
         now=datetime.now(UTC),
         role_problems=functools.partial(role_problems, is_public_suffix=public_suffixes.load()),
     )
+    process_at(configuration.keyd.socket).close()  # which was asked whether it has our keys; workers ask for themselves
     errors = [str(problem) for problem in problems if problem.severity == "error"]
     if not configuration.listen.outbound and not configuration.listen.inbound:
         errors.append(f"{configuration.path}: neither listen.outbound nor listen.inbound, expected at least one")
     if errors:
         raise ConfigurationError(*errors)
     for problem in problems:
-        _announce(f"warning: {problem}")
-    _set_up_log(configuration)
+        announce(f"warning: {problem}")
+    set_up_log(configuration.log.level, configuration.log.format)
     site = load_site(configuration, environment_password=_password())
     metrics = configuration.listen.metrics
     return Service(
@@ -79,11 +83,6 @@ def load(path: Path) -> Service:
 
 def _password() -> str | None:
     return os.environ.get(PASSWORD_VARIABLE)
-
-
-def _announce(text: str) -> None:
-    sys.stderr.write(f"domsec: {text}\n")
-    sys.stderr.flush()
 
 
 def _settings(configuration: Configuration) -> Settings:
@@ -207,32 +206,6 @@ def _plain(transaction: Transaction) -> dict[str, object]:
         "xforward": dict(session.xforward),
         "user": session.user,
     }
-
-
-def _set_up_log(configuration: Configuration) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    if configuration.log.format == "json":
-        handler.setFormatter(_JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("domsec: %(levelname)s: %(message)s"))
-    root = logging.getLogger("domsec")
-    root.handlers[:] = [handler]
-    root.setLevel(configuration.log.level.upper())
-    root.propagate = False
-
-
-class _JsonFormatter(logging.Formatter):
-    """One JSON object a line; a traceback of ours becomes a field of it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "event": record.levelname.lower(),
-            "text": record.getMessage(),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line)
 
 
 def _journal(configuration: Configuration) -> Journal | None:

@@ -26,17 +26,17 @@ import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
+from domsec.daemon import BACKLOG, listen_unix, notify
 from domsec.errors import ConfigurationError
 from domsec.gateway import metrics as metrics_page
 from domsec.gateway.metrics import Metrics
-from domsec.gateway.relay import parse_address, reachable
+from domsec.gateway.relay import parse_address
 from domsec.gateway.server import Discover, Durable, Gateway, Handler, Hold, Journal, Listener, Settings
 
 _log = logging.getLogger("domsec.gateway")
 
 ROWS = 128  # workers that may exist at the same time, draining ones included
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
-_BACKLOG = 1024
 _GC_THRESHOLDS = (20_000, 20, 20)  # what a message makes is freed by counting; looking for cycles may be rare
 _START_FAILED = 78  # exit status of a worker that could not start (EX_CONFIG)
 
@@ -301,49 +301,19 @@ def listen(address: str, mode: int = 0o660) -> socket.socket:
     try:
         target = parse_address(address)
         if isinstance(target, str):
-            return _listen_unix(target, mode)
+            return listen_unix(target, mode)
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(target)
-            sock.listen(_BACKLOG)
+            sock.listen(BACKLOG)
         except OSError:
             sock.close()
             raise
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot listen on {address}: {error}") from None
     return sock
-
-
-def _listen_unix(path: str, mode: int) -> socket.socket:
-    if reachable(path):
-        raise OSError("another process listens there")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        # Nobody may connect before the mode is set.
-        mask = os.umask(0o777)
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(mask)
-        os.chmod(path, mode)
-        sock.listen(_BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def notify(*lines: str) -> None:
-    """Tell systemd (sd_notify(3)); nothing happens where it does not ask for it."""
-    path = os.environ.get("NOTIFY_SOCKET", "")
-    if path[:1] not in ("/", "@"):
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        sock.sendto("\n".join(lines).encode(), "\0" + path[1:] if path[0] == "@" else path)
 
 
 # -- a worker ----------------------------------------------------------------------------------------------------------

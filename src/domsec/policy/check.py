@@ -16,8 +16,8 @@ from typing import Literal, Protocol
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from domsec.cms.certificates import Certificate
-from domsec.cms.credential import Credential
-from domsec.errors import ConfigurationError, DomsecError
+from domsec.cms.credential import Credential, receives, signs
+from domsec.errors import ConfigurationError, DomsecError, StoreUnavailable
 from domsec.policy.boundaries import boundary_problems
 from domsec.policy.configuration import Configuration, Problem
 from domsec.policy.labels import labelling
@@ -36,7 +36,8 @@ EXPIRY_WARNING = timedelta(days=30)
 
 Role = Literal["signing", "confidentiality", "review", "attributes"]
 RoleProblems = Callable[[Role, Key, Certificate, Sequence[str]], Sequence[str]]
-OpenCredential = Callable[[str, Path | None, Sequence[Path]], Credential]  # credential, password file, certificates
+# credential, password file, certificates; several where the key process holds several keys of a role
+OpenCredentials = Callable[[str, Path | None, Sequence[Path]], Sequence[Credential]]
 
 
 class LoadedFiles(Protocol):
@@ -81,7 +82,7 @@ def role_problems(
 def check(
     configuration: Configuration,
     *,
-    open_credential: OpenCredential,
+    open_credentials: OpenCredentials,
     load_certificates: LoadCertificates,
     now: datetime,
     role_problems: RoleProblems = role_problems,
@@ -90,20 +91,28 @@ def check(
 
     Whether others will find a valid path to our certificates is not checked: their anchors are not known here.
     """
-    checker = _Checker(configuration, open_credential, load_certificates, now, role_problems)
-    return tuple(
-        problem
-        for step in (
-            checker.keys,
-            checker.lists,
-            checker.shared_keys,
-            checker.trust,
-            checker.directories,
-            checker.evidence,
-            checker.labels,
-        )
-        for problem in step()
+    checker = _Checker(configuration, open_credentials, now, role_problems)
+    return (
+        *checker.keys(),
+        *checker.lists(),
+        *checker.shared_keys(),
+        *checker.trust(load_certificates),
+        *checker.directories(load_certificates),
+        *checker.evidence(),
+        *checker.labels(),
     )
+
+
+def check_keys(
+    configuration: Configuration,
+    *,
+    open_credentials: OpenCredentials,
+    now: datetime,
+    role_problems: RoleProblems = role_problems,
+) -> tuple[Problem, ...]:
+    """As `check`, of the keys alone: all that the key process looks at."""
+    checker = _Checker(configuration, open_credentials, now, role_problems)
+    return (*checker.keys(), *checker.shared_keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +134,12 @@ class _Checker:
     def __init__(
         self,
         configuration: Configuration,
-        open_credential: OpenCredential,
-        load_certificates: LoadCertificates,
+        open_credentials: OpenCredentials,
         now: datetime,
         role_problems: RoleProblems,
     ) -> None:
         self.configuration = configuration
-        self.open_credential = open_credential
-        self.load_certificates = load_certificates
+        self.open_credentials = open_credentials
         self.now = now
         self.role_problems = role_problems
         self.opened: list[_Opened] = []
@@ -200,15 +207,31 @@ class _Checker:
     ) -> Iterator[Problem]:
         """Open a credential and add it to those `found`."""
         try:
-            certificate = self.open_credential(credential, key.password_file, key.certificates).certificate
+            credentials = self.open_credentials(credential, key.password_file, key.certificates)
         except ConfigurationError as error:
             for text in error.problems:
                 yield self.configuration.problem(text, *path)
         except DomsecError as error:
             yield self.configuration.problem(str(error), *path)
         else:
-            found.append(_Opened(place, path, certificate))
-            self.opened.append(found[-1])
+            for one in credentials:
+                found.append(_Opened(place, path, one.certificate))
+                self.opened.append(found[-1])
+                if credential.startswith("keyd:"):
+                    yield from self.held(one, path, place)
+
+    def held(self, credential: Credential, path: KeyPath, place: str) -> Iterator[Problem]:
+        """Whether the key process has the key of a certificate. One that is down may come up again."""
+        works = receives if place == "keys.confidentiality" else signs
+        try:
+            if not works(credential):
+                text = f"the key process holds another key than that of the certificate {credential.certificate.sha256}"
+                yield self.configuration.problem(text, *path)
+        except StoreUnavailable as error:
+            text = f"mail waits until the key process answers: {error}"
+            yield self.configuration.problem(text, *path, severity="warning")
+        except DomsecError as error:
+            yield self.configuration.problem(str(error), *path)
 
     def role(self, role: Role, key: Key, opened: _Opened) -> Iterator[Problem]:
         """Whether a certificate can serve its role, whatever the time."""
@@ -256,7 +279,7 @@ class _Checker:
 
     def permissions(self, credential: str, path: KeyPath) -> Iterator[Problem]:
         """RFC 3183 section 6: private keys are protected."""
-        if credential.startswith("pkcs11:"):
+        if credential.startswith(("pkcs11:", "keyd:")):
             return
         mode = Path(credential).stat().st_mode
         if mode & (stat.S_IRWXO | stat.S_IWGRP):
@@ -272,33 +295,35 @@ class _Checker:
                 text = f"the key of {opened.place} is that of {other} too, expected a key of its own"
                 yield self.configuration.problem(text, *opened.path)
 
-    def trust(self) -> Iterator[Problem]:
+    def trust(self, load_certificates: LoadCertificates) -> Iterator[Problem]:
         trust = self.configuration.trust
         for name in ("roles", "users", "certificates", "crls"):
             places: tuple[Path, ...] = getattr(trust, name)
             if places:
-                yield from self.files(places, ("trust", name), anchors=name in ("roles", "users"))
+                yield from self.files(load_certificates, places, ("trust", name), anchors=name in ("roles", "users"))
         for index, peer in enumerate(self.configuration.peers):
             if peer.anchors:
-                yield from self.files(peer.anchors, ("peer", index, "anchors"), anchors=True)
+                yield from self.files(load_certificates, peer.anchors, ("peer", index, "anchors"), anchors=True)
         wanted = self.configuration.listen.inbound or self.configuration.outbound.encrypt != "no"
         agreed = any(peer.anchors for peer in self.configuration.peers)
         if wanted and not trust.roles and not agreed:
             text = "no anchors for domain authorities, so none of them will be believed; expected trust.roles"
             yield self.configuration.problem(text, "trust", severity="warning")
 
-    def directories(self) -> Iterator[Problem]:
+    def directories(self, load_certificates: LoadCertificates) -> Iterator[Problem]:
         """What is needed to ask them. Nobody is asked: a directory that is down is no fault of the configuration."""
         for index, one in enumerate(self.configuration.directories):
             if one.ca:
-                yield from self.files(one.ca, ("directory", index, "ca"), anchors=True)
+                yield from self.files(load_certificates, one.ca, ("directory", index, "ca"), anchors=True)
             if one.url is not None and one.url.scheme == "ldap" and not one.starttls:
                 text = "asked without TLS: everybody on the way can see to whom you write"
                 yield self.configuration.problem(text, "directory", index, "starttls", severity="warning")
 
-    def files(self, places: Sequence[Path], path: KeyPath, *, anchors: bool) -> Iterator[Problem]:
+    def files(
+        self, load_certificates: LoadCertificates, places: Sequence[Path], path: KeyPath, *, anchors: bool
+    ) -> Iterator[Problem]:
         for index, place in enumerate(places):
-            loaded = self.load_certificates([place])
+            loaded = load_certificates([place])
             for problem in loaded.problems:
                 yield self.configuration.problem(str(problem), *path, index)
             if anchors and not loaded.certificates and not loaded.problems:

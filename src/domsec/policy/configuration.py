@@ -19,7 +19,7 @@ from typing import Literal, TypeVar
 
 from domsec.errors import ConfigurationError
 from domsec.limits import DEFAULT, Limits
-from domsec.policy.kinds import Endpoint, WrongItem, shown
+from domsec.policy.kinds import ROLES, Endpoint, WrongItem, shown
 from domsec.policy.lines import KeyPath, key_lines
 from domsec.policy.options import (
     SECTIONS,
@@ -30,6 +30,7 @@ from domsec.policy.options import (
     General,
     Inbound,
     Key,
+    Keyd,
     Keys,
     Labels,
     Listen,
@@ -76,6 +77,7 @@ class Configuration:
     listen: Listen = Listen()
     next_hop: NextHop = NextHop()
     keys: Keys = Keys()
+    keyd: Keyd = Keyd()
     trust: Trust = Trust()
     directories: tuple[DirectoryOptions, ...] = ()
     outbound: Outbound = Outbound()
@@ -144,7 +146,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
     top = {section.name.partition(".")[0] for section in SECTIONS if section.name}
     general = reader.section(General, (), top)
     keys = reader.table(("keys",))
-    reader.refuse_unknown(keys, ("keys",), {"signing", "confidentiality", "review", "attributes"})
+    reader.refuse_unknown(keys, ("keys",), set(ROLES))
     evidence = reader.tables(Evidence, "outbound", "evidence")
     outbound = reader.section(Outbound, ("outbound",), {"evidence"}) or Outbound()
     translators = reader.tables(Translator, "labels", "translator")
@@ -152,6 +154,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
     sections = {
         "listen": reader.section(Listen, ("listen",)) or Listen(),
         "next_hop": reader.section(NextHop, ("next_hop",)) or NextHop(),
+        "keyd": reader.section(Keyd, ("keyd",)) or Keyd(),
         "trust": reader.section(Trust, ("trust",)) or Trust(),
         "inbound": reader.section(Inbound, ("inbound",)) or Inbound(),
         "store": reader.section(Store, ("store",)) or Store(),
@@ -374,9 +377,14 @@ def _needed_keys(c: Configuration) -> Iterator[Problem]:
         text = 'outbound.require_encryption with encrypt = "no", expected another way to encrypt'
         yield c.problem(text, "outbound", "require_encryption")
     used: dict[str, str] = {}
-    for role in ("signing", "confidentiality", "review", "attributes"):
+    for role in ROLES:
         key: Key | None = getattr(c.keys, role)
         for number, credential in enumerate(key.credential if key else ()):
+            if key and credential.startswith("keyd:") and not key.certificates:
+                text = (
+                    f'keys.{role}.credential is "{credential}" without certificates, expected keys.{role}.certificates'
+                )
+                yield c.problem(text, "keys", role, "credential", number)
             if (other := used.setdefault(credential, role)) != role:
                 text = f"keys.{role}.credential is that of keys.{other} too, expected a key of its own"
                 yield c.problem(text, "keys", role, "credential", number)

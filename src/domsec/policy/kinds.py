@@ -26,6 +26,7 @@ W = TypeVar("W", bound=str)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 EVERYWHERE = "*"  # as a destination: every domain that is not ours
+ROLES = ("signing", "confidentiality", "review", "attributes")  # sections of [keys]
 _LDAP_PORTS = {"ldap": 389, "ldaps": 636}
 UNIX_PATH_MAXIMUM = 107  # sun_path of unix(7) is 108 octets with its closing NUL
 
@@ -236,6 +237,22 @@ def _credential(value: object, base: Path) -> str:
     return text if text.startswith("pkcs11:") else str(_file(text, base))
 
 
+def _role_credential(value: object, base: Path) -> str:
+    text = _string(value, base)
+    if not text.startswith("keyd:"):
+        return _credential(value, base)
+    if text.removeprefix("keyd:") not in ROLES:
+        raise found(value)
+    return text
+
+
+def _unix_path(value: object, base: Path) -> Path:
+    path = base / _string(value, base)
+    if len(str(path).encode()) > UNIX_PATH_MAXIMUM:
+        raise ValueError(f"{shown(value)}, which is longer than {UNIX_PATH_MAXIMUM} octets")
+    return path
+
+
 def _host_and_port(text: str) -> TcpAddress | None:
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", text)
     if not match or not 0 < int(match[3]) < 65536:
@@ -382,6 +399,12 @@ PLACES = list_of(Kind("an existing file or folder", _file_or_folder), "a list of
 NEW_FILE = Kind("a file in an existing folder", _new_file)
 CREDENTIAL = Kind("an existing file or a pkcs11: URI", _credential)
 CREDENTIALS = one_or_more(CREDENTIAL, "an existing file, a pkcs11: URI, or a list of them")
+ROLE_CREDENTIALS = one_or_more(
+    Kind("an existing file, a pkcs11: URI or keyd:ROLE", _role_credential),
+    "an existing file, a pkcs11: URI, keyd:ROLE, or a list of them",
+)
+UNIX_PATH = Kind("the path of a Unix socket", _unix_path)
+USERS = list_of(Kind("a name of letters, digits, dots and hyphens", _token), "a list of names of users")
 PLACE_OR_PLACES = one_or_more(
     Kind("an existing file or folder", _file_or_folder), "an existing file or folder, or a list of them"
 )

@@ -42,11 +42,14 @@ from domsec.policy.kinds import (
     OIDS,
     PLACE_OR_PLACES,
     PLACES,
+    ROLE_CREDENTIALS,
     STORE_URL,
     STRING,
     STRINGS,
     TCP_ADDRESS,
     TOKEN,
+    UNIX_PATH,
+    USERS,
     Endpoint,
     Kind,
     LdapUrl,
@@ -214,16 +217,18 @@ class Key:
     """
 
     credential: tuple[str, ...] = required(
-        CREDENTIALS,
-        "Private key with certificate and chain: PEM with all in one file, PKCS#12, or a `pkcs11:` URI (RFC 7512) with "
-        "`module-path` and `pin-source`. Of several the newest whose certificate is valid is used, from the moment it "
-        "becomes valid; what is encrypted to any of them is opened (docs/keys.md).",
+        ROLE_CREDENTIALS,
+        "Private key with certificate and chain: PEM with all in one file, PKCS#12, a `pkcs11:` URI (RFC 7512) with "
+        "`module-path` and `pin-source`, or `keyd:` and the role for keys that the key process holds (`[keyd]`). Of "
+        "several the newest whose certificate is valid is used, from the moment it becomes valid; what is encrypted to "
+        "any of them is opened (docs/keys.md).",
         '["acme-dsa-2026.p12", "acme-dsa-2027.p12"]',
     )
     certificates: tuple[Path, ...] = option(
         PLACE_OR_PLACES,
         (),
-        "Certificates and chains, where a credential holds only the key.",
+        "Certificates and chains, where a credential holds only the key. With `keyd:` each certificate here that is "
+        "no CA's is taken for one of our own.",
         '"acme-dsa.pem"',
     )
     password_file: Path | None = optional(
@@ -262,6 +267,39 @@ class Keys:
     confidentiality: ConfidentialityKey | None = None
     review: Key | None = None
     attributes: Key | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyd:
+    """The key process (`domsec keyd`), which holds private keys so that no process that reads mail has to.
+
+    It has a configuration file of its own, which only its user can read, with `domains`, `[keys.*]` and this section.
+    In the gateway's configuration `socket` says where to ask for keys named `keyd:ROLE`.
+    """
+
+    socket: Path = option(
+        UNIX_PATH,
+        Path("/run/domsec-keyd/socket"),
+        "The Unix socket where the key process is asked.",
+        '"/run/domsec-keyd/socket"',
+        written='"/run/domsec-keyd/socket"',
+    )
+    socket_mode: int = option(MODE, 0o660, "File permissions of the socket.", '"0660"', written='"0660"')
+    group: str | None = optional(TOKEN, "Group of the socket. Without it that of the process.", '"domsec"')
+    clients: tuple[str, ...] = option(
+        USERS,
+        (),
+        "Users whose processes may ask, whatever the permissions of the socket say. The key process's own user and "
+        "root always may.",
+        '["domsec"]',
+    )
+    network: bool = option(
+        BOOLEAN,
+        False,
+        "Leaves the key process in the network when it is started as root with `--user`: for a token that is reached "
+        "by one.",
+        "true",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -936,6 +974,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     _section("keys.review", Key, _ROLE.format("review-authority", "It makes review signatures.")),
     _section("keys.attributes", Key, _ROLE.format("attribute-authority", "It makes additional attributes signatures.")),
+    _section("keyd", Keyd),
     _section("trust", Trust),
     _section("directory", DirectoryOptions, repeats=True),
     _section("outbound", Outbound),

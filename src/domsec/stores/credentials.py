@@ -26,8 +26,10 @@ from domsec.errors import ConfigurationError, DomsecError, KeyUnusable, Malforme
 from domsec.stores import pkcs11_uri
 from domsec.stores.certificates import load_certificates
 from domsec.stores.files import read_file
+from domsec.stores.key_process import SCHEME, KeyProcessCredential, process_at
 from domsec.stores.pem import Block, blocks, is_pem
 from domsec.stores.pkcs11_uri import Pkcs11Uri
+from domsec.trust import usage
 
 MAXIMUM_SIZE = 1024 * 1024  # octets of a credential file
 
@@ -42,6 +44,24 @@ def read_password(path: Path) -> bytes:
     return lines[0]
 
 
+def open_credentials(
+    source: str | Path,
+    password_file: Path | None = None,
+    certificates: Sequence[Path] = (),
+    *,
+    environment_password: str | None = None,
+    keyd_socket: Path | None = None,
+) -> tuple[Credential, ...]:
+    """The credentials that a configuration or a command line names by one source.
+
+    One, except for `keyd:ROLE`: then one for each certificate in `certificates` that is no CA's, with its key in the
+    key process that listens at `keyd_socket`. That process is not asked here. Raises as `open_credential`.
+    """
+    if str(source).startswith(SCHEME):
+        return _in_key_process(str(source), certificates, keyd_socket)
+    return (open_credential(source, password_file, certificates, environment_password=environment_password),)
+
+
 def open_credential(
     source: str | Path,
     password_file: Path | None = None,
@@ -49,7 +69,7 @@ def open_credential(
     *,
     environment_password: str | None = None,
 ) -> Credential:
-    """The credential that a configuration or a command line names.
+    """The credential in a file or a token.
 
     `environment_password` is the value of DOMSEC_PASSWORD, used where no password file is named. Raises KeyUnusable,
     Unsupported or ConfigurationError, each naming the file, and StoreUnavailable for a token that is away.
@@ -153,6 +173,19 @@ def _from_token(uri: Pkcs11Uri, password: bytes | None, beside: tuple[Certificat
     except KeyUnusable as problem:
         raise KeyUnusable(f"{uri}: {str(problem).removeprefix(f'{uri}: ')}") from None
     return TokenCredential(key, certificate, chain)
+
+
+def _in_key_process(source: str, places: Sequence[Path], path: Path | None) -> tuple[Credential, ...]:
+    if path is None:
+        raise ConfigurationError(f"{source}: no key process is known, expected keyd.socket")
+    found = _certificates_in(places)
+    own = [certificate for certificate in found if not usage.is_ca(certificate)]
+    if not own:
+        raise ConfigurationError(f"{source}: no certificate beside it, expected that of the key")
+    process, name = process_at(path), source.removeprefix(SCHEME)
+    return tuple(
+        KeyProcessCredential(process, name, each, _chain(each, [c for c in found if c is not each])) for each in own
+    )
 
 
 def _from_pem(octets: bytes, password: bytes | None) -> tuple[PrivateKeyTypes, tuple[Certificate, ...]]:

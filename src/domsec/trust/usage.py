@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, m
 from domsec import oids
 from domsec.cms.attributes import read_smime_capabilities
 from domsec.cms.certificates import Certificate
-from domsec.der import BIT_STRING, SEQUENCE, Reader
+from domsec.der import BIT_STRING, BOOLEAN, SEQUENCE, Reader
 from domsec.errors import DomsecError, MalformedMessage
 from domsec.limits import DEFAULT
 
+BASIC_CONSTRAINTS: Final = "2.5.29.19"
 KEY_USAGE: Final = "2.5.29.15"
 EXTENDED_KEY_USAGE: Final = "2.5.29.37"
 
@@ -62,6 +63,16 @@ def signing_problems(certificate: Certificate) -> tuple[str, ...]:
 def encryption_problems(certificate: Certificate) -> tuple[str, ...]:
     """What stands against encrypting to this certificate."""
     return (*_decryption(certificate), *_purpose(certificate))
+
+
+def is_ca(certificate: Certificate) -> bool:
+    """Whether basicConstraints say CA (RFC 5280 4.2.1.9). Raises MalformedMessage."""
+    value = certificate.extension(BASIC_CONSTRAINTS)
+    if value is None:
+        return False
+    reader = Reader(value)
+    reader.enter(SEQUENCE)
+    return reader.peek() == BOOLEAN and reader.boolean()
 
 
 def key_usage(certificate: Certificate) -> frozenset[str] | None:

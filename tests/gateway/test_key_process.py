@@ -1,0 +1,280 @@
+"""A gateway whose keys are in the key process: real processes of different users, from SMTP to SMTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import smtplib
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import other_users
+import pki
+import world
+from domsec.cms.certificates import Certificate
+from domsec.services.layers import peel
+from e2e.domsec_process import Domsec
+from e2e.wire import Sink, free_ports
+from key_processes import KeyProcess, identity, public
+
+USER = "daemon"  # who runs the gateway, where we are root; the key process is another's
+
+TEXT = """\
+domains = ["acme.example"]
+[listen]
+outbound = "smtp:127.0.0.1:{outbound}"
+inbound = "smtp:127.0.0.1:{inbound}"
+workers = 2
+[next_hop]
+outbound = "smtp:127.0.0.1:{sink}"
+inbound = "smtp:127.0.0.1:{sink}"
+[keys.signing]
+credential = "keyd:signing"
+certificates = "signing"
+[keys.confidentiality]
+credential = "keyd:confidentiality"
+certificates = "confidentiality"
+[keyd]
+socket = "{socket}"
+[trust]
+roles = ["ca.pem"]
+users = ["ca.pem"]
+[[outbound.evidence]]
+kind = "network"
+networks = ["127.0.0.0/8"]
+[[peer]]
+domain = "beta.example"
+encrypt = "no"
+[store]
+url = "sqlite:///domsec.db"
+"""
+
+
+class Gateway(Domsec):
+    """A gateway that asks a key process; run by a user of its own."""
+
+    def __init__(self, folder: Path, keyd: KeyProcess) -> None:
+        super().__init__(folder / "domsec.toml", folder / "gateway.log")
+        self.folder = folder
+        self.sink = Sink()
+        self.outbound, self.inbound = free_ports(2)
+        self.configuration.write_text(
+            TEXT.format(outbound=self.outbound, inbound=self.inbound, sink=self.sink.port, socket=keyd.socket)
+        )
+        (folder / "ca.pem").write_bytes(public(pki.world().acme.ca))
+        for role, identities in keyd.keys.items():
+            (folder / role).mkdir()
+            for each in identities:
+                self.add(role, each)
+
+    def add(self, role: str, identity: pki.Identity) -> None:
+        """Put a certificate where the configuration looks for those of a role."""
+        (self.folder / role / f"{identity.certificate.sha256[:8]}.pem").write_bytes(public(identity))
+
+    def command(self) -> list[str]:
+        return other_users.domsec_command("gateway", "run", "--config", self.configuration)
+
+    def start(self) -> None:
+        begun = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
+                env=other_users.environment(), **other_users.as_user(USER),
+            )  # fmt: skip
+        self.said("domsec: ready", begun)
+
+    def said(self, words: str, begun: int = 0) -> str:
+        deadline = time.monotonic() + 40
+        while words not in (text := self.log.read_text()[begun:]):
+            assert self._process is not None
+            assert self._process.poll() is None, text
+            assert time.monotonic() < deadline, text
+            time.sleep(0.02)
+        return text
+
+    def send(self, direction: str, octets: bytes) -> bytes:
+        """What the next hop gets of a message. Raises smtplib.SMTPException for one that is refused."""
+        before = len(self.sink.sent)
+        with smtplib.SMTP("127.0.0.1", getattr(self, direction), timeout=40) as client:
+            to = "bob@beta.example" if direction == "outbound" else "alice@acme.example"
+            client.sendmail("alice@acme.example", [to], octets)
+        assert len(self.sink.sent) == before + 1
+        return self.sink.sent[-1].content
+
+    def signer(self) -> Certificate:
+        """Who signs for the domain now."""
+        root = peel(self.send("outbound", world.build("OC"))).root
+        assert root.kind == "signed"
+        assert root.signed is not None
+        [signer] = root.signed.signers
+        [found] = [c for c in root.signed.certificates if signer.sid.matches(c)]
+        return found
+
+    def opens(self, recipient: pki.Identity) -> bool:
+        """Whether mail encrypted to this certificate is opened and delivered."""
+        sealed = world.message(world.encrypted(world.TEXT, recipient), sender="X <x@other.example>")
+        return world.SECRET in self.send("inbound", sealed)
+
+
+@pytest.fixture
+def gateway(keyd: KeyProcess) -> Iterator[Gateway]:
+    """A gateway beside a key process that lets it ask; neither is started."""
+    keyd.options = f'clients = ["{USER}"]\nsocket_mode = "0666"\n' if other_users.ROOT else ""
+    keyd.configure()
+    with other_users.folder(USER) as folder:
+        made = Gateway(folder, keyd)
+        yield made
+        made.kill()
+        made.sink.close()
+
+
+def _holds(pid: int, secret: int) -> bool:
+    """Whether a number of 256 bits stands in the memory of a process, in either order of its octets."""
+    wanted = (secret.to_bytes(32, "little"), secret.to_bytes(32, "big"))
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, permissions = line.split()[:2]
+            if permissions.startswith("rw"):
+                begin, end = (int(part, 16) for part in span.split("-"))
+                memory.seek(begin)
+                try:
+                    octets = memory.read(end - begin)
+                except OSError:
+                    continue
+                if any(each in octets for each in wanted):
+                    return True
+    return False
+
+
+@pytest.mark.requirement("R3183-6-02")
+def test_the_processes_that_read_mail_hold_no_key(keyd: KeyProcess, gateway: Gateway) -> None:
+    keyd.start()
+    gateway.start()
+    [signing], [authority] = keyd.keys["signing"], keyd.keys["confidentiality"]
+    assert gateway.signer() == signing.certificate
+    assert gateway.opens(authority)
+    secrets = [each.key.private_numbers().private_value for each in (signing, authority)]  # type: ignore[union-attr]
+    if other_users.ROOT:  # who may read the memory of others
+        assert all(_holds(keyd.pid, secret) for secret in secrets)
+        for pid in (gateway.pid, *gateway.workers):
+            assert not any(_holds(pid, secret) for secret in secrets)
+        files = list(keyd.folder.glob("*.pem"))
+        assert files
+        program = "import os, sys; print(any(os.access(each, os.R_OK) for each in sys.argv[1:]))"
+        asked = subprocess.run(
+            [*other_users.python(program), *map(str, files)],
+            capture_output=True,
+            check=True,
+            **other_users.as_user(USER),
+        )
+        assert asked.stdout == b"False\n"
+    for pid in (gateway.pid, *gateway.workers):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            assert not os.readlink(link).startswith(str(keyd.folder))
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP])
+def test_mail_waits_while_the_key_process_does_not_answer(
+    keyd: KeyProcess, gateway: Gateway, how: signal.Signals
+) -> None:
+    """451, so that the server that has the message keeps it: nothing leaves unsigned or is held as broken."""
+    keyd.start()
+    gateway.start()
+    [authority] = keyd.keys["confidentiality"]
+    assert gateway.signer()
+    assert gateway.opens(authority)
+    workers = gateway.workers
+    hanging = [*keyd.children, keyd.pid] if how is signal.SIGSTOP else []
+    for pid in hanging:
+        os.kill(pid, how)
+    if not hanging:
+        keyd.stop(how)
+    before = len(gateway.sink.sent)
+    sealed = world.message(world.encrypted(world.TEXT, authority), sender="X <x@other.example>")
+    for direction, octets in (("outbound", world.build("OC")), ("inbound", sealed)):
+        with pytest.raises(smtplib.SMTPDataError) as caught:
+            gateway.send(direction, octets)
+        assert caught.value.smtp_code == 451
+    assert len(gateway.sink.sent) == before
+
+    for pid in hanging:
+        os.kill(pid, signal.SIGCONT)
+    if not hanging:
+        keyd.start()
+    deadline = time.monotonic() + 40
+    for send in (gateway.signer, lambda: gateway.opens(authority)):
+        while not _passes(send):  # who hung is left alone for a while, by each worker
+            assert time.monotonic() < deadline
+    assert gateway.workers == workers
+    assert all(each["action"] != "held" for line in gateway.journal() for each in line["recipients"])  # type: ignore[attr-defined]
+
+
+def _passes(send: Callable[[], object]) -> bool:
+    try:
+        return bool(send())
+    except smtplib.SMTPDataError:
+        time.sleep(0.2)
+        return False
+
+
+def test_a_gateway_starts_and_answers_451_while_the_key_process_is_not_there_yet(
+    keyd: KeyProcess, gateway: Gateway
+) -> None:
+    gateway.start()
+    said = gateway.log.read_text()
+    assert "warning: " in said
+    assert "mail waits until the key process answers: " in said
+    with pytest.raises(smtplib.SMTPDataError, match="451"):
+        gateway.send("outbound", world.build("OC"))
+    keyd.start()
+    assert gateway.signer()
+
+
+def test_keys_change_while_mail_flows_and_nobody_restarts(keyd: KeyProcess, gateway: Gateway) -> None:
+    """The order of docs/keys.md: first the key process has the new key, then the gateway its certificate."""
+    keyd.start()
+    gateway.start()
+    [old], [old_authority] = keyd.keys["signing"], keyd.keys["confidentiality"]
+    workers = set(gateway.workers)
+    new = identity("signing", now=datetime.now(UTC))
+    new_authority = identity("confidentiality", "rsa2048", now=datetime.now(UTC))
+    keyd.configure(signing=[old, new], confidentiality=[old_authority, new_authority])
+    assert "reloaded, 4 keys" in keyd.reload()
+    assert gateway.signer() == old.certificate
+    gateway.add("signing", new)
+    gateway.add("confidentiality", new_authority)
+    begun = gateway.log.stat().st_size
+    os.kill(gateway.pid, signal.SIGHUP)
+    gateway.said("domsec: ready", begun)
+    deadline = time.monotonic() + 40
+    while gateway.signer() != new.certificate:
+        assert time.monotonic() < deadline
+    assert gateway.opens(old_authority)
+    assert gateway.opens(new_authority)
+    assert not workers & set(gateway.workers)
+    # the old signing key goes
+    keyd.configure(signing=[new])
+    assert "reloaded, 3 keys" in keyd.reload()
+    assert gateway.signer() == new.certificate
+
+
+def test_a_certificate_whose_key_nobody_holds_is_told_and_mail_waits(keyd: KeyProcess, gateway: Gateway) -> None:
+    """Somebody changed things in the wrong order."""
+    keyd.start()
+    gateway.add("signing", identity("signing", now=datetime.now(UTC)))
+    gateway.start()
+    assert "mail waits until the key process answers: the key process: there is no key" in gateway.log.read_text()
+    with pytest.raises(smtplib.SMTPDataError, match="451"):
+        gateway.send("outbound", world.build("OC"))
+
+
+def test_what_a_key_process_signed_verifies(keyd: KeyProcess, gateway: Gateway) -> None:
+    keyd.start()
+    gateway.start()
+    verdict = world.judge(gateway.send("outbound", world.build("OC")), world.context(now=datetime.now(UTC)))
+    assert (verdict.structure, verdict.domain, verdict.accepted) == ("S[domain](S0(OC))", "acme.example", True)
