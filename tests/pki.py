@@ -81,9 +81,10 @@ def identity(
     name: str | None = None,
     subject: tuple[tuple[str, str], ...] = (),
     serial: int | None = None,
+    key: PrivateKey | None = None,
 ) -> Identity:
-    """A role of `domain`, or the person with the address `domain` if role is "user"."""
-    key = issue.new_key(kind)
+    """A role of `domain`, or the person with the address `domain` if role is "user"; without `key` with a new one."""
+    key = key or issue.new_key(kind)
     certificate = issue.issue(
         role,
         domain,

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 import pki
 import world
+from domsec.errors import ConfigurationError
 from domsec.policy.configuration import Configuration
 from domsec.services.layers import peel
 from domsec.site import Site, in_force, load_site
@@ -70,6 +71,18 @@ def site(tmp_path: Path) -> Site:
         '[[peer]]\ndomain = "beta.example"\nencrypt = "no"\n'
     )
     return load_site(Configuration.load(tmp_path / "domsec.toml"))
+
+
+@pytest.mark.parametrize("place", ["new-dca.pem", "earlier-dca.pem"])
+def test_an_installation_with_one_key_in_two_roles_does_not_load(site: Site, tmp_path: Path, place: str) -> None:
+    """Decisions A-45, threats T-16: not even where the other is a certificate of old."""
+    write(tmp_path / place, pki.identity("confidentiality", "acme.example", acme().ca, key=NEW.key))
+    with pytest.raises(ConfigurationError) as caught:
+        load_site(site.configuration)
+    assert caught.value.problems == (
+        "the key of domain-confidentiality-authority is that of domain-signing-authority too, "
+        "expected a key of its own",
+    )
 
 
 @pytest.mark.parametrize(("number", "signing", "dca"), [(0, OLD, OLD_DCA), (11, NEW, NEW_DCA)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from domsec.errors import ConfigurationError
 from domsec.ess.lists import MLReceiptPolicy
 from domsec.ess.names import mail_address
 from domsec.policy.boundaries import NO_BOUNDARIES, Boundaries, boundaries
+from domsec.policy.check import shared_keys
 from domsec.policy.configuration import Configuration
 from domsec.policy.configuration import peers as configuration_peers
 from domsec.policy.evidence import Rights, Rule, fingerprint
@@ -25,6 +26,7 @@ from domsec.policy.labels import labelling
 from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
 from domsec.policy.options import DirectoryOptions, Evidence, Key, ListOptions
+from domsec.services import names
 from domsec.services.boundary import Passage
 from domsec.services.context import Context
 from domsec.services.encrypt import Cipher
@@ -92,6 +94,14 @@ class Site:
     @functools.cached_property
     def _successors(self) -> dict[tuple[int, int, int], Site]:
         return {}
+
+    @property
+    def role_keys(self) -> tuple[tuple[str, Credential], ...]:
+        """Our keys, each after the name of its role."""
+        signing = ((names.SIGNING_AUTHORITY, key) for key in self.signing_keys)
+        confidentiality = ((names.CONFIDENTIALITY_AUTHORITY, key) for key in self.keyring)
+        attributes = ((names.ATTRIBUTE_AUTHORITY, key) for key in self.attribute_keys)
+        return (*signing, *confidentiality, *attributes)
 
     def context(self, now: datetime, *, open_it: bool = True, found: Found | None = None) -> Context:
         """The world as it is for a message that arrived at `now`, with what directories said for it."""
@@ -176,6 +186,14 @@ def open_keys(
     return tuple(sorted(found, key=lambda c: c.certificate.not_before, reverse=True))
 
 
+def refuse_shared_keys(keys: Iterable[tuple[str, Credential]]) -> None:
+    """Raises ConfigurationError where two roles, each named before its key, have one key (decisions A-45)."""
+    found = shared_keys((role, credential.certificate) for role, credential in keys)
+    texts = tuple(text for _, text in found)
+    if texts:
+        raise ConfigurationError(*texts)
+
+
 def load_site(
     configuration: Configuration,
     *,
@@ -184,7 +202,8 @@ def load_site(
 ) -> Site:
     """Open what a configuration names.
 
-    Broken certificate files are left out, as `domsec.policy.check` reports; a key that does not open is an error.
+    Broken certificate files are left out, as `domsec.policy.check` reports; a key that does not open is an error, and
+    so is one that is there for two roles.
     Raises ConfigurationError, KeyUnusable or Unsupported.
     """
     trust = configuration.trust
@@ -205,7 +224,7 @@ def load_site(
     carries = configuration.outbound.stripped_labels == "carry"
     attributes = opened(keys.attributes, keys.attributes.credential if keys.attributes and carries else ())
     known = labelling(configuration.labels)
-    return Site(
+    site = Site(
         configuration=configuration,
         validator=Validator(snapshot, limits=configuration.limits),
         source=MemorySource(snapshot.intermediates),
@@ -224,6 +243,8 @@ def load_site(
         boundaries=boundaries(configuration, known),
         record=record,
     )
+    refuse_shared_keys(site.role_keys)
+    return site
 
 
 def with_table(site: Site, table: CertificateTable) -> Site:
@@ -296,14 +317,14 @@ def list_options(configuration: Configuration, name: str) -> ListOptions:
 
 
 def _receipt_policy(options: ListOptions) -> MLReceiptPolicy | None:
-    names = tuple((mail_address(mailbox.address),) for mailbox in options.receipts_to)
+    receivers = tuple((mail_address(mailbox.address),) for mailbox in options.receipts_to)
     match options.receipts:
         case "none":
             return MLReceiptPolicy("none")
         case "instead-of":
-            return MLReceiptPolicy("insteadOf", names)
+            return MLReceiptPolicy("insteadOf", receivers)
         case "in-addition-to":
-            return MLReceiptPolicy("inAdditionTo", names)
+            return MLReceiptPolicy("inAdditionTo", receivers)
     return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pki
-from commands import PLAIN, Desk, Ran, domain_signed, run
+from commands import AT, PLAIN, Desk, Ran, domain_signed, private, public, run
 from domsec.mime import fields
 from domsec.services.layers import peel
 from domsec.trust.issue import KeyKind
@@ -277,3 +277,28 @@ def test_openssl_verifies_a_domain_signature_and_finds_the_empty_one(desk: Desk,
     ).stdout.decode()
     assert "signerInfos:\n      <EMPTY>" in printed
     assert "eContentType: pkcs7-data" in printed
+
+
+def test_one_key_in_two_roles_is_refused_wherever_it_is_named(desk: Desk, configuration: Path, tmp_path: Path) -> None:
+    """Decisions A-45, threats T-16."""
+    acme = pki.world().acme
+    again: dict[str, Path] = {}  # the signing key, with certificates of these roles
+    for role in ("confidentiality", "signing", "review"):
+        made = pki.identity(role, "acme.example", acme.ca, key=acme.signing.key)
+        again[role] = tmp_path / f"{role}.pem"
+        again[role].write_bytes(private(made.key) + public(made.certificate))
+    said = "is that of domain-signing-authority too, expected a key of its own"
+    for arguments in (
+        ("sign-domain", "--credential", desk.key("acme-signing"), "--credential", again["confidentiality"], *AT),
+        ("sign-domain", "--config", configuration, "--credential", again["confidentiality"], *AT),
+    ):
+        ran = run(*arguments, *EVIDENCE, stdin=PLAIN)
+        assert (ran.code, ran.out) == (2, b"")
+        assert f"the key of domain-confidentiality-authority {said}" in ran.err
+    beside = ("--config", configuration, "--credential", again["signing"], *AT)
+    assert run("sign-domain", *beside, *EVIDENCE, stdin=PLAIN).code == 0  # two certificates of one role
+    with configuration.open("a") as file:
+        file.write(f'[keys.review]\ncredential = "{again["review"]}"\n')
+    ran = run("review", "--config", configuration, *AT, stdin=PLAIN)
+    assert (ran.code, ran.out) == (2, b"")
+    assert f"the key of review-authority {said}" in ran.err

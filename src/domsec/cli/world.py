@@ -27,7 +27,7 @@ from domsec.policy.options import Key, Trust
 from domsec.services import discovery, names
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
-from domsec.site import Site, in_force, load_discovery, load_site, open_keys, with_table
+from domsec.site import Site, in_force, load_discovery, load_site, open_keys, refuse_shared_keys, with_table
 from domsec.stores import certificates, key_process, pkcs11_uri
 from domsec.stores.credentials import open_credentials
 from domsec.trust.addresses import addresses
@@ -120,6 +120,7 @@ class World:
                 environment_password=self.given.password,
                 keyd_socket=self.configuration.keyd.socket,
             )
+            refuse_shared_keys((*self.site.role_keys, *((ROLE_NAMES[role], one) for one in configured)))
             found = tuple(filter(None, [in_force(configured, self.now)]))
         if not found:
             name = ROLE_NAMES[role]
@@ -165,6 +166,8 @@ def load_world(given: Given) -> World:
     if path is not None:
         site = _with_store(site)
     own = credentials_of(given, configuration.keyd.socket)
+    played = ((role_of(one.certificate), one) for one in own)
+    refuse_shared_keys((*site.role_keys, *((ROLE_NAMES[role], one) for role, one in played if role != "user")))
     if own:  # their certificates may be what a signature or an envelope names
         known = (*(c for o in own for c in (o.certificate, *o.chain)), *site.validator.snapshot.intermediates)
         site = dataclasses.replace(site, source=SourcesInOrder(MemorySource(known), site.source))

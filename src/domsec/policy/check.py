@@ -7,7 +7,7 @@ stores are a room of their own.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -128,6 +128,18 @@ def _key_of(certificate: Certificate) -> bytes:
         return certificate.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except DomsecError:
         return certificate.spki
+
+
+def shared_keys(keys: Iterable[tuple[str, Certificate]]) -> Iterator[tuple[int, str]]:
+    """Which of some keys, each with the place it is for, is another place's too: its index and what to say.
+
+    One role, one key (decisions A-45); whoever may use one key in two roles could act as both.
+    """
+    seen: dict[bytes, str] = {}
+    for index, (place, certificate) in enumerate(keys):
+        other = seen.setdefault(_key_of(certificate), place)
+        if other != place:
+            yield index, f"the key of {place} is that of {other} too, expected a key of its own"
 
 
 class _Checker:
@@ -287,13 +299,8 @@ class _Checker:
             yield self.configuration.problem(text, *path, severity="warning")
 
     def shared_keys(self) -> Iterator[Problem]:
-        """One role, one key (decisions A-45); whoever may use one key in two roles could act as both."""
-        seen: dict[bytes, str] = {}
-        for opened in self.opened:
-            other = seen.setdefault(_key_of(opened.certificate), opened.place)
-            if other != opened.place:
-                text = f"the key of {opened.place} is that of {other} too, expected a key of its own"
-                yield self.configuration.problem(text, *opened.path)
+        for index, text in shared_keys((opened.place, opened.certificate) for opened in self.opened):
+            yield self.configuration.problem(text, *self.opened[index].path)
 
     def trust(self, load_certificates: LoadCertificates) -> Iterator[Problem]:
         trust = self.configuration.trust
