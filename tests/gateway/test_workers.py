@@ -49,7 +49,7 @@ def load():
         return Hooks(handler, None, json_journal(os.open(where + "/journal", os.O_CREAT | os.O_APPEND | os.O_WRONLY)))
     hop = NextHop("127.0.0.1:9")
     return Service(
-        Settings(config["hostname"], "i", drain=5.0),
+        Settings(config["hostname"], "i", drain=5.0, linger=config["linger"]),
         tuple(Listener(address, "smtp", "outbound", hop) for address in config["listen"]),
         hooks, workers=config["workers"], metrics=config["metrics"])
 
@@ -68,7 +68,8 @@ class Process:
         self.port, self.metrics_port = free_port(), free_port()
         self.unix = where / "gw.sock"
         self.config = {
-            "hostname": "one.example", "text": "first", "workers": 2, "metrics": f"127.0.0.1:{self.metrics_port}",
+            "hostname": "one.example", "text": "first", "workers": 2, "linger": 10.0,
+            "metrics": f"127.0.0.1:{self.metrics_port}",
             "listen": [f"127.0.0.1:{self.port}", f"unix:{self.unix}"], **config,
         }  # fmt: skip
         self.write()
@@ -182,6 +183,46 @@ def test_reload_keeps_sockets_and_lets_transactions_finish(start) -> None:
     assert not gateway.unix.exists()
     old.close()
     assert gateway.stop() == 0
+
+
+def test_reload_ends_no_connection_that_is_there(start) -> None:
+    """Neither one that has said nothing yet nor one between two messages."""
+    gateway = start(workers=1)
+    gateway.said("ready on ")
+    new, between = (smtplib.SMTP("127.0.0.1", gateway.port, timeout=20) for _ in range(2))
+    between.sendmail("a@x.example", ["b@x.example"], b"Subject: 1\r\n\r\n")
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.said("ready on ")
+    while "domsec_workers_ready 1\n" not in gateway.page("/metrics"):  # the old one has been told
+        time.sleep(0.05)
+    for client in (new, between):
+        client.sendmail("a@x.example", ["b@x.example"], b"Subject: 2\r\n\r\n")
+        client.quit()
+    assert gateway.stop() == 0
+
+
+def test_a_client_that_never_goes_is_not_waited_for_for_ever(start) -> None:
+    gateway = start(workers=1, linger=0.2)
+    gateway.said("ready on ")
+    client = smtplib.SMTP("127.0.0.1", gateway.port, timeout=20)
+    client.ehlo()
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.said("ready on ")
+    assert client.getreply()[0] == 421
+    assert gateway.stop() == 0
+
+
+def test_stopping_waits_for_no_idle_client(start) -> None:
+    """Nor where a reload has let it stay."""
+    gateway = start(workers=1, linger=1000.0)
+    gateway.said("ready on ")
+    client = smtplib.SMTP("127.0.0.1", gateway.port, timeout=20)
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.said("ready on ")
+    assert client.ehlo()[0] == 250
+    gateway.process.send_signal(signal.SIGTERM)
+    assert client.getreply()[0] == 421
+    assert gateway.process.wait(20) == 0
 
 
 @pytest.mark.parametrize("change", [{"wrong": 1}, {"unstartable": 1}])

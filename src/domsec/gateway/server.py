@@ -76,6 +76,7 @@ class Settings:
     in_flight: int = 256 * 1024 * 1024
     command_timeout: float = 300.0
     data_timeout: float = 180.0
+    linger: float = 30.0  # after a reload, for connections that are there
     drain: float = 60.0
     decryption_alarm: int = 0  # failures to decrypt in an hour that are too many (T-22); 0 is never
     minimum_time: float = 0.0  # before a message is answered, so that replies do not tell how long work took (T-22)
@@ -135,12 +136,26 @@ class Gateway:
         self._sweeper = loop.create_task(self._sweep())
         self.counters.set("ready", 1)
 
-    async def drain(self, seconds: float | None = None) -> bool:
-        """Take no new connection, let transactions end, close. Gives False if some had to be cut off."""
-        self.draining = True
+    async def retire(self, told: asyncio.Event) -> None:
+        """Leave new connections to others, and serve those that are there until they end; then there is `drain`.
+
+        A client that keeps its connection is not waited for longer than `Settings.linger`, nor past `told`.
+        """
+        self._close_servers()
+        deadline = time.monotonic() + self.settings.linger
+        while (self.connections or self._tasks) and time.monotonic() < deadline and not told.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    def _close_servers(self) -> None:
         self.counters.set("ready", 0)
         for server in self._servers:
             server.close()
+        self._servers.clear()
+
+    async def drain(self, seconds: float | None = None) -> bool:
+        """Take no new connection, let transactions end, close. Gives False if some had to be cut off."""
+        self.draining = True
+        self._close_servers()
         for connection in list(self.connections):
             connection.stop_if_idle()
         deadline = time.monotonic() + (self.settings.drain if seconds is None else seconds)

@@ -2,8 +2,9 @@
 
     SIGTERM, SIGINT   stop: workers finish what is in flight, at most `Settings.drain` seconds
     SIGHUP            reload: `load` is asked for a new service and new workers start; once they take mail the old ones
-                      drain. If `load` raises or the new workers cannot start, the old service goes on. Listening
-                      sockets are kept, so no connection is refused meanwhile
+                      retire: they take no new connections and serve those they have until the clients end them, or
+                      for `Settings.linger` seconds. If `load` raises or the new workers cannot start, the old service
+                      goes on. Listening sockets are kept, so no connection is refused meanwhile
     a worker dies     another takes its place
 
 The parent never runs an event loop and never imports uvloop, so that forking is safe; it waits in sigtimedwait.
@@ -35,8 +36,9 @@ from domsec.gateway.server import Discover, Durable, Gateway, Handler, Hold, Jou
 
 _log = logging.getLogger("domsec.gateway")
 
-ROWS = 128  # workers that may exist at the same time, draining ones included
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
+ROWS = 128  # workers that may exist at the same time, those on their way out included
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
+_RETIRE = signal.SIGUSR2  # from the parent to a worker; SIGTERM is to drain at once
 _GC_THRESHOLDS = (20_000, 20, 20)  # what a message makes is freed by counting; looking for cycles may be rare
 _START_FAILED = 78  # exit status of a worker that could not start (EX_CONFIG)
 
@@ -69,7 +71,7 @@ class _Worker:
     row: int
     generation: int
     started: float
-    draining: bool = False
+    leaving: bool = False
     killed_at: float = 0.0
 
 
@@ -138,16 +140,21 @@ class _Parent:
         self._stopping = True
         notify("STOPPING=1")
         self._announce("stopping")
-        self._drain(list(self._workers))
+        for pid in self._workers:
+            self._tell(pid, signal.SIGTERM, self._service.settings.drain)
 
-    def _drain(self, pids: list[int]) -> None:
+    def _retire(self, pids: list[int]) -> None:
+        settings = self._service.settings
         for pid in pids:
-            worker = self._workers[pid]
-            if not worker.draining:
-                worker.draining = True
-                worker.killed_at = time.monotonic() + self._service.settings.drain + 5
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+            if not self._workers[pid].leaving:
+                self._tell(pid, _RETIRE, settings.linger + settings.drain)
+
+    def _tell(self, pid: int, to_leave: signal.Signals, within: float) -> None:
+        worker = self._workers[pid]
+        worker.leaving = True
+        worker.killed_at = time.monotonic() + within + 5
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, to_leave)
 
     def _reload(self) -> None:
         if self._previous is not None:
@@ -173,13 +180,13 @@ class _Parent:
         if self._previous is None:
             return
         self._previous = None
-        self._drain([pid for pid, worker in self._workers.items() if worker.generation != self._generation])
+        self._retire([pid for pid, worker in self._workers.items() if worker.generation != self._generation])
         self._close_sockets(set(self._sockets) - _addresses(self._service))
 
     def _undo_reload(self) -> None:
         assert self._previous is not None
         self._announce("reload failed, the old configuration stays: new workers could not be started")
-        self._drain(self._current())
+        self._retire(self._current())
         self._generation, self._service = self._previous
         self._previous = None
         self._close_sockets(set(self._sockets) - _addresses(self._service))
@@ -187,9 +194,7 @@ class _Parent:
     def _current(self) -> list[int]:
         """The workers of the service in force that are not on their way out."""
         return [
-            pid
-            for pid, worker in self._workers.items()
-            if worker.generation == self._generation and not worker.draining
+            pid for pid, worker in self._workers.items() if worker.generation == self._generation and not worker.leaving
         ]
 
     def _start_missing(self) -> None:
@@ -226,7 +231,7 @@ class _Parent:
             if worker is None:
                 continue
             self._metrics.counters(worker.row).clear_gauges()
-            if not worker.draining:
+            if not worker.leaving:
                 self._on_death(pid, worker, os.waitstatus_to_exitcode(status))
 
     def _on_death(self, pid: int, worker: _Worker, code: int) -> None:
@@ -250,7 +255,7 @@ class _Parent:
     def _supervise(self) -> None:
         now = time.monotonic()
         for pid, worker in self._workers.items():
-            if worker.draining and now > worker.killed_at:
+            if worker.leaving and now > worker.killed_at:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         if self._stopping:
@@ -322,7 +327,7 @@ def listen(address: str, mode: int = 0o660) -> socket.socket:
 def _work(service: Service, sockets: Mapping[str, socket.socket], metrics: Metrics, row: int) -> int:
     """The life of one worker, from just after the fork."""
     parent = os.getppid()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group; the parent decides
     wanted = _addresses(service)
@@ -352,8 +357,14 @@ async def _live(
     parent: int,
 ) -> int:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    leave, stop = asyncio.Event(), asyncio.Event()
+
+    def stop_now() -> None:
+        leave.set()
+        stop.set()
+
+    loop.add_signal_handler(_RETIRE, leave.set)
+    loop.add_signal_handler(signal.SIGTERM, stop_now)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     counters = metrics.counters(row)
     gateway = Gateway(
@@ -375,14 +386,16 @@ async def _live(
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     os.kill(parent, signal.SIGUSR1)
-    while not stop.is_set():
+    while not leave.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), 1)
+            await asyncio.wait_for(leave.wait(), 1)
         if os.getppid() != parent:
             break  # nobody would restart or stop us
     if page is not None:
         page.close()
     if beside is not None:
         beside.cancel()
+    if not stop.is_set() and os.getppid() == parent:
+        await gateway.retire(stop)
     await gateway.drain()
     return 0
