@@ -9,11 +9,16 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from domsec import der
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from domsec import der, oids
+from domsec.cms.algorithms import algorithm_identifier, default_signature_algorithm, oaep
 from domsec.errors import DomsecError
 from domsec.mime import fields, smime
-from fuzz.world import ORACLE, ROOT
+from domsec.stores.key_protocol import Act, Request, key_digest
+from fuzz.world import ORACLE, ROOT, role_keys
 
 CORPORA = ROOT.parent / "shared" / "corpora"
 LARGEST = 64 * 1024  # octets of a seed: small ones are mutated oftener
@@ -175,6 +180,29 @@ def answers() -> Iterator[bytes]:
         yield first + hello + b"250 2.1.0 ok\r\n" + b"250 2.1.5 ok\r\n" * 3 + b"354 go\r\n" + b"250 2.0.0 ok\r\n" * 3
         yield first + b"220 gw\r\n250 gw\r\n250 ok\r\n550 5.1.1 no\r\n250 ok\r\n451 later\r\n354 go\r\n250 ok\r\n"
         yield first + b"220 gw\r\n500 what\r\n250 gw\r\n421 4.3.2 bye\r\n"
+
+
+def requests() -> Iterator[bytes]:
+    """Clients of the key process: what each of its keys is for, and what it is not for."""
+    data = der.sequence(der.null())
+    for name, credentials in role_keys().items():
+        for credential in credentials:
+            digest, public_key = key_digest(credential.certificate), credential.certificate.public_key
+            transports = (algorithm_identifier(oids.RSA_ENCRYPTION, der.null()), oaep())
+            asked: list[tuple[Any, ...]] = [(Act.EXCHANGE, credential.certificate.spki)]
+            asked += [(Act.DECRYPT, transport.raw, bytes(255) + b"\1") for transport in transports]
+            if not isinstance(public_key, X25519PublicKey):
+                algorithm = default_signature_algorithm(public_key)
+                asked.append((Act.SIGN, algorithm.identifier.raw, algorithm.digest.identifier.raw, data))
+            for act, *arguments in asked:
+                request = Request(act, name, digest, tuple(arguments)).encode()
+                yield len(request).to_bytes(4) + request
+
+
+def responses() -> Iterator[bytes]:
+    """Key processes, for those who ask."""
+    for status, said in ((0, bytes(64)), (1, b"no"), (2, b"not so"), (3, b"not now"), (9, b"\xffwhat\n")):
+        yield (len(said) + 1).to_bytes(4) + bytes((status,)) + said
 
 
 def configurations() -> Iterator[bytes]:

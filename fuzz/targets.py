@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from domsec.errors import DomsecError
-from fuzz import binary, machines, mail, seeds
+from fuzz import binary, keys, machines, mail, seeds
 
 DICTIONARIES = Path(__file__).parent / "dictionaries"
 
@@ -47,6 +47,8 @@ TARGETS = {
         Target("pipeline", mail.decide, seeds.messages, "mime"),
         Target("smtp_server", machines.serve, seeds.dialogues, "smtp", 4096),
         Target("smtp_client", machines.ask, seeds.answers, "smtp", 4096),
+        Target("keyd", keys.serve, seeds.requests, "der", 4096),
+        Target("key_process", keys.ask, seeds.responses, "der", 1024),
         Target("configuration", machines.configure, seeds.configurations, "toml", 8192),
     )
 }

@@ -16,6 +16,7 @@ import pki
 import world
 from domsec.cms import signed_data
 from domsec.cms.certificates import Certificate
+from domsec.cms.credential import Credential
 from domsec.pipeline import Transaction
 from domsec.services.context import Context
 from domsec.site import Site
@@ -37,6 +38,14 @@ def context() -> Context:
 @functools.cache
 def certificates() -> tuple[Certificate, ...]:
     return tuple(world.pem(file) for file in sorted((ORACLE / "pki" / "certs").glob("*.pem")))
+
+
+@functools.cache
+def role_keys() -> dict[str, tuple[Credential, ...]]:
+    """The keys of acme.example by role, as its key process would hold them: of each kind one."""
+    signing = ("acme-dsa", "acme-dsa-ec", "acme-dsa-ed")
+    names = {"signing": signing, "confidentiality": ("acme-dca", "bravo-dca-ec", "bravo-dca-x"), "review": ("acme-ra",)}
+    return {role: world.oracle_context(ORACLE, each, NOW).keyring for role, each in names.items()}
 
 
 @functools.cache
