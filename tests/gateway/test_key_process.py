@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import smtplib
 import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -106,14 +110,19 @@ class Gateway(Domsec):
         assert len(self.sink.sent) == before + 1
         return self.sink.sent[-1].content
 
+    def reload(self) -> None:
+        """SIGHUP; back when the workers of before have gone."""
+        begun, before = self.log.stat().st_size, set(self.workers)
+        os.kill(self.pid, signal.SIGHUP)
+        self.said("domsec: ready", begun)
+        deadline = time.monotonic() + 40
+        while before & set(self.workers):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
     def signer(self) -> Certificate:
         """Who signs for the domain now."""
-        root = peel(self.send("outbound", world.build("OC"))).root
-        assert root.kind == "signed"
-        assert root.signed is not None
-        [signer] = root.signed.signers
-        [found] = [c for c in root.signed.certificates if signer.sid.matches(c)]
-        return found
+        return signer_of(self.send("outbound", world.build("OC")))
 
     def opens(self, recipient: pki.Identity) -> bool:
         """Whether mail encrypted to this certificate is opened and delivered."""
@@ -248,12 +257,8 @@ def test_keys_change_while_mail_flows_and_nobody_restarts(keyd: KeyProcess, gate
     assert gateway.signer() == old.certificate
     gateway.add("signing", new)
     gateway.add("confidentiality", new_authority)
-    begun = gateway.log.stat().st_size
-    os.kill(gateway.pid, signal.SIGHUP)
-    gateway.said("domsec: ready", begun)
-    deadline = time.monotonic() + 40
-    while gateway.signer() != new.certificate:
-        assert time.monotonic() < deadline
+    gateway.reload()
+    assert gateway.signer() == new.certificate
     assert gateway.opens(old_authority)
     assert gateway.opens(new_authority)
     assert not workers & set(gateway.workers)
@@ -261,6 +266,93 @@ def test_keys_change_while_mail_flows_and_nobody_restarts(keyd: KeyProcess, gate
     keyd.configure(signing=[new])
     assert "reloaded, 3 keys" in keyd.reload()
     assert gateway.signer() == new.certificate
+
+
+@pytest.mark.slow
+def test_keys_change_under_load_and_neither_a_message_nor_a_connection_is_lost(
+    keyd: KeyProcess, gateway: Gateway
+) -> None:
+    keyd.start()
+    gateway.start()
+    [signing], [authority] = keyd.keys["signing"], keyd.keys["confidentiality"]
+    signers, authorities = [signing], [authority]
+    load = Load(gateway)
+    with load.running(authorities):
+        for _ in range(3):
+            new = identity("signing", now=datetime.now(UTC))
+            new_authority = identity("confidentiality", now=datetime.now(UTC))
+            keyd.configure(signing=[signers[-1], new], confidentiality=[*authorities, new_authority])
+            assert "reloaded" in keyd.reload()
+            gateway.add("signing", new)
+            gateway.add("confidentiality", new_authority)
+            gateway.reload()
+            signers.append(new)
+            authorities.append(new_authority)
+            # who holds on to an older key holds on to it no longer
+            keyd.configure(signing=[new])
+            assert "reloaded" in keyd.reload()
+    assert load.failed == []
+    assert len(load.sent) > 100
+    counted = Counter(each.recipients[0] for each in gateway.sink.sent)
+    assert counted == dict.fromkeys(load.sent, 1)  # none lost, none twice
+    outbound = [each.content for each in gateway.sink.sent if each.recipients[0].startswith("bob+")]
+    inbound = [each.content for each in gateway.sink.sent if each.recipients[0].startswith("alice+")]
+    assert all(world.SECRET in content for content in inbound)
+    assert {signer_of(content) for content in outbound} == {each.certificate for each in signers}
+    assert set(load.opened.values()) == set(range(len(authorities)))
+    assert gateway.signer() == signers[-1].certificate
+
+
+def signer_of(octets: bytes) -> Certificate:
+    root = peel(octets).root
+    assert root.signed is not None
+    [signer] = root.signed.signers
+    [found] = [c for c in root.signed.certificates if signer.sid.matches(c)]
+    return found
+
+
+class Load:
+    """People who send through a gateway without a pause, ten messages over each connection, in both directions."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._stop = threading.Event()
+        self._numbers = itertools.count()
+        self.sent: list[str] = []  # whom each message that was taken was for
+        self.opened: dict[str, int] = {}  # to which of the authorities an inbound message was encrypted
+        self.failed: list[BaseException] = []
+
+    @contextmanager
+    def running(self, authorities: list[pki.Identity]) -> Iterator[None]:
+        """`authorities` may become more meanwhile; mail is encrypted to all of them in turn."""
+        threads = [threading.Thread(target=self._send, args=(way, authorities)) for way in ("outbound", "inbound") * 2]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+            time.sleep(1)
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _send(self, direction: str, authorities: list[pki.Identity]) -> None:
+        try:
+            while not self._stop.is_set():
+                with smtplib.SMTP("127.0.0.1", getattr(self._gateway, direction), timeout=40) as client:
+                    for number in itertools.islice(self._numbers, 10):
+                        to, octets = self._message(direction, number, authorities)
+                        client.sendmail("alice@acme.example", [to], octets)
+                        self.sent.append(to)
+        except BaseException as problem:
+            self.failed.append(problem)
+
+    def _message(self, direction: str, number: int, authorities: list[pki.Identity]) -> tuple[str, bytes]:
+        if direction == "outbound":
+            return f"bob+{number}@beta.example", world.build("OC")
+        to, which = f"alice+{number}@acme.example", number % len(authorities)
+        self.opened[to] = which
+        return to, world.message(world.encrypted(world.TEXT, authorities[which]), sender="X <x@other.example>")
 
 
 def test_a_certificate_whose_key_nobody_holds_is_told_and_mail_waits(keyd: KeyProcess, gateway: Gateway) -> None:
