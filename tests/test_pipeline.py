@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 from datetime import timedelta
+from typing import get_args
 
 import pytest
+from cryptography import x509
 
 import pki
 import world
 from domsec import der, oids
-from domsec.cms import attributes, enveloped_data
+from domsec.cms import attributes, encrypted_content, enveloped_data
+from domsec.cms.algorithms import algorithm_identifier
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.errors import StoreUnavailable
@@ -20,10 +23,12 @@ from domsec.pipeline import Decision
 from domsec.policy.boundaries import Boundaries
 from domsec.policy.evidence import Rights, Rule
 from domsec.policy.kinds import Networks
+from domsec.services import peer
 from domsec.services.boundary import LabelRule, Reviewing
 from domsec.services.known_signers import KnownSigners
 from domsec.services.peer import Peer
 from domsec.site import Site
+from domsec.trust import issue
 from domsec.trust.source import MemorySource
 from world import ACME, BETA, acme, beta, build, judge, only, receive, send
 
@@ -875,3 +880,57 @@ def test_for_people_too_the_gate_has_to_open() -> None:
 def test_an_authority_gets_the_form_of_the_rfc_whatever_was_agreed_for_the_clear() -> None:
     octets = only(send(build("OC"), at=world.acme_site(peers=(Peer("beta.example", clear_unsigned=True),))))
     assert judge(octets).structure == "E(S[domain](S0(OC)))"
+
+
+# --- how strongly ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R8551-2.7.1-01", "R8551-2.7.1-02")
+@pytest.mark.parametrize("stated", [oids.RC2_CBC, oids.DES_EDE3_CBC, oids.AES256_GCM])
+def test_what_a_message_says_of_its_senders_program_changes_nothing(stated: str) -> None:
+    """Capabilities are taken from certificates. A list in a message, new or replayed, would be anybody's to choose."""
+    bob = world.beta().users["bob"]
+    at = world.acme_site(peers=(Peer("beta.example", encrypt="recipient"),), known=(bob.certificate,))
+    before = judge(only(send(build("OC"), at=at))).layers[0].encryption
+    layer = world.signed(world.TEXT, bob, extra=[attributes.smime_capabilities([algorithm_identifier(stated)])])
+    brought = world.message(layer, sender="bob@beta.example", to="alice@acme.example")
+    given = world.transaction(brought, "alice@acme.example", direction="inbound", sender="bob@beta.example")
+    assert len(world.decide(given, at).outgoing) == 1
+    after = judge(only(send(build("OC"), at=at))).layers[0].encryption
+    assert before is not None
+    assert after is not None
+    assert (after.cipher, after.authenticated) == (before.cipher, before.authenticated) == ("aes256Cbc", False)
+
+
+@pytest.mark.requirement("R8551-2.7.3-01")
+def test_recipients_of_one_domain_get_one_copy_that_all_of_them_read() -> None:
+    """One of them reads GCM, the other says nothing: two copies would be as strong as the weaker one."""
+    told, silent = _person("told@beta.example", oids.AES256_GCM), _person("silent@beta.example")
+    at = world.acme_site(peers=(Peer("beta.example", encrypt="recipient"),), known=(told, silent))
+    both = ("told@beta.example", "silent@beta.example")
+    octets = only(send(build("OC", to=", ".join(both)), *both, at=at))
+    [encryption] = [layer.encryption for layer in judge(octets).layers[:1]]
+    assert encryption is not None
+    assert (encryption.cipher, len(encryption.recipients)) == ("aes256Cbc", 2)
+    [alone] = [layer.encryption for layer in judge(only(send(build("OC"), both[0], at=at))).layers[:1]]
+    assert alone is not None
+    assert alone.cipher == "aes256Gcm"
+
+
+@pytest.mark.requirement("R8551-2.7.3-01", "R8551-2.7.1-02")
+def test_no_cipher_that_can_be_agreed_on_or_made_is_weak() -> None:
+    """So whatever different domains have agreed, no copy of a message is weakly encrypted."""
+    strong = {f"aes{bits}-{mode}" for bits in (128, 192, 256) for mode in ("gcm", "cbc")}
+    assert set(get_args(peer.CipherName)) <= strong
+    assert set(get_args(encrypted_content.CipherName)) == strong
+
+
+def _person(address: str, *capabilities: str) -> Certificate:
+    """Somebody whose certificate states what their program reads (RFC 4262)."""
+    listed = der.sequence(*(der.sequence(der.oid(oid)) for oid in capabilities))
+    stated = x509.UnrecognizedExtension(x509.ObjectIdentifier(oids.SMIME_CAPABILITIES), listed)
+    ca, key = beta().ca, issue.new_key("p256")
+    return issue.issue(
+        "user", address, key.public_key(), ca.certificate, ca.signing_key,
+        now=pki.START, days=300, extensions=[(stated, False)] if capabilities else [],
+    )  # fmt: skip

@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 import pki
 from e2e import others
+from e2e.arrivals import at_next_hop, in_bobs_mailbox, on_the_wire, record_of
 from e2e.domsec_process import Domsec
 from e2e.letters import fields_of, letter
-from e2e.test_two_domains import at_next_hop, in_bobs_mailbox, on_the_wire, record_of
 from e2e.world import World
 from interop.cases import RefusedError, Sealed, Signed
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from datetime import timedelta
 
@@ -12,6 +14,8 @@ import pki
 import world
 from domsec import der, oids
 from domsec.cms import content_info, signed_data
+from domsec.cms.attributes import Attribute, attribute
+from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import Signing
 from domsec.mime import smime
 from domsec.services.peer import Peer
@@ -202,3 +206,37 @@ def test_the_directory_name_of_one_signer_says_nothing_of_another_originator(bob
     uncovered = [f.text for f in verdict.flags if f.code == "mapping.mismatch"]
     assert uncovered == ([] if covered else ["the x500 name of the authority does not cover beta.example"])
     assert verdict.accepted is covered
+
+
+def _listing(*certificates: Certificate) -> Attribute:
+    """signingCertificate, the one of the two that is not made while signing (RFC 2634 5.4)."""
+    hashes = (hashlib.sha1(certificate.der).digest() for certificate in certificates)
+    listed = der.sequence(der.sequence(*(der.sequence(der.octet_string(digest)) for digest in hashes)))
+    return attribute(oids.ID_AA_SIGNING_CERTIFICATE, listed)
+
+
+def _issuer(name: str) -> pki.Identity:
+    """A CA below acme's."""
+    ca, key = acme().ca, issue.new_key("p256")
+    assert isinstance(key, issue.SigningKey)
+    made = issue.issue_ca(name, key, now=pki.START, days=300, issuer_cert=ca.certificate, issuer_key=ca.signing_key)
+    return pki.Identity(made, key)
+
+
+@pytest.mark.requirement("R5035-3-02")
+@pytest.mark.parametrize(
+    ("listed", "state"), [(("alice",), "valid"), (("alice", "between"), "valid"), (("alice", "other"), "untrusted")]
+)
+def test_a_signer_limits_by_which_certificates_their_own_is_validated(listed: tuple[str, ...], state: str) -> None:
+    between, other = _issuer("between"), _issuer("other")
+    alice = pki.identity("user", "alice@acme.example", between, name="Alice")
+    named = {"alice": alice.certificate, "between": between.certificate, "other": other.certificate}
+    layer = world.signed(
+        world.TEXT,
+        dataclasses.replace(alice, chain=(between.certificate, other.certificate)),
+        extra=[_listing(*(named[one] for one in listed))],
+    )
+    [signer] = judge(world.message(layer)).layers[0].signers
+    assert (signer.crypto, signer.state) == ("valid", state)
+    if state == "untrusted":
+        assert signer.path_reason == "no path to an anchor by the certificates that the signer lists"

@@ -100,7 +100,7 @@ def _stating(*oids_: str) -> Certificate:
     return issue._signed(builder, ca.signing_key)
 
 
-@pytest.mark.requirement("R8551-2.7.1-01")
+@pytest.mark.requirement("R8551-2.7.1-02")
 @pytest.mark.parametrize(
     ("stated", "expected"),
     [
@@ -110,6 +110,8 @@ def _stating(*oids_: str) -> Certificate:
         ([[oids.AES256_GCM, oids.AES128_GCM], [oids.AES128_GCM]], ("aes128-gcm", "pkcs1v15")),
         ([[oids.AES256_GCM, oids.RSAES_OAEP], []], ("aes256-cbc", "pkcs1v15")),
         ([], ("aes256-cbc", "pkcs1v15")),
+        ([[oids.DES_EDE3_CBC]], ("aes256-cbc", "pkcs1v15")),  # whoever says no more than that gets no less than AES
+        ([[oids.RC2_CBC], [oids.AES256_GCM]], ("aes256-cbc", "pkcs1v15")),
     ],
 )
 def test_people_get_more_than_the_old_forms_if_all_of_them_say_that_they_read_it(

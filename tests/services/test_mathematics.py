@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import pki
 import signers
 import world
-from domsec import oids
+from domsec import der, oids
+from domsec.cms import attributes
 from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.limits import DEFAULT
@@ -49,3 +57,42 @@ def test_a_weak_key_beside_the_right_one_is_no_hindrance() -> None:
     for among in ([short, ALICE.certificate], [ALICE.certificate, short]):
         done = mathematics.check(signed.signers[0], ContentDigests(world.TEXT), oids.ID_DATA, among, world.context())
         assert (done.crypto, done.certificate) == ("valid", ALICE.certificate)
+
+
+def _decoy() -> Certificate:
+    """A certificate of nobody's that has alice's key identifier."""
+    real, key = ALICE.certificate.x509, ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateBuilder(real.issuer, real.subject, key.public_key(), 77)
+    builder = builder.not_valid_before(real.not_valid_before_utc).not_valid_after(real.not_valid_after_utc)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier(ALICE.certificate.ski or b""), critical=False)
+    return Certificate(builder.sign(key, SHA256()).public_bytes(Encoding.DER))
+
+
+def _by_key_identifier() -> bytes:
+    """Alice's signature as others make it: she is named by her key identifier, and by no attribute."""
+    items = [attributes.content_type(oids.ID_DATA), attributes.message_digest(hashlib.sha256(world.TEXT).digest())]
+    signed = der.set_of([item.raw for item in items])
+    value = ALICE.key.sign(signed, ec.ECDSA(SHA256()))  # type: ignore[union-attr, call-arg, arg-type]
+    info = der.sequence(
+        der.integer(3),
+        der.tlv(der.context(0, constructed=False), ALICE.certificate.ski or b""),
+        der.sequence(der.oid(oids.SHA256)),
+        bytes((der.context(0),)) + signed[1:],
+        der.sequence(der.oid(oids.ECDSA_WITH_SHA256)),
+        der.octet_string(value),
+    )
+    return world.with_signers(world.signed(world.TEXT, ALICE), lambda _: [info])
+
+
+@pytest.mark.requirement("R8551-2.6-01")
+@pytest.mark.parametrize("decoys", range(DEFAULT.certificate_candidates))
+def test_certificates_with_one_key_identifier_are_each_tried(decoys: int) -> None:
+    """Anybody can put alice's key identifier into certificates of their own and have them lie beside hers."""
+    beside = [_decoy() for _ in range(decoys)]
+    signed = peel(world.message(_by_key_identifier())).root.signed
+    assert signed is not None
+    [info] = signed.signers
+    among = mathematics.candidates(info, [*beside, ALICE.certificate], world.context())
+    assert among == [*beside, ALICE.certificate]
+    done = mathematics.check(info, ContentDigests(world.TEXT), oids.ID_DATA, among, world.context())
+    assert (done.crypto, done.certificate) == ("valid", ALICE.certificate)

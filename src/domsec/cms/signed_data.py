@@ -7,7 +7,7 @@ rules without which that proves nothing. Whose key it is, and what follows, is d
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -419,8 +419,26 @@ def names_certificate(signer: SignerInfo, candidate: Certificate) -> bool | None
     None if there is no such attribute, or none that can be used: a second instance, a digest not known, octets that do
     not parse.
     """
+    answers = {named[0].matches(candidate) for named in _signing_certificates(signer)}
+    # R5035-2-01: each is judged on its own
+    return False if False in answers else (True if True in answers else None)
+
+
+def permitted_issuers(signer: SignerInfo, candidates: Iterable[Certificate]) -> frozenset[str] | None:
+    """The SHA-256 digests of those candidates that may stand between the signer and an anchor (RFC 5035 3).
+
+    None where no signing certificate attribute lists more than the signer's certificate, so that all may. An anchor is
+    the verifier's choice and needs no leave.
+    """
+    limits = [named for named in _signing_certificates(signer) if len(named) > 1]
+    if not limits:
+        return None
+    return frozenset(c.sha256 for c in candidates if all(any(one.matches(c) for one in named) for named in limits))
+
+
+def _signing_certificates(signer: SignerInfo) -> Iterator[tuple[attrs.CertificateHash, ...]]:
+    """What each usable signing certificate attribute lists."""
     signed = signer.signed_attributes
-    answers = set()
     for oid in (oids.ID_AA_SIGNING_CERTIFICATE_V2, oids.ID_AA_SIGNING_CERTIFICATE):
         found = signed.get(oid) if signed else ()
         if len(found) != 1:
@@ -430,9 +448,7 @@ def names_certificate(signer: SignerInfo, candidate: Certificate) -> bool | None
         except MalformedMessage:
             continue
         if named:
-            answers.add(named[0].matches(candidate))
-    # R5035-2-01: each is judged on its own
-    return False if False in answers else (True if True in answers else None)
+            yield named
 
 
 # --- making ----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Final
 
 from domsec import oids
-from domsec.cms import attributes
+from domsec.cms import attributes, signed_data
 from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.errors import MalformedMessage
@@ -123,7 +123,8 @@ def _signer(info: SignerInfo, layer: Layer, digests: ContentDigests, context: Co
     state: State = crypto
     if certificate is not None and crypto == "valid":
         usage = signing_problems(certificate)
-        path = context.path(certificate, offered, role=role, peer=peer)
+        issuers = signed_data.permitted_issuers(info, (*offered, *context.validator.snapshot.intermediates))
+        path = context.path(certificate, offered, role=role, peer=peer, issuers=issuers)
         if usage:
             state, reason = "invalid", "; ".join(usage)
         elif path.state != "valid":

@@ -48,10 +48,16 @@ class Context:
     accept_outer_domain: bool = False  # a domain signature over ciphertext suffices (decisions A-41)
 
     def path(
-        self, certificate: Certificate, offered: Iterable[Certificate], *, role: bool, peer: Peer | None
+        self,
+        certificate: Certificate,
+        offered: Iterable[Certificate],
+        *,
+        role: bool,
+        peer: Peer | None,
+        issuers: frozenset[str] | None = None,
     ) -> PathVerdict:
         """Validate a certificate: those of roles against the peer's anchors and then the role store, others against
-        the store of users (decisions A-25)."""
+        the store of users (decisions A-25). `issuers` limits the path as in `Validator.validate`."""
         snapshot = self.validator.snapshot
         revocation = (peer.revocation if peer else None) or self.revocation
         stores: tuple[AnchorSet, ...] = (snapshot.roles,) if role else (snapshot.users,)
@@ -61,7 +67,7 @@ class Context:
         verdict: PathVerdict | None = None
         for anchors in stores:
             verdict = self.validator.validate(
-                certificate, offered, anchors=anchors, now=self.now, revocation=revocation
+                certificate, offered, anchors=anchors, now=self.now, revocation=revocation, issuers=issuers
             )
             if verdict.state != "untrusted":
                 return verdict

@@ -127,9 +127,11 @@ class Validator:
         crls: Sequence[bytes] = (),
         ocsp: Sequence[bytes] = (),
         policies: Policies = NO_POLICIES,
+        issuers: frozenset[str] | None = None,
     ) -> PathVerdict:
         """The verdict on `certificate` at `now`. `offered`, `crls` and `ocsp` came with it and vouch for nothing.
 
+        `issuers` are the SHA-256 digests of those that may stand between it and an anchor; None is all.
         Does not look at what the certificate is to be used for (`domsec.trust.usage`), nor whose it is. Raises nothing
         for any certificate; the first `limits.certificates` offered ones, `limits.crls` CRLs and as many OCSP responses
         are considered.
@@ -143,11 +145,12 @@ class Validator:
             anchors.generation,
             revocation,
             policies,
+            issuers,
             frozenset([hashlib.sha256(octets).digest() for octets in (*crls, *ocsp)]),
         )
         verdict = self._cache.get(key, now)
         if verdict is None:
-            search = _Search(self, offered, anchors, now, revocation, crls, ocsp, policies)
+            search = _Search(self, offered, anchors, now, revocation, crls, ocsp, policies, issuers)
             verdict = search.verdict(certificate)
             self._cache.put(key, verdict, now, search.until(verdict))
         return verdict
@@ -245,10 +248,12 @@ class _Search:
         crls: Sequence[bytes],
         ocsp: Sequence[bytes],
         policies: Policies,
+        issuers: frozenset[str] | None,
     ) -> None:
         self.now = now
         self.revocation = revocation
         self.policies = policies
+        self.issuers = issuers
         self.offered_crls: tuple[Crl, ...] = loadable(crls)
         self.offered_ocsp: tuple[OcspResponse, ...] = loadable_responses(ocsp)
         self._validator = validator
@@ -277,6 +282,7 @@ class _Search:
         if best is not None:
             return best
         reason = "no path to an anchor" if self._tries > 0 else "no path to an anchor within the limit of tries"
+        reason += "" if self.issuers is None else " by the certificates that the signer lists"
         return PathVerdict("untrusted", reason, "off" if self.revocation == "off" else "unknown", ())
 
     def until(self, verdict: PathVerdict) -> datetime:
@@ -335,8 +341,11 @@ class _Search:
                 yield (*chain, anchor)
             if len(chain) + 1 < self._limits.path_length:
                 known = dict.fromkeys(other for pool in self._pools for other in pool.named(chain[-1].issuer))
-                hopeful = [other for other in known if _name_key(other.issuer) in self._within_reach]
+                hopeful = [c for c in known if self._may_issue(c) and _name_key(c.issuer) in self._within_reach]
                 open_chains.extend((*chain, issuer) for issuer in reversed(list(self._issuers(chain, hopeful))))
+
+    def _may_issue(self, candidate: Certificate) -> bool:
+        return self.issuers is None or candidate.sha256 in self.issuers
 
     def _issuers(self, chain: tuple[Certificate, ...], candidates: Sequence[Certificate]) -> Iterator[Certificate]:
         """Those candidates that signed the last certificate of the chain, the likeliest first."""
