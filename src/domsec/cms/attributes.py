@@ -16,7 +16,14 @@ from typing import Final
 
 from domsec import der, oids
 from domsec.cms.algorithms import DIGESTS, AlgorithmIdentifier, parse_algorithm, read_algorithm
-from domsec.cms.certificates import Certificate, issuer_and_serial, same_name
+from domsec.cms.certificates import (
+    Certificate,
+    Identifier,
+    SubjectKeyIdentifier,
+    issuer_and_serial,
+    read_issuer_and_serial,
+    same_name,
+)
 from domsec.der import Octets
 from domsec.errors import LimitExceeded, MalformedMessage
 from domsec.limits import DEFAULT, Limits
@@ -300,6 +307,28 @@ def stated_signing_time(found: Attributes | None) -> datetime | None:
         return read_signing_time(stated[0].values[0])
     except (IndexError, MalformedMessage):
         return None
+
+
+def read_encryption_key_preference(value: bytes) -> Identifier | None:
+    """Which certificate a signer prefers to be encrypted to (RFC 8551 2.5.3). Raises MalformedMessage.
+
+    None for a recipientKeyIdentifier with a date or other attributes, which names no certificate by itself.
+    """
+    reader = der.Reader(value)
+    found: Identifier | None
+    if reader.peek() == der.context(0):
+        found = read_issuer_and_serial(reader, der.context(0))
+    elif reader.peek() == der.context(1):
+        reader.enter(der.context(1))
+        identifier = SubjectKeyIdentifier(bytes(reader.octet_string()))
+        found = identifier if reader.at_end() else None
+        while not reader.at_end():
+            reader.skip()
+        reader.leave()
+    else:
+        found = SubjectKeyIdentifier(bytes(reader.octet_string(der.context(2, constructed=False))))
+    reader.end()
+    return found
 
 
 def read_smime_capabilities(value: bytes) -> tuple[AlgorithmIdentifier, ...]:

@@ -1,7 +1,8 @@
 """Counters of all workers in shared memory, and the page that shows them (Prometheus text format 0.0.4).
 
 Each worker writes its own row of one anonymous mapping, so no lock is needed; a reader adds the rows up. A worker that
-takes over the row of a dead one counts on from there, so counters never go back.
+takes over the row of a dead one counts on from there, so counters never go back. What every worker sees alike, a level,
+is not added up: the highest counts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 # key: (name, labels, kind, help). Durations are counted in microseconds and shown in seconds.
-_ROWS: Final[dict[str, tuple[str, str, Literal["counter", "gauge", "seconds"], str]]] = {
+_ROWS: Final[dict[str, tuple[str, str, Literal["counter", "gauge", "level", "seconds"], str]]] = {
     "connections": ("domsec_connections_total", "", "counter", "connections accepted"),
     "connections_refused": (
         "domsec_connections_refused_total",
@@ -40,6 +41,23 @@ _ROWS: Final[dict[str, tuple[str, str, Literal["counter", "gauge", "seconds"], s
     "relay_us": ("domsec_next_hop_seconds_total", "", "seconds", "time spent waiting for the next hop"),
     "relay_connections": ("domsec_next_hop_connections_total", "", "counter", "connections made to the next hop"),
     "relay_retries": ("domsec_next_hop_retries_total", "", "counter", "kept connections found closed"),
+    "harvested": ("domsec_certificates_harvested_total", "", "counter", "certificates that mail brought and we kept"),
+    "harvest_full": ("domsec_certificates_not_kept_total", "", "counter", "certificates that there was no room for"),
+    "approved": ("domsec_certificates", 'state="approved"', "level", "certificates in the store"),
+    "quarantined": ("domsec_certificates", 'state="quarantined"', "level", "certificates in the store"),
+    "expiring": ("domsec_certificates_expiring", "", "level", "approved ones that end within trust.expiry_alarm days"),
+    "end_signing": (
+        "domsec_own_certificate_not_after_seconds",
+        'role="signing"',
+        "level",
+        "when our certificate ends, in Unix time",
+    ),
+    "end_confidentiality": (
+        "domsec_own_certificate_not_after_seconds",
+        'role="confidentiality"',
+        "level",
+        "when our certificate ends, in Unix time",
+    ),
     "ready": ("domsec_workers_ready", "", "gauge", "workers that take mail"),
 }
 _INDEX: Final = {key: number for number, key in enumerate(_ROWS)}
@@ -65,7 +83,7 @@ class Counters:
     def clear_gauges(self) -> None:
         """What a dead worker left behind is no longer so."""
         for key, (_, _, kind, _) in _ROWS.items():
-            if kind == "gauge":
+            if kind in ("gauge", "level"):
                 self.set(key, 0)
 
 
@@ -83,7 +101,8 @@ class Metrics:
         return Counters(self._numbers[row * len(_ROWS) : (row + 1) * len(_ROWS)])
 
     def total(self, key: str) -> int:
-        return sum(self._numbers[_INDEX[key] + row * len(_ROWS)] for row in range(self.rows))
+        of_rows = [self._numbers[_INDEX[key] + row * len(_ROWS)] for row in range(self.rows)]
+        return max(of_rows) if _ROWS[key][2] == "level" else sum(of_rows)
 
     def text(self) -> str:
         """All of it in Prometheus text format."""
@@ -92,7 +111,10 @@ class Metrics:
         for key, (name, labels, kind, text) in _ROWS.items():
             if name not in seen:
                 seen.add(name)
-                lines += [f"# HELP {name} {text}", f"# TYPE {name} {'gauge' if kind == 'gauge' else 'counter'}"]
+                lines += [
+                    f"# HELP {name} {text}",
+                    f"# TYPE {name} {'gauge' if kind in ('gauge', 'level') else 'counter'}",
+                ]
             value = self.total(key)
             lines.append(f"{name}{f'{{{labels}}}' if labels else ''} {value / 1e6 if kind == 'seconds' else value}")
         return "\n".join(lines) + "\n"

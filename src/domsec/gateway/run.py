@@ -6,6 +6,7 @@ connection is made by each worker for itself, since none may cross a fork.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import hashlib
@@ -23,7 +24,7 @@ from domsec.daemon import announce, set_up_log
 from domsec.errors import ConfigurationError
 from domsec.gateway import release, workers
 from domsec.gateway.relay import NextHop
-from domsec.gateway.server import Handler, Journal, Listener, Settings
+from domsec.gateway.server import Gateway, Handler, Journal, Listener, Settings
 from domsec.gateway.workers import Hooks, Service
 from domsec.pipeline import Decision, Held, Transaction
 from domsec.policy.check import check, role_problems
@@ -36,7 +37,7 @@ from domsec.stores.audit import AuditTrail, FileAudit
 from domsec.stores.discovery import Discovery
 from domsec.stores.group_commit import GroupCommit
 from domsec.stores.key_process import process_at
-from domsec.trust.discovered import Question
+from domsec.trust.discovered import Found, Question
 
 PASSWORD_VARIABLE = "DOMSEC_PASSWORD"
 
@@ -141,6 +142,9 @@ def _protocol(endpoint: Endpoint) -> Literal["lmtp", "smtp"]:
 
 def _hooks(site: Site, directories: Discovery) -> Hooks:
     """What a worker does with mail, its stores opened."""
+    from domsec.gateway.expiry import Expiry
+    from domsec.gateway.expiry import run as watch_expiry
+    from domsec.gateway.harvest import Harvester
     from domsec.stores.audit_table import TableAudit
     from domsec.stores.certificate_table import CertificateTable
     from domsec.stores.holds import HoldStore
@@ -176,14 +180,27 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
             ready=kept is not None,
         )
 
-    recording = dataclasses.replace(with_table(site, CertificateTable(holds.database)), record=record)
+    table = CertificateTable(holds.database)
+    recording = dataclasses.replace(with_table(site, table), record=record)
+    harvester = Harvester(table, recording.source, configuration.inbound.harvest)
+    expiry = Expiry(site, table)
 
-    def handler(transaction: Transaction) -> Decision:
-        return pipeline.process(transaction, recording)
+    def handler(transaction: Transaction, found: Found | None = None) -> Decision:
+        decision = pipeline.process(transaction, recording, found)
+        if decision.harvested:
+            harvester.take(decision.harvested, transaction.id, transaction.received_at)
+        return decision
 
     async def discover(wanted: Sequence[Question]) -> Handler:
         found = await directories.find(wanted)
-        return lambda transaction: pipeline.process(transaction, recording, found)
+        return lambda transaction: handler(transaction, found)
+
+    async def beside(gateway: Gateway) -> None:
+        await asyncio.gather(
+            release.run(holds, gateway),
+            harvester.run(gateway.counters),
+            watch_expiry(expiry, gateway.counters, lambda: datetime.now(UTC)),
+        )
 
     return Hooks(
         handler,
@@ -191,7 +208,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         _journal(configuration),
         commit.durable,
         discover,
-        background=functools.partial(release.run, holds),
+        background=beside,
     )
 
 

@@ -31,6 +31,7 @@ from domsec.services import encrypt
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.delivery import Delivery, deliver
+from domsec.services.harvest import harvest
 from domsec.services.layers import mime_entity, peel, spine, unopened
 from domsec.site import Site
 from domsec.trust.discovered import Found
@@ -73,7 +74,7 @@ def _take_in(
         log.update(action=action, reason=str(error))  # it may bear results in our name: never delivered
         return [_act(action, transaction, indexes, ("cms.malformed",), transaction.octets)]
     examination = examine(message, context)
-    failed = Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring)))
+    noted = Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring)))
     verdict = examination.verdict
     delivery = deliver(examination, options.strip)
     action, reasons, line = _judge(examination, site, loose=delivery.unauthenticated)
@@ -93,10 +94,12 @@ def _take_in(
     octets = fields.join_message(marked, message.body) if entity is None else fields.replace_entity(marked, entity)
     log["removed"] = list(delivery.removed) if entity is not None else []
     opened = entity is not None and verdict.decrypted
+    brought = harvest(examination, context) if action == "deliver" and options.harvest != "no" else ()
+    noted = replace(noted, harvested=brought)
     if action == "deliver" and opened and options.after_decrypt == "user" and not _still_encrypted(delivery):
         assert entity is not None
-        return [failed, *_Sealing(transaction, site, context, marked, entity, octets).settle(indexes)]
-    return [failed, _act(action, transaction, indexes, reasons, octets, opened=opened)]
+        return [noted, *_Sealing(transaction, site, context, marked, entity, octets).settle(indexes)]
+    return [noted, _act(action, transaction, indexes, reasons, octets, opened=opened)]
 
 
 def _judge(examination: Examination, site: Site, *, loose: bool) -> tuple[Violation, tuple[str, ...], str]:

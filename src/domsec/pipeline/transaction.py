@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from domsec.octets import Octets, Pieces
+from domsec.services.harvest import Harvested
 from domsec.trust.discovered import Question
 
 Direction = Literal["outbound", "inbound"]
@@ -95,6 +96,7 @@ class Decision:
     log: dict[str, object] = field(default_factory=dict)
     unopened: tuple[str, ...] = ()  # SHA-256 of our certificates whose keys did not open what is encrypted to them
     wanted: tuple[Question, ...] = ()
+    harvested: tuple[Harvested, ...] = ()  # certificates that came with it and may be worth keeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class Settled:
     held: tuple[Held, ...] = ()
     note: Mapping[str, object] = field(default_factory=dict)
     unopened: tuple[str, ...] = ()  # as in Decision
+    harvested: tuple[Harvested, ...] = ()  # as in Decision
 
 
 def everybody(transaction: Transaction) -> tuple[int, ...]:
@@ -126,4 +129,5 @@ def decision(settled: Iterable[Settled], log: Mapping[str, object]) -> Decision:
         held=tuple(h for s in settled for h in s.held),
         log={**log, **keys, "action": "+".join(actions) or "refused", "groups": notes},
         unopened=unopened,
+        harvested=tuple(dict.fromkeys(one for s in settled for one in s.harvested)),
     )

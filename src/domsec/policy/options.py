@@ -73,6 +73,7 @@ Cipher = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
 SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
 EvidenceKind = Literal["network", "header", "xclient", "certificate", "local", "results"]
 DirectoryKind = Literal["ldap"]
+Harvest = Literal["no", "quarantine", "renewals", "trusted"]
 Grouping = Literal["member", "domain", "all"]
 ListReceipts = Literal["as-asked", "none", "instead-of", "in-addition-to"]
 
@@ -98,6 +99,7 @@ STRIPPED_LABELS: Kind[Literal["hold", "carry", "drop"]] = choice("hold", "carry"
 HOLD_OR_REJECT: Kind[Literal["hold", "reject"]] = choice("hold", "reject")
 AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
 STRIP: Kind[Literal["verified", "domain", "none"]] = choice("verified", "domain", "none")
+HARVEST: Kind[Harvest] = choice("no", "quarantine", "renewals", "trusted")
 AFTER_DECRYPT: Kind[Literal["deliver", "user"]] = choice("deliver", "user")
 DIRECTORY_KIND: Kind[DirectoryKind] = choice("ldap")
 LEVEL: Kind[Literal["debug", "info", "warning", "error"]] = choice("debug", "info", "warning", "error")
@@ -332,6 +334,14 @@ class Trust:
         "`hard`: a certificate whose status is not known is not used. `soft`: only a revoked one is not used. "
         "`off`: revocation is not looked at.",
         '"hard"',
+    )
+    expiry_alarm: int = option(
+        integer(0, 3650),
+        30,
+        "How many days before its end a certificate is due for replacement. The running gateway then says so in the "
+        "log once a day, for our own certificates and for the approved ones of the store; `/metrics` shows the ends. "
+        "0 is never.",
+        "60",
     )
 
 
@@ -599,6 +609,16 @@ class Inbound:
         'With `after_decrypt = "user"`: what happens for recipients without a usable certificate. `clear` delivers '
         "what was opened as it is.",
         '"clear"',
+    )
+    harvest: Harvest = option(
+        HARVEST,
+        "quarantine",
+        "What becomes of certificates that accepted mail brings: the one an originator signed with, and the one that "
+        "a valid signature names as that to encrypt to, if a path leads from it to an anchor. `quarantine` keeps it in "
+        "the store until somebody approves it (`domsec cert approve`). `renewals` also approves one whose issuer "
+        "issued an approved certificate of the same address before; `trusted` approves all. `no` keeps none. What is "
+        "not approved is never used (docs/certificates.md).",
+        '"renewals"',
     )
     authserv_id: str | None = optional(
         TOKEN,

@@ -14,7 +14,7 @@ from domsec import der, oids
 from domsec.cms import attributes, multiple_signatures
 from domsec.cms.algorithms import DIGESTS
 from domsec.cms.attributes import Attribute
-from domsec.cms.certificates import Certificate, read_issuer_and_serial
+from domsec.cms.certificates import Certificate
 from domsec.cms.countersignatures import Countersignature, countersignatures
 from domsec.cms.recipients import RecipientInfo
 from domsec.cms.signed_data import SignerInfo, names_certificate
@@ -391,12 +391,8 @@ def _siblings(value: bytes) -> str:
 
 
 def _key_preference(value: bytes) -> str:
-    reader = der.Reader(value)
-    if reader.peek() == der.context(0):
-        return identifier_text(read_issuer_and_serial(reader, der.context(0)))
-    if reader.peek() == der.context(2, constructed=False):
-        return f"key identifier {bytes(reader.octet_string(der.context(2, constructed=False))).hex()}"
-    return _octets(value)
+    preferred = attributes.read_encryption_key_preference(value)
+    return _octets(value) if preferred is None else identifier_text(preferred)
 
 
 def _certificate_hashes(oid: str) -> Callable[[bytes], str]:

@@ -135,7 +135,7 @@ def _passed_over(
     """Everything for the recipient and its domains that the search did not come to, and why it had no need to."""
     seen = {one.certificate for one in looked}
     nearer = "a nearer authority is used" if authority is not None else "the recipient's own is wanted"
-    more = [(recipient.address, c, _own_problem(c, recipient, context, peer)) for c in _offered_own(recipient, context)]
+    more = [(recipient.address, c, own_problem(c, recipient, context, peer)) for c in _offered_own(recipient, context)]
     for domain in ascendants(recipient.domain, context):
         offered = _offered_authorities(domain, recipient, context)
         more += [
@@ -150,7 +150,7 @@ def _passed_over(
 
 def _own(recipient: Mailbox, context: Context, peer: Peer | None, looked: list[Considered]) -> Certificate | None:
     """A certificate of the recipient. An authority's filed under the recipient's name is left to `_authority`."""
-    problems = [(c, _own_problem(c, recipient, context, peer)) for c in _offered_own(recipient, context)]
+    problems = [(c, own_problem(c, recipient, context, peer)) for c in _offered_own(recipient, context)]
     return _choose(problems, recipient.address, looked)
 
 
@@ -158,7 +158,8 @@ def _offered_own(recipient: Mailbox, context: Context) -> list[Certificate]:
     return [c for c in context.source.by_address(recipient.address) if not is_authority(c)]
 
 
-def _own_problem(certificate: Certificate, recipient: Mailbox, context: Context, peer: Peer | None) -> str | None:
+def own_problem(certificate: Certificate, recipient: Mailbox, context: Context, peer: Peer | None) -> str | None:
+    """Why a certificate may not be used to encrypt to a person; None if it may."""
     problem = _problem(certificate, context, role=False, peer=peer)
     if problem is None and not _names(certificate, recipient):
         return "is for another address"
