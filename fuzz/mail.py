@@ -118,10 +118,13 @@ def read_mime(data: bytes) -> None:
         assert bytes(found.part) in data
     for part in smime.embedded(entity):
         assert bytes(part.entity) in entity
-    for limited in (header_protection.protected_fields, header_protection.wrapped_message):
-        limited(entity)
-    header_protection.outer_fields(data)
+    if (protected := header_protection.protected(*fields.split_message(entity))) is not None:
+        assert certainly(protected.revealed, header).first("from") == header.first("from")
+        protected.differences(header)
     assert header_protection.protect(header, entity).endswith(bytes(body))
+    inside, outside = certainly(header_protection.conceal, header, entity)
+    hidden = header_protection.protected(*fields.split_message(inside))
+    assert outside == header or hidden is None or hidden.differences(outside) == ()
     authentication_results.remove(header, "acme.example")
     assert canonical.is_canonical(canonical.canonical(data))
     _same_encodings(data)

@@ -18,7 +18,7 @@ from domsec.cms.algorithms import algorithm_identifier
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.errors import StoreUnavailable
-from domsec.mime import smime
+from domsec.mime import fields, smime
 from domsec.pipeline import Decision
 from domsec.policy.boundaries import Boundaries
 from domsec.policy.evidence import Rights, Rule
@@ -26,7 +26,9 @@ from domsec.policy.kinds import Networks
 from domsec.services import peer
 from domsec.services.boundary import LabelRule, Reviewing
 from domsec.services.known_signers import KnownSigners
+from domsec.services.layers import null_layer, peel
 from domsec.services.peer import Peer
+from domsec.services.signature_type import SignatureType
 from domsec.site import Site
 from domsec.trust import issue
 from domsec.trust.source import MemorySource
@@ -934,3 +936,117 @@ def _person(address: str, *capabilities: str) -> Certificate:
         "user", address, key.public_key(), ca.certificate, ca.signing_key,
         now=pki.START, days=300, extensions=[(stated, False)] if capabilities else [],
     )  # fmt: skip
+
+
+# --- header fields inside (decisions A-22, RFC 9788, RFC 8551 3.1) ---------------------------------------------------
+
+
+HIDING = Peer("beta.example", header_confidentiality="baseline")
+WRAPPING = Peer("beta.example", wrap_rfc822=True)
+
+
+def _subject(octets: bytes) -> str:
+    field = fields.split_message(octets)[0].first("subject")
+    return field.value if field else ""
+
+
+@pytest.mark.requirement("R9788-4-01")
+@pytest.mark.parametrize("notation", ["OC", "S(OC)", "E[acme](S(OC))"])
+def test_a_subject_is_hidden_where_that_was_agreed_and_where_the_text_is_ours_to_wrap(notation: str) -> None:
+    sent = only(send(build(notation), at=world.acme_site(peers=[HIDING])))
+    assert _subject(sent) == ("[...]" if notation == "OC" else "plans")
+    assert (b"plans" in sent) is (notation != "OC")
+    verdict = judge(sent, world.context(beta().confidentiality))
+    assert verdict.accepted
+    assert not {"header.outer_inner_differ", "from.outer_inner_differ"} & world.codes(verdict)
+    assert notation != "OC" or "subject" in (verdict.headers or ())
+
+
+@pytest.mark.requirement("R9788-4-01")
+def test_the_gateway_that_takes_the_encryption_off_puts_the_subject_back() -> None:
+    sent = only(send(build("OC"), at=world.acme_site(peers=[HIDING])))
+    got = only(receive(sent))
+    assert _subject(got) == "plans"
+    assert b"HP-Outer" not in got.partition(b"\r\n\r\n")[0]
+    for strip in ("domain", "none"):
+        assert _subject(only(receive(sent, at=world.beta_site(inbound={"strip": strip})))) == "plans"
+
+
+def test_what_is_encrypted_again_for_a_person_keeps_its_subject_hidden() -> None:
+    sent = only(send(build("OC"), at=world.acme_site(peers=[HIDING])))
+    bob = beta().users["bob"]
+    options = {"inbound": {"after_decrypt": "user"}, "known": (bob.certificate,)}
+    got = only(receive(sent, at=world.beta_site(**options)))
+    assert _subject(got) == "[...]"
+    assert b"plans" not in got
+
+
+@pytest.mark.parametrize(
+    "agreed", [Peer("beta.example"), Peer("beta.example", encrypt="no", header_confidentiality="baseline")]
+)
+def test_nothing_is_hidden_without_agreement_or_encryption(agreed: Peer) -> None:
+    assert _subject(only(send(build("OC"), at=world.acme_site(peers=[agreed])))) == "plans"
+
+
+def test_the_general_policy_hides_too_and_an_agreement_goes_before_it() -> None:
+    everybody = {"header_confidentiality": "baseline"}
+    assert _subject(only(send(build("OC"), at=world.acme_site(outbound=everybody)))) == "[...]"
+    agreed = Peer("beta.example", header_confidentiality="none")
+    assert _subject(only(send(build("OC"), at=world.acme_site(outbound=everybody, peers=[agreed])))) == "plans"
+    without = {**everybody, "protect_headers": False}
+    assert _subject(only(send(build("OC"), at=world.acme_site(outbound=without)))) == "plans"
+
+
+def test_a_subject_is_hidden_in_what_is_encrypted_without_our_signature() -> None:
+    agreed = Peer("beta.example", sign=False, encrypt="dca", header_confidentiality="baseline")
+    sent = only(send(build("OC"), at=world.acme_site(peers=[agreed])))
+    assert (_subject(sent), b"plans" in sent) == ("[...]", False)
+    spine = peel(sent, [world.credential(beta().confidentiality)]).spine()
+    assert [layer.kind for layer in spine] == ["auth_enveloped", "content"]
+    assert spine[-1].protected is not None
+    assert [field.name for field in spine[-1].protected.hidden] == ["subject"]
+
+
+@pytest.mark.requirement("R8551-3.1-01")
+def test_a_whole_message_is_wrapped_where_that_was_agreed() -> None:
+    sent = only(send(build("OC"), at=world.acme_site(peers=[WRAPPING])))
+    verdict = judge(sent, world.context(beta().confidentiality))
+    assert verdict.structure == "E(S[domain](S0(M(OC))))"
+    assert verdict.accepted
+    assert set(verdict.headers or ()) == {"from", "to", "subject", "date", "message-id"}
+    got = only(receive(sent))
+    assert judge(got, world.context()).structure == "OC"
+    assert _subject(got) == "plans"
+    hidden = dataclasses.replace(WRAPPING, header_confidentiality="baseline")
+    sent = only(send(build("OC"), at=world.acme_site(peers=[hidden])))
+    assert _subject(sent) == "[...]"
+    assert world.codes(judge(sent, world.context(beta().confidentiality)), "warning") == set()
+    assert _subject(only(receive(sent))) == "plans"
+
+
+@pytest.mark.requirement("R9788-4-01")
+def test_the_text_that_repeats_hidden_fields_is_delivered_as_it_came() -> None:
+    """RFC 9788 5.2: a Legacy Display element is for who does not know of hp, as the mail program behind us does not."""
+    text = (
+        b"Subject: plans\r\nHP-Outer: Subject: [...]\r\n"
+        b'Content-Type: text/plain; charset=us-ascii; hp-legacy-display="1"; hp="cipher"\r\n\r\n'
+        b"Subject: plans\r\n\r\nattack at dawn\r\n"
+    )
+    signed = world.signed(null_layer(text), acme().signing, extra=[world.typed(SignatureType.DOMAIN)])
+    got = only(receive(world.message(world.encrypted(signed, beta().confidentiality), subject="[...]")))
+    assert _subject(got) == "plans"
+    assert got.endswith(b"\r\n\r\nSubject: plans\r\n\r\nattack at dawn\r\n")
+
+
+@pytest.mark.requirement("R9788-4-01")
+@pytest.mark.parametrize("form", ["clear", "cipher", "rfc822"])
+def test_a_changed_field_outside_is_a_warning_and_a_changed_from_a_violation(form: str) -> None:
+    agreed = {"clear": BETA, "cipher": HIDING, "rfc822": WRAPPING}[form]
+    sent = only(send(build("OC"), at=world.acme_site(peers=[agreed])))
+    at = world.context(beta().confidentiality)
+    verdict = judge(sent.replace(b"Subject: ", b"Subject: [list] "), at)
+    assert world.codes(verdict, "warning") >= {"header.outer_inner_differ"}
+    assert verdict.accepted
+    verdict = judge(world.other_from(sent, "carol@acme.example"), at)
+    assert "from.outer_inner_differ" in world.codes(verdict, "violation")
+    assert not verdict.accepted

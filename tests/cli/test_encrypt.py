@@ -185,3 +185,24 @@ def test_locate_says_why_there_is_none(desk: Desk, tmp_path: Path) -> None:
     assert (listed.code, listed.json["complete"], listed.json["certificates"]) == (1, False, [])
     assert not any(one["used"] for one in listed.json["considered"])
     assert len(listed.json["trace"]) == len(listed.json["considered"]) > 1
+
+
+# --- what is hidden (RFC 9788) ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R9788-4-01")
+def test_a_hidden_subject_comes_back_with_decryption(desk: Desk) -> None:
+    made = encrypted(desk, "--hide-subject")
+    assert b"Subject: [...]\r\n" in made
+    assert b"the contract" not in made
+    ran = run("decrypt", "--credential", desk.key("beta-bob"), stdin=made)
+    assert b"Subject: the contract\r\n" in ran.out
+    assert b"[...]" not in ran.out
+    shown = run("show", "--credential", desk.key("beta-bob"), stdin=made).text
+    assert "hidden outside: subject" in shown
+
+
+def test_nothing_is_hidden_of_what_is_signed_already(desk: Desk, signed: Path) -> None:
+    ran = run("encrypt", *BOB, "--cert", desk.certificates, *desk.trust, "--hide-subject", signed)
+    assert (ran.code, ran.out) == (2, b"")
+    assert "--hide-subject for a message that is signed" in ran.err

@@ -39,7 +39,8 @@ def examine(octets: bytes) -> fields.Header:
     if isinstance(found, smime.ClearSigned):
         assert bytes(found.part) in octets
     smime.embedded(entity)
-    header_protection.protected_fields(entity)
+    if (found := header_protection.protected(*fields.split_message(entity))) is not None:
+        assert found.revealed(header).first("from") == header.first("from")
     protected = bytes(header_protection.protect(header, entity))
     assert protected.endswith(bytes(body))
     authentication_results.remove(header, "acme.example")

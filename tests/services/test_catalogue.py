@@ -249,6 +249,7 @@ MESSAGES: dict[str, str | bytes | Callable[[], Verdict]] = {
     "from.invalid": lambda: judge(world.other_from(build("S(OC)"), "nobody in particular")),
     "header.mismatch": lambda: judge(message(_stating_its_header())),
     "from.outer_inner_differ": lambda: judge(world.other_from(build("S[domain](S0(M(OC)))"), "carol@acme.example")),
+    "header.outer_inner_differ": lambda: judge(build("S[domain](S0(M(OC)))").replace(b"Subject: p", b"Subject: P")),
     "sender.mismatch": lambda: judge(b"Sender: carol@beta.example\r\n" + build("S[domain](S(OC))")),
     "inner.invalid": lambda: covered(world.entity("S~(OC)").replace(b"dawn", b"dusk")),
     "signature.invalid": lambda: judge(build("S~(OC)").replace(b"dawn", b"dusk")),

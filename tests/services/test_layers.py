@@ -233,7 +233,7 @@ def test_protected_fields_count_only_below_a_layer() -> None:
     text = b'Content-Type: text/plain; hp="clear"\r\nSubject: inside\r\n\r\nhello\r\n'
     inside = peel(world.message(world.signed(text, acme().users["alice"]))).spine()[1]
     assert inside.protected is not None
-    assert [f.name for f in inside.protected.fields] == ["subject"]
+    assert [f.name for f in inside.protected.header.fields] == ["subject"]
     assert peel(world.message(text)).root.protected is None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -14,8 +14,9 @@ from domsec.cli.reading import UNCONFIGURED, read_input
 from domsec.cli.sign import encryption_for, warn_of_hidden
 from domsec.cli.world import load_world, open_keyring
 from domsec.errors import CertificateNotFound, DecryptionFailed, StoreUnavailable
-from domsec.mime import fields
+from domsec.mime import fields, header_protection
 from domsec.mime.addresses import parse_address
+from domsec.mime.fields import Header
 from domsec.octets import Octets, Pieces
 from domsec.services import discovery
 from domsec.services import encrypt as encryption
@@ -34,10 +35,20 @@ _TARGETS = click.Choice(["auto", "dca", "recipient", "both"])
 @click.option("--target", type=_TARGETS, default="auto", show_default=True,
               help="Whose certificate: of the recipient, of the authority of its domain, or of both.")  # fmt: skip
 @click.option("--copy", is_flag=True, help="To whom From names as well, so that they can read what they sent.")
+@click.option("--hide-subject", is_flag=True,
+              help="Encrypt Subject, Keywords and Comments too; `Subject: [...]` stands outside (RFC 9788). Not where "
+                   "FILE is signed already.")  # fmt: skip
 @output_option
 @common
 def encrypt(
-    given: Given, file: Path | None, output: Path | None, *, to: tuple[str, ...], target: Target, copy: bool
+    given: Given,
+    file: Path | None,
+    output: Path | None,
+    *,
+    to: tuple[str, ...],
+    target: Target,
+    copy: bool,
+    hide_subject: bool,
 ) -> int:
     """Encrypt FILE to recipients, or to the confidentiality authorities of their domains."""
     world = load_world(given)
@@ -48,10 +59,22 @@ def encrypt(
     warn_of_hidden(recipients, message)
     own = [encryption.locate(m, "recipient", context) for m in message.originators.mailboxes] if copy else []
     certificates = dict.fromkeys((*how.certificates, *(c for located in own for c in located.certificates)))
-    made = encryption.sealed(mime_entity(message.root), certificates, how.cipher)
-    console.write(fields.replace_entity(message.header, made, context.limits), output)
+    entity, header = mime_entity(message.root), message.header
+    if hide_subject:
+        entity, header = _concealed(message, entity)
+    made = encryption.sealed(entity, certificates, how.cipher)
+    console.write(fields.replace_entity(header, made, context.limits), output)
     console.note(f"encrypted to {'; '.join(map(subject_text, certificates))}")
     return Exit.DONE
+
+
+def _concealed(message: Message, entity: Octets | Pieces) -> tuple[Octets | Pieces, Header]:
+    """Raises UsageError where nothing can be hidden: what others made is not written anew to put fields inside."""
+    if message.root.kind == "content":
+        made, outside = header_protection.conceal(message.header, entity)
+        if outside is not message.header:
+            return made, outside
+    raise click.UsageError("--hide-subject for a message that is signed, encrypted or marked already")
 
 
 @click.command()
@@ -77,13 +100,16 @@ def decrypt(given: Given, file: Path | None, output: Path | None, *, archive: bo
         console.warning(
             f"{layer.opened.cipher} does not show whether somebody changed the text; verify before you read"
         )
-    console.write(_inside(message, layer.child), output)
+    console.write(_inside(message, spine[found + 1 :]), output)
     console.note(f"opened with the key of {subject_text(layer.opened.credential.certificate)}")
     return Exit.DONE
 
 
-def _inside(message: Message, child: Layer) -> Octets | Pieces:
-    return fields.replace_entity(message.header, mime_entity(child))
+def _inside(message: Message, inside: Sequence[Layer]) -> Octets | Pieces:
+    """The message with what was encrypted, fields of its header included that were hidden with it (RFC 9788)."""
+    protected = next((layer.protected for layer in inside if layer.protected is not None), None)
+    header = message.header if protected is None else protected.revealed(message.header)
+    return fields.replace_entity(header, mime_entity(inside[0]))
 
 
 def _closed(layer: Layer, keys: int) -> int:

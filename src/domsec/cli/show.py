@@ -105,6 +105,8 @@ def _layer(layer: LayerDescription) -> Iterator[str]:
             yield f"originator information: {originator}"
     if layer.protected is not None:
         yield f"header fields inside: {', '.join(layer.protected)}"
+    if layer.hidden:
+        yield f"hidden outside: {', '.join(layer.hidden)}"
     for flag in layer.flags:
         yield f"! {flag.code}: {flag.text}"
 

@@ -24,6 +24,7 @@ from domsec.cms.credential import Credential
 from domsec.errors import KeyUnusable, MalformedMessage, SigningRefused
 from domsec.mime import canonical, fields, header_protection
 from domsec.mime.addresses import Mailbox, parse_address
+from domsec.mime.fields import Header
 from domsec.octets import Octets, Pieces
 from domsec.policy import wishes
 from domsec.policy.wishes import Wish
@@ -177,8 +178,8 @@ def sign_domain(
     leaving = _leaving(world, [parse_address(address) for address in rcpt], target)
     _check_boundary(examination, leaving, world)
     plan = _plan(examination, leaving, world)
-    made = _made(plan, message, authorities, world, leaving)
-    console.write(fields.replace_entity(message.header, made, context.limits), output)
+    made, outside = _made(plan, message, authorities, world, leaving)
+    console.write(fields.replace_entity(outside, made, context.limits), output)
     console.note(f"{examination.verdict.structure} is now {plan.notation}")
     return Exit.DONE
 
@@ -203,7 +204,7 @@ def _leaving(world: World, recipients: Sequence[Mailbox], target: Target | None)
     if target not in (None, "no") and not recipients:
         raise click.UsageError(f"--encrypt {target} without --rcpt, expected whom to encrypt to")
     found = list(dict.fromkeys(_wish(world, recipient.domain) for recipient in recipients))
-    ways = {(wish.signature, wish.sigtype_oid) for wish in found}
+    ways = {(wish.signature, wish.sigtype_oid, wish.protection) for wish in found}
     if len(ways) > 1:
         raise click.UsageError("these recipients agreed on different signatures, expected one call for each")
     wish = found[0] if found else _wish(world, "")
@@ -243,7 +244,8 @@ def _plan(examination: Examination, leaving: _Leaving, world: World) -> Plan:
 
 def _made(
     plan: Plan, message: Message, authorities: Sequence[Credential], world: World, leaving: _Leaving
-) -> Octets | Pieces:
+) -> tuple[Octets | Pieces, Header]:
+    """The entity that leaves, and its header."""
     own = world.confidentiality()
     signer = dataclasses.replace(
         several(authorities, pss=leaving.wish.signature == "pss"),
@@ -254,15 +256,10 @@ def _made(
     def seal(entity: Octets | Pieces) -> Octets | Pieces:
         return sealed(entity, leaving.recipients, leaving.target, world, message)
 
-    return signatures.apply(
-        plan,
-        message.header,
-        signer,
-        world.now,
-        encrypt=seal if plan.encrypt else None,
-        protect_headers=world.configuration.outbound.protect_headers,
-        attribute_authority=several(world.authorities("attributes")) if plan.carried else None,
-    )
+    labeller = several(world.authorities("attributes")) if plan.carried else None
+    body, outside = signatures.kept(plan, message.header, leaving.wish.protection)
+    signed = signatures.domain_signed(plan, body, signer, world.now, attribute_authority=labeller)
+    return signatures.finish(plan, signed, signer, world.now, seal if plan.encrypt else None), outside
 
 
 def several(credentials: Sequence[Credential], *, pss: bool = False) -> Signer:

@@ -91,7 +91,10 @@ def _take_in(
     )
     entity = None if delivery.unauthenticated or delivery.layer is None else mime_entity(delivery.layer)
     marked = _marked(message.header, examination, site)
-    octets = fields.join_message(marked, message.body) if entity is None else fields.replace_entity(marked, entity)
+    if entity is None:
+        octets = fields.join_message(marked, message.body)
+    else:
+        octets = fields.replace_entity(delivery.header(marked), entity)
     log["removed"] = list(delivery.removed) if entity is not None else []
     opened = entity is not None and verdict.decrypted
     brought = harvest(examination, context) if action == "deliver" and options.harvest != "no" else ()

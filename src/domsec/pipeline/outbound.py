@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from domsec.cms.certificates import Certificate
 from domsec.cms.recipients import recipient_matches
 from domsec.errors import CertificateNotFound, LimitExceeded, MalformedMessage, SigningRefused
-from domsec.mime import fields
+from domsec.mime import fields, header_protection
 from domsec.mime.addresses import Mailbox, parse_address
 from domsec.mime.fields import Header
 from domsec.octets import Octets, Pieces
@@ -279,7 +279,7 @@ class _Case:
     refusal: SigningRefused | None = None
     _grant: Grant | None = None
     _stripped: list[Stripped] = field(default_factory=list)
-    _signed: dict[tuple[object, ...], Octets | Pieces] = field(default_factory=dict)
+    _signed: dict[tuple[object, ...], tuple[Octets | Pieces, Header]] = field(default_factory=dict)
 
     def wish(self, domain: str) -> Wish:
         """What is wanted for a domain. One without an agreement does DOMSEC if its authority can be found (A-62)."""
@@ -371,25 +371,35 @@ class _Case:
         if plan is None:
             if not certificates:
                 return fields.join_message(self.header, self.examination.message.body)
-            entity = mime_entity(self.examination.message.root)
-            return fields.replace_entity(self.header, self._encrypted(wish, certificates, entity))
+            entity, outside = self._unsigned(wish)
+            return fields.replace_entity(outside, self._encrypted(wish, certificates, entity))
         signer = self.site.signer(wish.signature, wish.sigtype_oid)
         now = self.transaction.received_at
         in_clear = wish.clear_unsigned and plan.null and not any(encrypt.is_authority(c) for c in certificates)
-        key = (plan.body.id, plan.carried, wish.signature, wish.sigtype_oid, in_clear)
+        key = (plan.body.id, plan.carried, plan.encrypt, wish.protection, wish.signature, wish.sigtype_oid, in_clear)
         if key not in self._signed:
-            self._signed[key] = sign.domain_signed(
+            body, outside = sign.kept(plan, self.header, wish.protection)
+            made = sign.domain_signed(
                 plan,
-                self.header,
+                body,
                 signer,
                 now,
-                protect_headers=self.site.configuration.outbound.protect_headers,
                 in_clear=in_clear,
                 attribute_authority=self.site.attribute_authority,
                 limits=self.context.limits,
             )
+            self._signed[key] = made, outside
+        entity, outside = self._signed[key]
         seal = functools.partial(self._encrypted, wish, certificates) if plan.encrypt else None
-        return fields.replace_entity(self.header, sign.finish(plan, self._signed[key], signer, now, seal))
+        return fields.replace_entity(outside, sign.finish(plan, entity, signer, now, seal))
+
+    def _unsigned(self, wish: Wish) -> tuple[Octets | Pieces, Header]:
+        """What is encrypted without our signature, and its header. Nothing is put into it but to hide it."""
+        root = self.examination.message.root
+        entity = mime_entity(root)
+        if root.kind != "content" or not wish.protection.hide:
+            return entity, self.header
+        return header_protection.put_inside(self.header, entity, wish.protection)
 
     def _encrypted(self, wish: Wish, certificates: Sequence[Certificate], entity: Octets | Pieces) -> Octets | Pieces:
         options = self.site.configuration.outbound

@@ -70,6 +70,7 @@ Revocation = Literal["hard", "soft", "off"]
 Signature = Literal["pkcs1", "pss"]
 KeyTransport = Literal["oaep", "pkcs1v15"]
 Cipher = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
+HeaderConfidentiality = Literal["none", "baseline"]
 SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
 EvidenceKind = Literal["network", "header", "xclient", "certificate", "local", "results"]
 DirectoryKind = Literal["ldap"]
@@ -90,6 +91,7 @@ KEY_TRANSPORT: Kind[KeyTransport] = choice("oaep", "pkcs1v15")
 CIPHER: Kind[Cipher] = choice("aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc")
 NAMING: Kind[Naming] = choice("strict", "mailbox", "pinned")
 KEY_NAMING: Kind[Literal["strict", "mailbox"]] = choice("strict", "mailbox")
+HEADER_CONFIDENTIALITY: Kind[HeaderConfidentiality] = choice("none", "baseline")
 SIGTYPE_OID: Kind[SigtypeOid] = choice("id-aa-signatureType", "id-sti")
 EVIDENCE_KIND: Kind[EvidenceKind] = choice("network", "header", "xclient", "certificate", "local", "results")
 RECEIPTS: Kind[ListReceipts] = choice("as-asked", "none", "instead-of", "in-addition-to")
@@ -509,6 +511,21 @@ class Outbound:
         "Puts From, To, Subject and so on into the signed part as well (RFC 9788), where we make the innermost layer.",
         "false",
     )
+    wrap_rfc822: bool = option(
+        BOOLEAN,
+        False,
+        "With `protect_headers`: puts the whole message into message/rfc822 for that, as RFC 8551 3.1 has it. Some "
+        "mail programs show that as an attachment (decisions A-22).",
+        "true",
+    )
+    header_confidentiality: HeaderConfidentiality = option(
+        HEADER_CONFIDENTIALITY,
+        "none",
+        "With `protect_headers`, in what is encrypted: `baseline` leaves `Subject: [...]` outside, and no Keywords "
+        "and Comments (hcp_baseline of RFC 9788). Filters and archives on the way do not see them then; a gateway that "
+        "takes the encryption off puts them back.",
+        '"baseline"',
+    )
     cipher: Cipher = option(
         CIPHER, "aes256-gcm", "Content encryption, where the peer has none of its own.", '"aes128-gcm"'
     )
@@ -690,6 +707,10 @@ class PeerOptions:
     cipher: Cipher | None = optional(CIPHER, "Content encryption for mail to it.", '"aes256-cbc"')
     key_transport: KeyTransport | None = optional(KEY_TRANSPORT, "RSA key transport for mail to it.", '"pkcs1v15"')
     signature: Signature | None = optional(SIGNATURE, "RSA signature scheme for mail to it.", '"pss"')
+    wrap_rfc822: bool | None = optional(BOOLEAN, "As `outbound.wrap_rfc822`, for mail to it.", "true")
+    header_confidentiality: HeaderConfidentiality | None = optional(
+        HEADER_CONFIDENTIALITY, "As `outbound.header_confidentiality`, for mail to it.", '"baseline"'
+    )
     clear_unsigned: bool = option(
         BOOLEAN,
         False,

@@ -13,6 +13,7 @@ from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
 from domsec.mime.addresses import Mailbox, ascii_lower, parse_mailboxes
 from domsec.mime.fields import Header
+from domsec.mime.header_protection import Protection
 from domsec.policy.configuration import Configuration
 from domsec.policy.options import KeyTransport, NoCertificate, Signature
 from domsec.services import encrypt
@@ -35,6 +36,7 @@ class Wish:
     agreed_transport: KeyTransport | None
     signature: Signature
     sigtype_oid: Literal["id-aa-signatureType", "id-sti"]
+    protection: Protection  # of header fields, where the innermost layer is ours
     clear_unsigned: bool  # an agreed deviation: the domain signature in the clear over what nobody signed (A-12)
     line: str
 
@@ -76,9 +78,19 @@ def wish(configuration: Configuration, peer: Peer | None, *, domsec: bool) -> Wi
         agreed_transport=transport,
         signature=(peer.signature if peer else None) or out.signature,
         sigtype_oid=peer.sigtype_oid if peer else "id-aa-signatureType",
+        protection=protection(configuration, peer),
         clear_unsigned=peer is not None and peer.clear_unsigned,
         line=where(configuration, peer),
     )
+
+
+def protection(configuration: Configuration, peer: Peer | None) -> Protection:
+    """What becomes of the header of mail for a domain."""
+    out = configuration.outbound
+    wrap = out.wrap_rfc822 if peer is None or peer.wrap_rfc822 is None else peer.wrap_rfc822
+    hide = (peer.header_confidentiality if peer else None) or out.header_confidentiality
+    form: Literal["fields", "wrapped"] = "wrapped" if wrap else "fields"
+    return Protection(form if out.protect_headers else "none", hide == "baseline")
 
 
 def cipher(wish: Wish, certificates: Sequence[Certificate]) -> Cipher:

@@ -377,6 +377,14 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "envelope",
                 "a list that rewrites From cannot keep its members' signatures; let it stop",
             ),
+            "header.outer_inner_differ": _warning(
+                "RFC 9788 4",
+                "a protected header field differs from the one outside",
+                "the same inside and outside, or outside what the sender left there",
+                "a list changed the subject, a program on the way wrote a field anew, or somebody put an old message "
+                "into a new envelope",
+                "go by the value inside, which is the protected one",
+            ),
             "sender.mismatch": _warning(
                 "decisions A-21",
                 "Sender lies outside the domain",

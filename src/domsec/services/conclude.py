@@ -180,6 +180,11 @@ def _header_flags(message: Message, findings: Sequence[Finding]) -> list[Flag]:
         if not inner.valid or not same:
             stated = ", ".join(m.address for m in inner.mailboxes) or inner.reason
             flags.append(flag("from.outer_inner_differ", f"inside it is {names.printable(stated)}"))
+    for finding in findings:
+        if finding.layer.protected is None or not message.header.fields:
+            continue
+        if differing := [name for name in finding.layer.protected.differences(message.header) if name != "from"]:
+            flags.append(flag("header.outer_inner_differ", ", ".join(differing), finding.layer.id))
     return flags
 
 
@@ -202,7 +207,7 @@ def _protected(
         if finding is resting:
             for below in findings[i + 1 :]:
                 if below.layer.protected is not None:
-                    return tuple(dict.fromkeys(f.name for f in below.layer.protected.fields))
+                    return tuple(dict.fromkeys(f.name for f in below.layer.protected.header.fields))
     return None
 
 

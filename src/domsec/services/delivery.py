@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from domsec.mime.fields import Header
+from domsec.mime.header_protection import Protected
 from domsec.octets import Octets, in_one_place
 from domsec.services import layers
 from domsec.services.check import Examination
@@ -26,10 +28,15 @@ class Delivery:
     layer: Layer | None
     removed: tuple[str, ...]
     unauthenticated: bool  # content of a cipher without authentication that no valid signature inside covers (T-02)
+    protected: Protected | None = None  # the header inside of an encryption that was taken off
 
     def entity(self) -> Octets | None:
         """Raises StoreUnavailable where there is no room for a large one."""
         return None if self.layer is None else in_one_place(layers.mime_entity(self.layer))
+
+    def header(self, outside: Header) -> Header:
+        """The header for it: what was hidden in the encryption is for its reader to see (RFC 9788 4)."""
+        return outside if self.protected is None else self.protected.revealed(outside)
 
 
 def deliver(examination: Examination, strip: Strip) -> Delivery:
@@ -52,7 +59,13 @@ def deliver(examination: Examination, strip: Strip) -> Delivery:
     loose = any(is_loose(finding, findings[i + 1 :]) for i, finding in enumerate(findings))
     if at == 0:
         return Delivery(None, (), loose)
-    return Delivery(findings[at].layer, tuple(f.layer.id for f in findings[:at]), loose)
+    removed = tuple(f.layer.id for f in findings[:at])
+    return Delivery(findings[at].layer, removed, loose, _decrypted_header([f.layer for f in findings], at))
+
+
+def _decrypted_header(spine: Sequence[Layer], at: int) -> Protected | None:
+    opened = next((i for i, layer in enumerate(spine[:at]) if layer.opened is not None), len(spine))
+    return next((layer.protected for layer in spine[opened:] if layer.protected is not None), None)
 
 
 def is_loose(finding: Finding, below: Sequence[Finding]) -> bool:

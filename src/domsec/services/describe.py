@@ -27,7 +27,7 @@ from domsec.ess.secure_headers import SecureHeaderFields
 from domsec.mhs.names import ORAddress
 from domsec.mime.addresses import parse_from
 from domsec.mime.content_type import parse_content_type
-from domsec.mime.fields import split_message
+from domsec.mime.fields import Field, split_message
 from domsec.octets import in_one_place
 from domsec.services import ess_attributes, signature_type
 from domsec.services.ess_attributes import identifier_text, name_words
@@ -95,6 +95,7 @@ class LayerDescription:
     certificates: tuple[str, ...]
     crls: int
     protected: tuple[str, ...] | None
+    hidden: tuple[str, ...]  # of these the ones that were meant to stand inside only
     receipt: JSON  # what a signed receipt is for; None for other content
     flags: tuple[Flag, ...]
 
@@ -126,7 +127,7 @@ def describe(message: Message) -> Description:
     """What the layers of a message say. Raises nothing for what is in it."""
     spine = message.spine()
     described = tuple(_layer(layer, spine[:i], spine[i + 1 :]) for i, layer in enumerate(spine))
-    inner = [layer.protected for layer in spine if layer.protected is not None]
+    inner = [layer.protected.header for layer in spine if layer.protected is not None]
     stated = [parse_from(header) for header in inner if header.all("from")]
     embedded = [path for layer in spine for path in layer.embedded]
     flags = [f for layer in described for f in layer.flags]
@@ -141,7 +142,7 @@ def describe(message: Message) -> Description:
                 *(layer.or_name.text for layer in spine if layer.or_name is not None),
             ),
         ),
-        headers=tuple(dict.fromkeys(field.name for field in inner[0].fields)) if inner else None,
+        headers=_field_names(inner[0].fields) if inner else None,
         structure=structure(spine),
         layers=described,
         embedded=tuple(Embedded(path) for path in embedded),
@@ -197,10 +198,15 @@ def _layer(layer: Layer, above: Sequence[Layer], below: Sequence[Layer]) -> Laye
         octets=len(layer.entity),
         certificates=tuple(subject_text(c) for c in signed.certificates) if signed else (),
         crls=len(signed.crls) if signed else 0,
-        protected=tuple(dict.fromkeys(f.name for f in layer.protected.fields)) if layer.protected else None,
+        protected=_field_names(layer.protected.header.fields) if layer.protected else None,
+        hidden=_field_names(layer.protected.hidden) if layer.protected else (),
         receipt=_receipt(layer),
         flags=tuple(dict.fromkeys(flags)),
     )
+
+
+def _field_names(found: Iterable[Field]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(field.name for field in found))
 
 
 def _receipt(layer: Layer) -> JSON:

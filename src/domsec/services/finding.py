@@ -103,9 +103,8 @@ def expansion_history(finding: Finding) -> bool:
 
 
 def inner_from(layers: Iterable[Layer]) -> list[FromInfo]:
-    return [
-        parse_from(layer.protected) for layer in layers if layer.protected is not None and layer.protected.all("from")
-    ]
+    headers = [layer.protected.header for layer in layers if layer.protected is not None]
+    return [parse_from(header) for header in headers if header.all("from")]
 
 
 def inner_or_names(layers: Iterable[Layer]) -> list[ORName]:

@@ -31,6 +31,7 @@ from domsec.mhs.transport import Content
 from domsec.mime import addresses, canonical, fields, header_protection, smime, x400_content
 from domsec.mime.addresses import FromInfo, Mailbox
 from domsec.mime.fields import Header
+from domsec.mime.header_protection import Protected
 from domsec.octets import Octets, Pieces, in_one_place, join
 
 Kind = Literal[
@@ -90,7 +91,7 @@ class Layer:
     opened: Opened | None = None
     closed: Closed | None = None
     child: Layer | None = None
-    protected: Header | None = None  # header fields protected by the layers outside (RFC 9788, RFC 8551 3.1)
+    protected: Protected | None = None  # the header that the layers outside protect (RFC 9788, RFC 8551 3.1)
     or_name: ORName | None = None  # whom an interpersonal message of X.400 names as its originator
     embedded: tuple[str, ...] = ()  # MIME part paths of protected parts inside the content
     flags: Flags = ()
@@ -241,8 +242,8 @@ class _Peeler:
         inner, wrapped, child = None, None, None
         embedded: tuple[str, ...] = ()
         try:
-            if protected:
-                inner, wrapped = header_protection.protected(header, body, self.limits)
+            if protected and (inner := header_protection.protected(header, body, self.limits)) is not None:
+                wrapped, inner = inner.wrapped, inner if inner.header.fields else None
             if wrapped is not None:
                 child = self.entity(
                     in_one_place(fields.entity_of(wrapped, self.limits)), f"{layer_id}.1", protected=True

@@ -33,6 +33,8 @@ class Peer:
     cipher: CipherName | None = None
     key_transport: Literal["oaep", "pkcs1v15"] | None = None
     signature: Literal["pkcs1", "pss"] | None = None
+    wrap_rfc822: bool | None = None
+    header_confidentiality: Literal["none", "baseline"] | None = None
     clear_unsigned: bool = False  # domain signature in the clear right over a plain part (decisions A-12)
     sigtype_oid: Literal["id-aa-signatureType", "id-sti"] = "id-aa-signatureType"
     expect_signed: bool = False

@@ -29,6 +29,7 @@ from domsec.mhs.names import ORAddress, ORName
 from domsec.mime import canonical, header_protection, seven_bit, smime
 from domsec.mime.addresses import Mailbox
 from domsec.mime.fields import Header
+from domsec.mime.header_protection import Protection
 from domsec.octets import Octets, Pieces, in_one_place
 from domsec.services import layers, names, signature_type
 from domsec.services.catalogue import Severity
@@ -529,24 +530,31 @@ def apply(
 ) -> Octets:
     """The entity a plan makes: `encrypt` turns the domain signed entity into the encrypted one for some recipients.
 
-    Raises ValueError where the plan wants encryption and no `encrypt` is given, or the reverse; StoreUnavailable where
-    there is no room for a large one.
+    Nothing is hidden outside: who wants that takes the steps one by one. Raises ValueError where the plan wants
+    encryption and no `encrypt` is given, or the reverse; StoreUnavailable where there is no room for a large one.
     """
     if plan.encrypt != (encrypt is not None):
         raise ValueError("whether to encrypt has to be what the plan says")
-    entity = domain_signed(
-        plan, header, signer, now, protect_headers=protect_headers, attribute_authority=attribute_authority
-    )
+    body, _ = kept(plan, header, Protection("fields" if protect_headers else "none"))
+    entity = domain_signed(plan, body, signer, now, attribute_authority=attribute_authority)
     return in_one_place(finish(plan, entity, signer, now, encrypt))
+
+
+def kept(plan: Plan, header: Header, protection: Protection) -> tuple[Octets | Pieces, Header]:
+    """The kept body, header fields in it where its innermost layer is ours to make, and the header left outside."""
+    entity = layers.mime_entity(plan.body)
+    if not plan.null or plan.body.kind != "content" or plan.body.protected is not None:
+        return entity, header
+    hide = protection.hide and plan.encrypt
+    return header_protection.put_inside(header, entity, replace(protection, hide=hide))
 
 
 def domain_signed(
     plan: Plan,
-    header: Header,
+    entity: Octets | Pieces,
     signer: Signer,
     now: datetime,
     *,
-    protect_headers: bool = True,
     in_clear: bool = False,
     attribute_authority: Signer | None = None,
     limits: Limits = DEFAULT,
@@ -558,10 +566,7 @@ def domain_signed(
     `in_clear` leaves out the empty signature and signs in the clear: readable everywhere, no longer what RFC 3183 3.1.2
     says, and so only for who has agreed to it (decisions A-12).
     """
-    entity = layers.mime_entity(plan.body)
     if plan.null:
-        if protect_headers and plan.body.kind == "content" and plan.body.protected is None:
-            entity = header_protection.protect(header, entity)
         if in_clear and not plan.carried:
             return clear(entity, signer.signings(SignatureType.DOMAIN), now, limits)
         entity = layers.null_layer(canonical.canonical(entity))
