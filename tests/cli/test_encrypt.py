@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -185,6 +186,31 @@ def test_locate_says_why_there_is_none(desk: Desk, tmp_path: Path) -> None:
     assert (listed.code, listed.json["complete"], listed.json["certificates"]) == (1, False, [])
     assert not any(one["used"] for one in listed.json["considered"])
     assert len(listed.json["trace"]) == len(listed.json["considered"]) > 1
+
+
+# --- for whom nothing here has a key ----------------------------------------------------------------------------------
+
+
+@pytest.mark.interop
+@pytest.mark.requirement("R5652-6.2-01")
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-pwri_password", "secret"], "pwri: a password, which is not supported"),
+        (["-secretkey", 16 * "0f", "-secretkeyid", "01"], "kekri: a key that both sides share, which is not supported"),
+    ],
+)
+def test_a_password_or_a_shared_key_is_told_clearly_and_not_asked_for(
+    desk: Desk, options: list[str], told: str
+) -> None:
+    command = ["openssl", "cms", "-encrypt", "-aes256", "-outform", "DER", *options]
+    made = subprocess.run(command, input=PLAIN, capture_output=True, check=True).stdout
+    assert told in run("show", stdin=made).text
+    for arguments in ((), ("--credential", desk.key("beta-bob"))):
+        ran = run("decrypt", *arguments, stdin=made)
+        assert (ran.code, ran.out) == (1, b"")
+        assert f"hint: it is for {told}" in ran.err
+        assert "--credential" not in ran.err
 
 
 # --- what is hidden (RFC 9788) ----------------------------------------------------------------------------------------

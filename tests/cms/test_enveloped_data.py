@@ -835,6 +835,25 @@ def test_we_open_what_openssl_made(
     assert opened.authenticated is cipher.endswith("gcm")
 
 
+@pytest.mark.interop
+@pytest.mark.requirement("R5753-3.1.1-01")
+@pytest.mark.parametrize("cipher", ["-aes128", "-aes192", "-aes256"])  # and with it the key wrap
+@pytest.mark.parametrize("cofactor", ["0", "1"])
+@pytest.mark.parametrize("digest", ["sha1", "sha224", "sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("kind", ["p256", "p384", "p521"])
+def test_we_open_every_key_agreement_of_openssl(
+    kind: str, digest: str, cofactor: str, cipher: str, tmp_path: Path
+) -> None:
+    _, cert = write_credential(kind, tmp_path)
+    options = ("-keyopt", f"ecdh_kdf_md:{digest}", "-keyopt", f"ecdh_cofactor_mode:{cofactor}")
+    arguments = ("-encrypt", "-binary", cipher, "-outform", "DER", "-recip", cert, *options)
+    message = parse(openssl(*arguments, stdin=CONTENT))
+    assert [r.management for r in message.recipients] == [f"ecdh-{digest}kdf"]
+    family = "CofactorDh" if cofactor == "1" else "Std"
+    assert oids.name(message.recipients[0].algorithm.oid) == f"dhSinglePass{family}{digest.title()}kdf"
+    assert decrypt(message, [credential(kind)]).plaintext == CONTENT
+
+
 # --- other recipients for the same content ---------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -20,9 +21,10 @@ from domsec.cms.recipients.key_wrap import WRAPS
 from domsec.cms.recipients.other import OtherRecipient
 from domsec.der import Reader, context
 from domsec.errors import MalformedMessage, Unsupported
-from envelope_keys import certificate, credential
+from envelope_keys import KINDS, certificate, credential
 
 KEY = bytes(range(32))
+EC = ec.EllipticCurvePrivateKey
 
 
 def parsed(*recipients: bytes) -> tuple:
@@ -165,7 +167,7 @@ def kari(
     wrap: bytes | None = None,
     ukm: bytes | None = None,
     originator: bytes | None = None,
-    key: ec.EllipticCurvePrivateKey | None = None,
+    key: Any = None,
     ec_parameters: bytes = b"",
     compressed: bool = False,
     key_length: int = 32,
@@ -175,14 +177,14 @@ def kari(
     key = key or ec.generate_private_key(ec.SECP256R1())
     keys = []
     for identifier, kind in recipients:
-        secret = key.exchange(ec.ECDH(), credential(kind).key.public_key())
+        secret = key.exchange(*([ec.ECDH()] if isinstance(key, EC) else []), credential(kind).key.public_key())
         kek = SCHEMES[scheme].derive(secret, wrap, key_length, ukm)
         keys.append(der.sequence(identifier, der.octet_string(aes_key_wrap(kek, KEY))))
     form = PublicFormat.CompressedPoint if compressed else PublicFormat.UncompressedPoint
-    point = key.public_key().public_bytes(Encoding.X962, form)
-    originator = originator or der.tlv(
-        context(1), der.sequence(der.oid(oids.EC_PUBLIC_KEY), ec_parameters), der.bit_string(point)
-    )
+    of_curve = isinstance(key, EC)
+    point = key.public_key().public_bytes(Encoding.X962, form) if of_curve else key.public_key().public_bytes_raw()
+    oid = oids.EC_PUBLIC_KEY if of_curve else oids.X25519 if len(point) == 32 else oids.X448
+    originator = originator or der.tlv(context(1), der.sequence(der.oid(oid), ec_parameters), der.bit_string(point))
     return der.tlv(
         context(1),
         der.integer(3),
@@ -215,20 +217,29 @@ def test_each_key_of_one_kari_is_for_its_own_recipient() -> None:
     assert found.recover(2, credential("p256b"), 32, ()) != KEY
 
 
-@pytest.mark.requirement("R5753-3.1.1-01")
-@pytest.mark.parametrize("scheme", [oid for oid, row in SCHEMES.items()])
+def test_the_table_has_every_scheme_of_the_rfcs() -> None:
+    """Standard and cofactor ECDH with every digest of X9.63 (RFC 5753 7.1.4), and HKDF (RFC 8418 2.2)."""
+    x963 = [f"{family}Sha{n}kdf" for family in ("Std", "CofactorDh") for n in (1, 224, 256, 384, 512)]
+    hkdf = [f"StdHkdfSha{n}" for n in (256, 384, 512)]
+    assert {oids.name(oid) for oid in SCHEMES} == {f"dhSinglePass{scheme}" for scheme in (*x963, *hkdf)}
+
+
+@pytest.mark.requirement("R5753-3.1.1-01", "R8418-2-01")
+@pytest.mark.parametrize("scheme", [pytest.param(oid, id=oids.name(oid)) for oid in SCHEMES])
+@pytest.mark.parametrize("kind", ["p256", "p384", "p521", "x25519", "x448"])
 @pytest.mark.parametrize("wrap", [oids.AES128_WRAP, oids.AES192_WRAP, oids.AES256_WRAP])
 @pytest.mark.parametrize("ukm", [None, b"", b"0123456789"])
-def test_every_scheme_and_wrap_is_read(scheme: str, wrap: str, ukm: bytes | None) -> None:
+def test_every_scheme_and_wrap_is_read(scheme: str, kind: str, wrap: str, ukm: bytes | None) -> None:
     recipient = kari(
-        [(named("p256"), "p256")],
+        [(named(kind), kind)],
+        key=KINDS[kind](),
         scheme=scheme,
         wrap=der.sequence(der.oid(wrap)),
         ukm=ukm,
         key_length=WRAPS[wrap].length,
     )
     (found,) = parsed(recipient)
-    assert found.recover(0, credential("p256"), 32, ()) == KEY
+    assert found.recover(0, credential(kind), 32, ()) == KEY
 
 
 def test_a_wrap_with_null_parameters_is_read_as_it_is() -> None:

@@ -121,7 +121,7 @@ def _closed(layer: Layer, keys: int) -> int:
                 console.hint(f"{text}, expected --archive")
         return Exit.REFUSED
     console.error(f"no key for any recipient of layer {layer.id}")
-    if not keys:
+    if not keys and any(recipient.identifiers for recipient in layer.enveloped.recipients):
         console.hint("name a key with --credential")
     for recipient in layer.enveloped.recipients[:20]:
         console.hint(f"it is for {recipient_text(recipient)}")

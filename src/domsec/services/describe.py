@@ -311,9 +311,18 @@ def or_addresses_of(certificate: Certificate | None) -> tuple[ORAddress, ...]:
         return ()
 
 
+_OTHERS: Final = {
+    "kekri": "a key that both sides share, which is not supported",
+    "pwri": "a password, which is not supported",
+    "unknown": "recipient information that cannot be read",
+}
+
+
 def recipient_text(recipient: RecipientInfo) -> str:
+    if not recipient.identifiers:
+        return f"{recipient.kind}: {_OTHERS.get(recipient.kind, f'{recipient.management}, which is not supported')}"
     whom = ", ".join(identifier_text(i) for i in recipient.identifiers)
-    return f"{recipient.kind} {recipient.management}: {whom or 'nobody named'}"
+    return f"{recipient.kind} {recipient.management}: {whom}"
 
 
 def encryption(layer: Layer) -> EncryptionVerdict | None:
