@@ -119,6 +119,22 @@ def test_explain_says_what_would_be_done_and_why(configuration: Path) -> None:
     assert "gate.originator" in refused.text
 
 
+def test_explain_says_on_what_evidence_and_which_rules_gave_none(configuration: Path, tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("scanner alice@acme.example\n")
+    with configuration.open("a") as file:
+        file.write('[[outbound.evidence]]\nkind = "local"\nlogins = "users"\n')
+    options = ("--json", "--config", configuration, *AT, "--rcpt", "bob@beta.example")
+    granted = run("explain", *options, "--user", "scanner", stdin=PLAIN)
+    assert (granted.code, granted.json["evidence"]) == (0, ["local scanner"])
+    refused = run("explain", *options, "--user", "nobody", stdin=PLAIN)
+    assert refused.code == 1
+    assert refused.json["refusal"].endswith(
+        "nothing shows that alice@acme.example sent this; local nobody may not say so"
+    )
+    assert refused.json["no_evidence"] == ["evidence[0] network: our own machine is in none of its networks"]
+    assert run("explain", *options, "--user", "scanner", "--client", "192.0.2.7", stdin=PLAIN).code == 2
+
+
 # --- gateway and demo ------------------------------------------------------------------------------------------------
 
 

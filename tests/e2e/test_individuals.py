@@ -24,7 +24,7 @@ import pki
 from e2e import others
 from e2e.arrivals import at_next_hop, in_bobs_mailbox, on_the_wire, record_of
 from e2e.domsec_process import Domsec
-from e2e.letters import fields_of, letter
+from e2e.letters import body_of, fields_of, letter
 from e2e.world import World
 from interop.cases import RefusedError, Sealed, Signed
 
@@ -94,7 +94,7 @@ def shown(
     return entity
 
 
-@pytest.mark.requirement("R3183-1-01", "R3183-1-03")
+@pytest.mark.requirement("R3183-1-01", "R3183-1-03", "R1847-2.1-02")
 def test_domain_to_domain(mail: World, desk: Desk):
     now = datetime.now(UTC) - timedelta(hours=1)
     alice = pki.identity("user", "alice@acme.example", mail.acme.keys.ca, "rsa2048", now=now, name="Alice")
@@ -108,6 +108,7 @@ def test_domain_to_domain(mail: World, desk: Desk):
 
     wire = mail.beta.verdict(on_the_wire(mail, sent))
     assert (wire.structure, wire.level) == ("E(S[domain](S[originator](OC)))", "originator_direct")
+    assert body_of(arrived) == body_of(desk.read("signed.eml"))  # octet for octet what she signed
     assert "smime-identifier=alice@acme.example" in fields_of(arrived, "Authentication-Results")[0]
     desk.write("arrived.eml", arrived)
     said = desk.domsec("verify", "--trust", "acme-ca.pem", "arrived.eml")

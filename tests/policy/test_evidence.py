@@ -182,7 +182,7 @@ PASS = b"Authentication-Results: mx.acme.example; auth=pass (plain) smtp.auth=al
 RECEIVED = b"Received: from client\r\n"
 
 
-@pytest.mark.requirement("R3183-3.2-05", "R8601-5-01")
+@pytest.mark.requirement("R3183-3.2-05")
 @pytest.mark.parametrize(
     ("head", "expected"),
     [

@@ -74,6 +74,7 @@ def config_check(given: Given, *, as_json: bool) -> int:
 @click.option("--rcpt", multiple=True, required=True, type=ADDRESS, metavar="ADDR", help="Envelope recipient.")
 @click.option("--auth", "--auth-user", metavar="USER", help="Login that a trusted client told.")
 @click.option("--client", metavar="IP", help="Address of the client; default is a Unix socket.")
+@click.option("--user", metavar="USER", help="Who is at the other end of that socket.")
 @click.option("--direction", type=click.Choice(["outbound", "inbound"]), default="outbound", show_default=True,
               help="Which listener would have taken it.")  # fmt: skip
 @json_option
@@ -88,6 +89,7 @@ def explain(
     rcpt: tuple[str, ...],
     auth: str | None,
     client: str | None,
+    user: str | None,
     direction: Literal["outbound", "inbound"],
     as_json: bool,
 ) -> int:
@@ -99,7 +101,9 @@ def explain(
 
     configuration_file(given.config)
     world = load_world(given)
-    session = Session(client, None, auth, "smtp", False, {}, direction)
+    if client is not None and user is not None:
+        raise click.UsageError("--user with --client, expected one of them: a user is known on a Unix socket only")
+    session = Session(client, None, auth, "smtp", False, {}, direction, user)
     recipients = tuple(Recipient(address) for address in rcpt)
     octets = read_input(file, world.configuration.limits)
     transaction = Transaction(direction, sender or "", "", recipients, octets, session, "dry-run", world.now)

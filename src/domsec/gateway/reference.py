@@ -35,7 +35,8 @@ DECISIONS: Final[dict[str, tuple[str, str]]] = {
     "gate.malformed": ("a layer of the message cannot be read, or contradicts itself", "as above"),
     "gate.originator": (
         "nothing shows that the mailbox in From sent this",
-        "the user logs in, or `[[outbound.evidence]]` gets a rule for this path",
+        "`no_evidence` in the log says of each `[[outbound.evidence]]` why it gave nothing; the user logs in, or the "
+        "rules get one for this path",
     ),
     "gate.originator_conflict": (
         "the message is signed by somebody else than From names",

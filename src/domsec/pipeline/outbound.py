@@ -72,6 +72,8 @@ def outbound(transaction: Transaction, site: Site, found: Found | None = None) -
     }
     if found is not None and found.answers:
         log["directories"] = list(found.lines())
+    if case.granted is not None:
+        log["evidence"] = list(case.granted.evidence)
     if case.refusal is not None:
         log["refused"] = refused = [code for code, _ in case.refusal.reasons]
         log["refusal"] = str(case.refusal)
@@ -296,6 +298,11 @@ class _Case:
                 self._grant = self._open_gate()
             except SigningRefused as refusal:
                 self.refusal = refusal
+        return self._grant
+
+    @property
+    def granted(self) -> Grant | None:
+        """The leave to sign, if it was asked for and given."""
         return self._grant
 
     @functools.cached_property
