@@ -13,6 +13,7 @@ from pathlib import Path
 _DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 PAGE = _DOCS / "postfix.md"
 LISTS = _DOCS / "lists.md"
+KEYS = _DOCS / "keys.md"
 
 _BLOCK = re.compile(r"^```\n# (/\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
