@@ -18,6 +18,7 @@ from domsec.cli.issuing import cert_issue, cert_request, mail_domain
 from domsec.cli.lint import Fitness, Wanted
 from domsec.cli.options import FILE, TIME, Given, json_option, output_option
 from domsec.cli.remarks import remarks
+from domsec.cli.replacing import cert_replace
 from domsec.cli.world import ROLE_NAMES, role_of
 from domsec.cms.certificates import Certificate
 from domsec.errors import ConfigurationError, DomsecError, KeyUnusable
@@ -49,6 +50,7 @@ def cert() -> None:
 
 cert.add_command(cert_request)
 cert.add_command(cert_issue)
+cert.add_command(cert_replace)
 for _command in (
     stored.cert_import, stored.cert_list, stored.cert_export, stored.cert_approve, stored.cert_reject,
 ):  # fmt: skip

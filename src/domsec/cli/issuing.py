@@ -122,8 +122,8 @@ def cert_request(
     new = ca.new_key(kind)
     given = tuple(_attribute(text) for text in subject)
     made = requests.request(*whom, new, subject=given, name=name, signer=by)
-    _write_new(_pem_key(new, password), new_key, 0o600)
-    console.write(_armoured(_LABELS[0], made), output)
+    write_new(pem_key(new, password), new_key, 0o600)
+    console.write(armoured(_LABELS[0], made), output)
     console.note(f"{new_key}: a new {kind} key{'' if password else ', without a password'}")
     return Exit.DONE
 
@@ -226,8 +226,8 @@ def cert_issue(
         _refuse_reserved_names(made)
     chain = [made, *((issuer[0],) if issuer is not None and issuer[0].subject != issuer[0].issuer else ())]
     password = credentials.read_password(password_file) if password_file is not None else None
-    key = b"" if new is None else _pem_key(new, password)
-    _write_new(key + b"".join(_pem(c) for c in chain), output, 0o600 if key else 0o644)
+    key = b"" if new is None else pem_key(new, password)
+    write_new(key + b"".join(_pem(c) for c in chain), output, 0o600 if key else 0o644)
     if certificate is not None:
         console.write(_pem(made), certificate)
     if whom is not None and whom[0] != "user":
@@ -331,13 +331,13 @@ def _pem(certificate: Certificate) -> bytes:
     return certificate.x509.public_bytes(Encoding.PEM)
 
 
-def _armoured(label: str, octets: bytes) -> bytes:
+def armoured(label: str, octets: bytes) -> bytes:
     """PEM (RFC 7468)."""
     lines = "\n".join(textwrap.wrap(base64.b64encode(octets).decode("ascii"), 64))
     return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n".encode("ascii")
 
 
-def _pem_key(key: PrivateKey, password: bytes | None) -> bytes:
+def pem_key(key: PrivateKey, password: bytes | None) -> bytes:
     from cryptography.hazmat.primitives.serialization import (
         BestAvailableEncryption,
         Encoding,
@@ -358,7 +358,7 @@ def _must_not_exist(*files: Path) -> None:
             raise ConfigurationError(f"{file}: exists already, and is not overwritten")
 
 
-def _write_new(octets: bytes, output: Path, mode: int) -> None:
+def write_new(octets: bytes, output: Path, mode: int) -> None:
     """A new file; a private key is for its owner only from the moment it exists (RFC 3183 section 6)."""
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

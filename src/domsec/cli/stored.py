@@ -15,6 +15,7 @@ from domsec.cli import console
 from domsec.cli.console import Exit
 from domsec.cli.options import ADDRESS, FILE, PLACE, TIME, Given, json_option, output_option
 from domsec.cms.certificates import Certificate
+from domsec.errors import DomsecError
 from domsec.services.describe import addresses_of, subject_text
 from domsec.services.verdict import JSON
 from domsec.trust.names import name_text
@@ -57,7 +58,7 @@ def open_table(config: Path | None, store: str | None) -> CertificateTable:
     return CertificateTable.open(Configuration.load(found).store.url)
 
 
-def _person(by: str | None) -> str:
+def person(by: str | None) -> str:
     """Who types this, for the record."""
     return by or os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
 
@@ -89,7 +90,7 @@ def cert_import(
     """
     from domsec.stores.imports import imported
 
-    now, who = Given(at=at).now, _person(by)
+    now, who = Given(at=at).now, person(by)
     table = open_table(config, store)
     report: list[JSON] = []
     broken = False
@@ -156,7 +157,7 @@ def cert_approve(
 
     SHA256 is the digest of one, or the first 8 or more digits of it.
     """
-    return _decide(digest, "approved", open_table(config, store), note=note, by=_person(by), now=Given(at=at).now)
+    return _decide(digest, "approved", open_table(config, store), note=note, by=person(by), now=Given(at=at).now)
 
 
 @click.command("reject")
@@ -169,7 +170,7 @@ def cert_reject(
     digest: tuple[str, ...], config: Path | None, store: str | None, note: str, by: str | None, at: datetime | None
 ) -> int:
     """Let certificates of the store be used no more. They stay known, and so do not come back by themselves."""
-    return _decide(digest, "rejected", open_table(config, store), note=note, by=_person(by), now=Given(at=at).now)
+    return _decide(digest, "rejected", open_table(config, store), note=note, by=person(by), now=Given(at=at).now)
 
 
 def _decide(digests: Sequence[str], state: State, table: CertificateTable, *, note: str, by: str, now: datetime) -> int:
@@ -210,22 +211,62 @@ def cert_list(
 ) -> int:
     """List the certificates of the store, by the end of their validity.
 
-    With --expiring the exit code is 1 if there are any.
+    With --expiring those of a configuration come first: of our own keys the last of each role, and those in files. The
+    exit code is 1 if there is anything to list.
     """
     table = open_table(config, store)
+    until = None if expiring is None else Given(at=at).now + timedelta(days=expiring)
     entries = table.entries(
         state or ("approved" if expiring is not None else None),
-        until=None if expiring is None else Given(at=at).now + timedelta(days=expiring),
+        until=until,
         address=address,
         issuer=None if issuer is None else issuer_name(issuer),
     )
     listed = list(entries)
     table.close()
+    everything = until is not None and store is None and not (state or address or issuer)
+    first = _configured(config, until) if everything and until is not None else []
     if as_json:
-        console.write_json([_described(entry) for entry in listed], output)
+        console.write_json([*(_placed(*one) for one in first), *map(_described, listed)], output)
     else:
-        console.print_lines(map(_line, listed), output)
-    return Exit.REFUSED if expiring is not None and listed else Exit.DONE
+        console.print_lines((*(_placed_line(*one) for one in first), *map(_line, listed)), output)
+    return Exit.REFUSED if expiring is not None and (first or listed) else Exit.DONE
+
+
+def _configured(config: Path | None, until: datetime) -> list[tuple[str, Certificate]]:
+    """Of what the configuration names: our own that have no later successor, and those in files."""
+    from domsec.cli.own import configured, own_certificates
+    from domsec.policy.configuration import Configuration
+
+    given = Given(config=config)
+    path, _ = given.configuration()
+    if path is None:
+        return []
+    configuration = Configuration.load(path)
+    last: dict[str, Certificate] = {}
+    try:
+        for own in own_certificates(configuration, given.password):
+            if own.place not in last or own.certificate.not_after > last[own.place].not_after:
+                last[own.place] = own.certificate
+    except DomsecError as problem:
+        console.warning(f"our own certificates are not looked at: {problem}")
+    found = [*last.items(), *configured(configuration)]
+    return sorted(((p, c) for p, c in found if c.not_after <= until), key=lambda pair: pair[1].not_after)
+
+
+def _placed_line(place: str, certificate: Certificate) -> str:
+    whose = ", ".join(addresses_of(certificate)) or subject_text(certificate)
+    return f"{certificate.sha256[:DIGITS]} {place:<11} until {certificate.not_after:%Y-%m-%d} {whose}"
+
+
+def _placed(place: str, certificate: Certificate) -> JSON:
+    return {
+        "sha256": certificate.sha256,
+        "state": "configured",
+        "place": place,
+        "subject": subject_text(certificate),
+        "not_after": certificate.not_after.isoformat(),
+    }
 
 
 def issuer_name(file: Path) -> bytes:
