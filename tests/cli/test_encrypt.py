@@ -228,6 +228,30 @@ def test_a_hidden_subject_comes_back_with_decryption(desk: Desk) -> None:
     assert "hidden outside: subject" in shown
 
 
+@pytest.mark.requirement("R9788-4-01")
+def test_a_subject_hidden_while_signing_stays_hidden_by_encryption(desk: Desk) -> None:
+    signed = run("sign", "--hide-subject", "--credential", desk.key("acme-alice"), stdin=PLAIN)
+    made = encrypted(desk, stdin=signed.out)
+    assert b"the contract" not in made
+    ran = run("decrypt", "--credential", desk.key("beta-bob"), stdin=made)
+    assert b"Subject: the contract\r\n" in ran.out.partition(b"\r\n\r\n")[0] + b"\r\n"
+    assert fields.entity_of(ran.out) == fields.entity_of(signed.out)
+    verified = run("verify", "--json", *desk.trust, "--credential", desk.key("beta-bob"), stdin=made)
+    assert (verified.code, "subject" in verified.json["headers"]) == (0, True)
+
+
+@pytest.mark.requirement("R9788-4-01", "R3183-4-08")
+def test_a_domain_hides_the_subject_of_what_it_encrypts(desk: Desk) -> None:
+    asked = ("sign-domain", "--hide-subject", "--evidence", "local:alice@acme.example", *desk.trust)
+    options = ("--credential", desk.key("acme-signing"), "--cert", desk.certificates, "--rcpt", "bob@beta.example")
+    made = run(*asked, *options, "--encrypt", "dca", stdin=PLAIN)
+    assert made.code == 0, made.err
+    assert b"Subject: [...]\r\n" in made.out
+    assert b"the contract" not in made.out
+    in_clear = run(*asked, *options, "--encrypt", "no", stdin=PLAIN)
+    assert b"Subject: the contract\r\n" in in_clear.out
+
+
 def test_nothing_is_hidden_of_what_is_signed_already(desk: Desk, signed: Path) -> None:
     ran = run("encrypt", *BOB, "--cert", desk.certificates, *desk.trust, "--hide-subject", signed)
     assert (ran.code, ran.out) == (2, b"")

@@ -11,12 +11,11 @@ from domsec.cli import console
 from domsec.cli.console import Exit
 from domsec.cli.options import ADDRESS, Given, archive_option, common, file_argument, json_option, output_option
 from domsec.cli.reading import UNCONFIGURED, read_input
-from domsec.cli.sign import encryption_for, warn_of_hidden
+from domsec.cli.sign import concealed, encryption_for, hide_subject_option, warn_of_hidden
 from domsec.cli.world import load_world, open_keyring
 from domsec.errors import CertificateNotFound, DecryptionFailed, StoreUnavailable
-from domsec.mime import fields, header_protection
+from domsec.mime import fields
 from domsec.mime.addresses import parse_address
-from domsec.mime.fields import Header
 from domsec.octets import Octets, Pieces
 from domsec.services import discovery
 from domsec.services import encrypt as encryption
@@ -35,9 +34,7 @@ _TARGETS = click.Choice(["auto", "dca", "recipient", "both"])
 @click.option("--target", type=_TARGETS, default="auto", show_default=True,
               help="Whose certificate: of the recipient, of the authority of its domain, or of both.")  # fmt: skip
 @click.option("--copy", is_flag=True, help="To whom From names as well, so that they can read what they sent.")
-@click.option("--hide-subject", is_flag=True,
-              help="Encrypt Subject, Keywords and Comments too; `Subject: [...]` stands outside (RFC 9788). Not where "
-                   "FILE is signed already.")  # fmt: skip
+@hide_subject_option
 @output_option
 @common
 def encrypt(
@@ -61,20 +58,11 @@ def encrypt(
     certificates = dict.fromkeys((*how.certificates, *(c for located in own for c in located.certificates)))
     entity, header = mime_entity(message.root), message.header
     if hide_subject:
-        entity, header = _concealed(message, entity)
+        entity, header = concealed(message, entity)
     made = encryption.sealed(entity, certificates, how.cipher)
     console.write(fields.replace_entity(header, made, context.limits), output)
     console.note(f"encrypted to {'; '.join(map(subject_text, certificates))}")
     return Exit.DONE
-
-
-def _concealed(message: Message, entity: Octets | Pieces) -> tuple[Octets | Pieces, Header]:
-    """Raises UsageError where nothing can be hidden: what others made is not written anew to put fields inside."""
-    if message.root.kind == "content":
-        made, outside = header_protection.conceal(message.header, entity)
-        if outside is not message.header:
-            return made, outside
-    raise click.UsageError("--hide-subject for a message that is signed, encrypted or marked already")
 
 
 @click.command()

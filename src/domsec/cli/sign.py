@@ -44,6 +44,13 @@ EVIDENCE_KINDS: Final = ("local",)
 SIGTYPE_OIDS: Final = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti": oids.ID_STI}
 
 
+hide_subject_option = click.option(
+    "--hide-subject", is_flag=True,
+    help="Keep Subject, Keywords and Comments inside of what is encrypted now or next; `Subject: [...]` stands outside "
+         "(RFC 9788).",
+)  # fmt: skip
+
+
 # --- a person -------------------------------------------------------------------------------------------------------
 
 
@@ -56,6 +63,7 @@ SIGTYPE_OIDS: Final = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti
               help="Who is asked: everybody (the default), who gets it by no list, or these.")  # fmt: skip
 @click.option("--receipts-to", multiple=True, type=ADDRESS, metavar="ADDR",
               help="Where receipts go; default is the address in From.")  # fmt: skip
+@hide_subject_option
 @output_option
 @common
 def sign(
@@ -68,6 +76,7 @@ def sign(
     request_receipt: bool,
     receipts_from: tuple[str, ...],
     receipts_to: tuple[str, ...],
+    hide_subject: bool,
 ) -> int:
     """Put the originator's signature on FILE, with the credential that has the address in From."""
     if not request_receipt and (receipts_from or receipts_to):
@@ -80,15 +89,29 @@ def sign(
     own = _originator(message, world.credentials)
     asked = (_request(message, own, world, receipts_from, receipts_to),) if request_receipt else ()
     signing = Signer(own).signing(_stated_type(message), (*stated, *asked))
-    entity = mime_entity(message.root)
-    if message.root.kind == "content" and world.configuration.outbound.protect_headers:
+    entity, header = mime_entity(message.root), message.header
+    if hide_subject:
+        entity, header = concealed(message, entity)
+    elif message.root.kind == "content" and world.configuration.outbound.protect_headers:
         entity = header_protection.protect(message.header, entity, context.limits)
     if clear:
         made = signatures.clear(entity, signing, world.now, context.limits)
     else:
         made = signatures.opaque(canonical.canonical(entity), signing, world.now)
-    console.write(fields.replace_entity(message.header, made, context.limits), output)
+    console.write(fields.replace_entity(header, made, context.limits), output)
     return Exit.DONE
+
+
+def concealed(message: Message, entity: Octets | Pieces) -> tuple[Octets | Pieces, Header]:
+    """The entity with what --hide-subject hides inside, and the header for outside.
+
+    Raises UsageError where nothing can be hidden: what others made is not written anew to put fields into it.
+    """
+    if message.root.kind == "content":
+        made, outside = header_protection.conceal(message.header, entity)
+        if outside is not message.header:
+            return made, outside
+    raise click.UsageError("--hide-subject for a message that is signed, encrypted or marked already")
 
 
 def _originator(message: Message, credentials: Sequence[Credential]) -> Credential:
@@ -145,6 +168,7 @@ def _stated_type(message: Message) -> SignatureType | None:
 @click.option("--evidence", multiple=True, metavar="local:ADDR", help="You know that ADDR sent this.")
 @click.option("--encrypt", "target", type=click.Choice(["no", "auto", "dca", "recipient", "both"]),
               help="Encrypt the result; default no, or what the configuration says for the recipients.")  # fmt: skip
+@hide_subject_option
 @output_option
 @common
 def sign_domain(
@@ -155,6 +179,7 @@ def sign_domain(
     rcpt: tuple[str, ...],
     evidence: tuple[str, ...],
     target: Target | None,
+    hide_subject: bool,
 ) -> int:
     """Sign FILE for its domain (RFC 3183 3.2 and section 5), then encrypt if asked.
 
@@ -176,6 +201,8 @@ def sign_domain(
     for authority in authorities:
         signatures.gate(examination, authority.certificate, known, context, trust_domain_signature=trusted)
     leaving = _leaving(world, [parse_address(address) for address in rcpt], target)
+    if hide_subject:
+        leaving = _hiding(leaving)
     _check_boundary(examination, leaving, world)
     plan = _plan(examination, leaving, world)
     made, outside = _made(plan, message, authorities, world, leaving)
@@ -214,6 +241,11 @@ def _leaving(world: World, recipients: Sequence[Mailbox], target: Target | None)
             raise click.UsageError("these recipients want different encryption, expected --encrypt")
         target = wanted.pop() if wanted else "no"
     return _Leaving(tuple(recipients), target, wish)
+
+
+def _hiding(leaving: _Leaving) -> _Leaving:
+    protection = dataclasses.replace(leaving.wish.protection, hide=True)
+    return dataclasses.replace(leaving, wish=dataclasses.replace(leaving.wish, protection=protection))
 
 
 def _wish(world: World, domain: str) -> Wish:
