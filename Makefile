@@ -11,7 +11,8 @@ MAIL   ?=
 # What the tests use of Debian: real servers and other people's programs. Installed by `make test` as root on Debian.
 PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jdk-headless libbcprov-java \
             libbcpkix-java libbcutil-java libbcmail-java libmail-java libactivation-java \
-            libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin opendkim softhsm2 opensc slapd postgresql
+            libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin opendkim softhsm2 opensc slapd nsd ldnsutils unbound \
+            postgresql
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench conformance interop corpora paths fuzz docs deb packages clean

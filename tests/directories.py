@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from domsec.cms.certificates import Certificate
 from domsec.services.names import CONFIDENTIALITY_AUTHORITY
+from domsec.trust.association import Association
 from domsec.trust.discovered import Answer, Found, Outcome, Question
 
 
@@ -30,6 +31,25 @@ def answer(said: Iterable[Certificate] | Outcome) -> Answer:
     if isinstance(said, str):
         return Answer("directory", said)
     return Answer("directory", "found", tuple(said))
+
+
+def published(records: Mapping[str, Iterable[Association] | Outcome]) -> Found:
+    """What DNS said, by address: secure records, or an outcome without any."""
+    return Found({asked(address): (_published(said),) for address, said in records.items()})
+
+
+def _published(said: Iterable[Association] | Outcome) -> Answer:
+    if isinstance(said, str):
+        return Answer("SMIMEA", said)
+    associations = tuple(said)
+    certificates = tuple(c for a in associations if not a.of_issuer and (c := a.certificate) is not None)
+    return Answer("SMIMEA", "found", certificates, associations)
+
+
+def together(*parts: Found) -> Found:
+    """Several directories' answers."""
+    questions = dict.fromkeys(question for part in parts for question in part.answers)
+    return Found({q: tuple(each for part in parts for each in part.answers.get(q, ())) for q in questions})
 
 
 @dataclass

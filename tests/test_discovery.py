@@ -13,12 +13,15 @@ import pytest
 
 import pki
 import world
-from directories import dca, found
+from directories import dca, found, published, together
 from domsec.cms.certificates import Certificate
 from domsec.pipeline import Decision, process
+from domsec.services.peer import Peer
 from domsec.site import Site
 from domsec.trust import issue
+from domsec.trust.association import Association
 from domsec.trust.discovered import Found, Outcome
+from domsec.trust.path import AnchorSet
 from world import BETA, acme, beta, build, judge, only
 
 BOB = "bob@beta.example"
@@ -215,3 +218,230 @@ def test_where_nobody_knows_anything_policy_decides() -> None:
     for answers in ({}, {BOB: "nothing", DCA: "nothing"}):
         assert only(answered(answers, BOB, at=asking())).endswith(world.SECRET + b"\r\n")  # type: ignore[arg-type]
         assert answered(answers, BOB, at=asking(peers=(BETA,))).held  # type: ignore[arg-type]
+
+
+# --- what domains say of themselves in signed DNS (RFC 8162) ----------------------------------------------------------
+
+
+def strangers() -> tuple[pki.Domain, Site]:
+    """A domain whose CA nobody here knows, and ours, which has no anchors but its own."""
+    theirs = pki.domain("gamma.example", ("carol", "dora"))
+    return theirs, asking(anchors=[acme().ca.certificate])
+
+
+def opens(decision: Decision, key: pki.Identity) -> bool:
+    return bool(decision.outgoing) and judge(only(decision), world.context(key)).decrypted
+
+
+GDCA = dca("gamma.example")
+GDSA = "domain-signing-authority@gamma.example"
+ADSA = "domain-signing-authority@acme.example"
+
+
+def test_a_domain_that_never_met_ours_gets_protected_mail() -> None:
+    """No anchor leads there. Its own word in DNS is enough for its own addresses."""
+    gamma, at = strangers()
+    said = published({GDCA: [Association.of(gamma.confidentiality.certificate)], CAROL: "nothing"})
+    out = only(answered(said, CAROL, at=at))
+    assert judge(out, world.context(gamma.confidentiality)).structure == "E(S[domain](S0(OC)))"
+    said = published({GDCA: "nothing", CAROL: [Association.of(gamma.user("carol").certificate)]})
+    assert judge(only(answered(said, CAROL, at=at)), world.context(gamma.user("carol"))).structure == "E(OC)"
+
+
+@pytest.mark.parametrize(
+    ("usage", "anchored", "used"),
+    [(3, False, True), (3, True, True), (2, False, True), (2, True, True), (1, False, False), (1, True, True),
+     (0, False, False), (0, True, True)],
+)  # fmt: skip
+def test_certificate_usages(usage: int, anchored: bool, used: bool) -> None:
+    """RFC 8162 5 wants all four understood. The certificate itself is in LDAP, where the record names only its CA."""
+    gamma, at = strangers()
+    if anchored:
+        at = asking(anchors=[acme().ca.certificate, gamma.ca.certificate])
+    carol = gamma.user("carol")
+    whose = gamma.ca if usage in (0, 2) else carol
+    said = published({GDCA: "nothing", CAROL: [Association.of(whose.certificate, usage)]})
+    filed = found({CAROL: [carol.certificate]})
+    decision = answered(together(said, filed), CAROL, at=at)
+    assert opens(decision, carol) is used
+    assert used or decision.held
+
+
+@pytest.mark.parametrize("selector", [0, 1])
+@pytest.mark.parametrize("matching", [1, 2])
+def test_a_digest_confirms_what_is_found_elsewhere(selector: int, matching: int) -> None:
+    gamma, at = strangers()
+    carol, dora = gamma.user("carol"), gamma.user("dora")
+    for named, used in ((carol, True), (dora, False)):
+        said = published({GDCA: "nothing", CAROL: [Association.of(named.certificate, 3, selector, matching)]})
+        decision = answered(together(said, found({CAROL: [carol.certificate]})), CAROL, at=at)
+        assert opens(decision, carol) is used
+
+
+def test_a_domain_may_say_which_of_its_certificates_is_the_right_one() -> None:
+    """One with a good path that the domain does not speak of may be mis-issued: it is not used (RFC 6698 2.1)."""
+    wrong = pki.identity("user", BOB, beta().ca)
+    said = published({DCA: "nothing", BOB: [Association.of(beta().users["bob"].certificate, 1, 0, 1)]})
+    assert answered(together(said, found({BOB: [wrong.certificate]})), BOB, at=asking()).held
+    right = together(said, found({BOB: [wrong.certificate, beta().users["bob"].certificate]}))
+    assert opens(answered(right, BOB, at=asking()), beta().users["bob"])
+
+
+def test_the_certificate_of_the_authority_published_for_a_person() -> None:
+    """RFC 8162 9: who has to be able to read everything publishes the key that reads it."""
+    gamma, at = strangers()
+    said = published({CAROL: [Association.of(gamma.confidentiality.certificate)], GDCA: "nothing"})
+    assert opens(answered(said, CAROL, at=at), gamma.confidentiality)
+
+
+@pytest.mark.requirement("R3183-4.2-07")
+def test_a_domain_speaks_for_its_own_addresses_only() -> None:
+    """Whoever publishes a certificate with a victim's name in it gets no mail of the victim."""
+    evil = pki.domain("evil.example", ("eve",))
+    authority = pki.identity("confidentiality", "beta.example", evil.ca)
+    bob = pki.identity("user", BOB, evil.ca)
+    at = asking(anchors=[acme().ca.certificate])
+    said = published({
+        dca("evil.example"): [Association.of(authority.certificate), Association.of(evil.ca.certificate, 2)],
+        "eve@evil.example": [Association.of(bob.certificate), Association.of(evil.ca.certificate, 2)],
+        DCA: "nothing",
+        BOB: "nothing",
+    })  # fmt: skip
+    filed = found({BOB: [bob.certificate], DCA: [authority.certificate]})
+    decision = answered(together(said, filed), BOB, "eve@evil.example", at=at)
+    for out in decision.outgoing:
+        assert judge(out.octets, world.context(bob)).structure == "OC"
+        assert judge(out.octets, world.context(authority)).structure == "OC"
+    assert [held.indexes for held in decision.held] == [(0,), (1,)]
+
+
+@pytest.mark.parametrize("outcome", ["insecure", "nothing"])
+@pytest.mark.parametrize("place", [CAROL, GDCA])
+def test_what_unsigned_dns_has_is_as_good_as_nothing(outcome: Outcome, place: str) -> None:
+    """An attacker's certificate there is never encrypted to: it does not even get into the answer."""
+    _, at = strangers()
+    said = published({CAROL: "nothing", GDCA: "nothing", place: outcome})
+    assert judge(only(answered(said, CAROL, at=at))).structure == "OC"
+    agreed = asking(anchors=[acme().ca.certificate], peers=(Peer("gamma.example"),))
+    assert answered(said, CAROL, at=agreed).held
+
+
+@pytest.mark.parametrize("place", [CAROL, GDCA])
+def test_bogus_answers_put_mail_off(place: str) -> None:
+    _, at = strangers()
+    said = published({CAROL: "nothing", GDCA: "nothing", place: "bogus"})
+    decision = answered(said, CAROL, at=at)
+    (refused,) = decision.refused
+    assert (refused.code, refused.enhanced, refused.text[-8:]) == (451, "4.7.5", "[dnssec]")
+    assert not decision.outgoing
+
+
+@pytest.mark.parametrize("days", [3, 365])
+def test_an_expired_certificate_is_not_used_though_its_domain_publishes_it(days: int) -> None:
+    """RFC 8162 9."""
+    gamma, at = strangers()
+    carol = pki.identity("user", CAROL, gamma.ca, days=days)
+    said = published({CAROL: [Association.of(carol.certificate)], GDCA: "nothing"})
+    decision = answered(said, CAROL, at=at)
+    assert opens(decision, carol) is (days == 365)
+
+
+def test_a_revoked_certificate_is_not_used_though_its_domain_publishes_it() -> None:
+    """RFC 8162 9. Its CA is one of ours, and took it back."""
+    ca, bob = beta().ca, beta().users["bob"]
+    crl = issue.issue_crl(ca.certificate, ca.signing_key, [bob.certificate.serial], now=pki.NOW, days=7)
+    said = published({BOB: [Association.of(bob.certificate)], DCA: "nothing"})
+    assert answered(said, BOB, at=asking(crls=[crl])).held
+
+
+def test_an_agreement_goes_before_what_dns_says() -> None:
+    """A partner whose anchors were agreed on is believed for these alone."""
+    gamma = pki.domain("gamma.example", ("carol",))
+    anchors = AnchorSet((beta().ca.certificate,))
+    said = published({GDCA: [Association.of(gamma.confidentiality.certificate)], CAROL: "nothing"})
+    for agreed in (Peer("gamma.example", anchors=anchors), Peer("gamma.example", naming="pinned", pins=("0" * 64,))):
+        decision = answered(said, CAROL, at=asking(anchors=[acme().ca.certificate], peers=(agreed,)))
+        assert decision.held
+    loose = asking(anchors=[acme().ca.certificate], peers=(Peer("gamma.example"),))
+    assert opens(answered(said, CAROL, at=loose), gamma.confidentiality)
+
+
+# --- mail from domains that never met ours ----------------------------------------------------------------------------
+
+
+def receiving(octets: bytes, said: Found | None, **more: object) -> Decision:
+    """What beta, which knows no CA but its own, makes of it."""
+    at = replace(world.beta_site(peers=(), known=(), anchors=[beta().ca.certificate], **more), asks=True)
+    return process(world.transaction(octets, BOB, direction="inbound"), at, said)
+
+
+def level(decision: Decision) -> tuple[object, object]:
+    return decision.log["level"], decision.log["domain"]
+
+
+@pytest.mark.parametrize("notation", ["S[domain](S0(OC))", "E[beta](S[domain](S0(OC)))", "S[domain](S(OC))"])
+def test_the_authority_of_an_unknown_domain_is_asked_for_and_believed(notation: str) -> None:
+    octets = build(notation)
+    asked = [question.address for question in receiving(octets, None).wanted]
+    assert ADSA in asked
+    assert asked[1:] == (["alice@acme.example"] if "S(" in notation else [])
+    said = published({ADSA: [Association.of(acme().signing.certificate)]})
+    decision = receiving(octets, said)
+    assert level(decision) == ("domain" if "S0" in notation else "originator_vouched", "acme.example")
+    assert level(receiving(octets, published({ADSA: "nothing"})))[1] is None
+
+
+def test_a_person_of_an_unknown_domain() -> None:
+    octets = build("S(OC)")
+    assert [question.address for question in receiving(octets, None).wanted] == ["alice@acme.example"]
+    said = published({"alice@acme.example": [Association.of(acme().users["alice"].certificate)]})
+    assert receiving(octets, said).log["accepted"] is True
+    other = published({"alice@acme.example": [Association.of(acme().users["bob"].certificate)]})
+    assert receiving(octets, other).log["accepted"] is False
+
+
+def test_nothing_is_asked_of_mail_whose_signers_are_known_or_that_has_none() -> None:
+    for notation in ("OC", "E[beta](OC)", "E[bob](S[domain](S0(OC)))", "X(S[domain](S0(OC)))"):
+        assert receiving(build(notation), None).wanted == ()
+    known = replace(world.beta_site(), asks=True)
+    transaction = world.transaction(build("S[domain](S(OC))"), BOB, direction="inbound")
+    assert process(transaction, known).wanted == ()
+
+
+def test_nothing_is_asked_of_a_domain_that_the_signer_does_not_claim() -> None:
+    """Somebody else's signed text, sent to us under a name of one's own, makes us ask nobody (threats T-22)."""
+    for notation in ("S[domain](S0(OC))", "E[beta](S[domain](S0(OC)))", "E[beta](S(OC))"):
+        stolen = build(notation).replace(b"From: Alice <alice@acme.example>", b"From: Eve <eve@evil.example>")
+        stolen = stolen.replace(b"From: alice@acme.example", b"From: eve@evil.example")
+        assert b"eve@evil.example" in stolen
+        assert receiving(stolen, None).wanted == ()
+
+
+def test_another_domain_cannot_speak_for_the_one_in_from() -> None:
+    octets = build("S[domain](S0(OC))")
+    for said in (
+        published(
+            {"domain-signing-authority@evil.example": [Association.of(acme().signing.certificate)], ADSA: "nothing"}
+        ),
+        published({ADSA: [Association.of(beta().signing.certificate)]}),
+        published({ADSA: "insecure"}),
+    ):
+        assert level(receiving(octets, said))[1] is None
+
+
+def test_a_domain_cannot_speak_for_another_beside_it_in_from() -> None:
+    """From names people of two domains, and only one of them says that it signed."""
+    octets = build("S[domain](S0(OC))", sender="alice@acme.example, eve@evil.example")
+    assert receiving(octets, None).wanted == ()
+    said = published({ADSA: [Association.of(acme().signing.certificate)]})
+    assert level(receiving(octets, said))[1] is None
+
+
+@pytest.mark.parametrize("outcome", [*SILENT, "bogus"])
+def test_mail_whose_authority_cannot_be_asked_for_now_comes_again(outcome: Outcome) -> None:
+    decision = receiving(build("S[domain](S0(OC))"), published({ADSA: outcome}))
+    code = "4.7.5" if outcome == "bogus" else "4.4.3"
+    assert [(each.code, each.enhanced) for each in decision.refused] == [(451, code)]
+    person = receiving(build("S(OC)"), published({"alice@acme.example": outcome}))
+    assert person.outgoing  # as that of somebody unknown
+    assert person.log["accepted"] is False

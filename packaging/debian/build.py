@@ -26,7 +26,7 @@ from packaging.utils import canonicalize_name
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 INTERPRETER = "/usr/bin/python3"
-EXTRAS = ("gateway", "hsm")
+EXTRAS = ("gateway", "discovery", "hsm")
 PROGRAMS = {"postinst": 0o755, "prerm": 0o755, "postrm": 0o755}
 EPOCH = 1_767_225_600  # 2026-01-01, of every file: the same source makes the same package
 

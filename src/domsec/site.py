@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,14 +34,15 @@ from domsec.services.maillist import MailList
 from domsec.services.peer import Peers
 from domsec.services.sign import Grant, Signer, Stripped
 from domsec.stores import certificates, credentials, public_suffixes
-from domsec.stores.discovery import Asked, Discovery
-from domsec.stores.ldap import LdapDirectory, tls_context
 from domsec.trust.discovered import Found
 from domsec.trust.path import Validator
 from domsec.trust.source import CertificateSource, MemorySource, SourcesInOrder
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # whose stores are files, and who asks nobody, need not wait for what the others load
     from domsec.stores.certificate_table import CertificateTable
+    from domsec.stores.discovery import Asked, Discovery
+    from domsec.stores.ldap import LdapDirectory
+    from domsec.stores.smimea import SmimeaDirectory
 
 _OIDS = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti": oids.ID_STI}
 
@@ -282,29 +282,53 @@ def load_list(configuration: Configuration, name: str, *, environment_password: 
 
 def load_discovery(configuration: Configuration) -> Discovery:
     """The directories of a configuration, none of them asked yet. Raises ConfigurationError."""
+    from domsec.stores.discovery import Discovery
+
     return Discovery([_asked(options, configuration) for options in configuration.directories])
 
 
 def _asked(options: DirectoryOptions, configuration: Configuration) -> Asked:
+    from domsec.stores.discovery import Asked
+
+    return Asked(
+        _smimea(options, configuration) if options.kind == "smimea" else _ldap(options, configuration),
+        options.domains,
+        float(options.keep),
+        float(options.keep_nothing),
+    )
+
+
+def _smimea(options: DirectoryOptions, configuration: Configuration) -> SmimeaDirectory:
+    from domsec.stores.smimea import SmimeaDirectory, require_library
+
+    require_library()
+    return SmimeaDirectory(
+        host=options.resolver.host,
+        port=options.resolver.port,
+        believed=options.believe == "dnssec",
+        timeout=float(options.timeout),
+        limits=configuration.limits,
+    )
+
+
+def _ldap(options: DirectoryOptions, configuration: Configuration) -> LdapDirectory:
+    from domsec.stores.ldap import LdapDirectory, tls_context
+
     assert options.url is not None
     url = options.url
     password = credentials.read_password(options.password_file) if options.password_file else b""
-    directory = LdapDirectory(
+    ca = certificates.load_anchors(options.ca).certificates if options.ca else ()
+    return LdapDirectory(
         host=url.host,
         port=url.port,
         tls="ldaps" if url.scheme == "ldaps" else "start" if options.starttls else "none",
         base=options.base or "",
         mail=options.mail_attribute,
         bind=(options.bind_dn, password.decode()) if options.bind_dn else None,
-        context=_tls(options.ca) if url.scheme == "ldaps" or options.starttls else None,
+        context=tls_context(ca) if url.scheme == "ldaps" or options.starttls else None,
         timeout=float(options.timeout),
         limits=configuration.limits,
     )
-    return Asked(directory, options.domains, float(options.keep), float(options.keep_nothing))
-
-
-def _tls(places: Sequence[Path]) -> ssl.SSLContext:
-    return tls_context(certificates.load_anchors(places).certificates if places else ())
 
 
 def list_options(configuration: Configuration, name: str) -> ListOptions:

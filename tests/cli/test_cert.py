@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -123,3 +124,58 @@ def test_every_certificate_of_the_corpora_can_be_shown_and_linted(shared: Path) 
     for file in files[::25]:
         assert run("cert", "show", file).code in (0, 2), file
         assert run("cert", "lint", file).code in (0, 1, 2), file
+
+
+# --- smimea ----------------------------------------------------------------------------------------------------------
+
+BOBS_LABEL = "81b637d8fcd2c6da6359e6963113a1170de795e4b725b84d1e0b4cfd"  # printf bob | sha256sum | cut -c 1-56
+
+
+def _record(text: str) -> tuple[str, tuple[int, int, int], bytes]:
+    """Owner, the three numbers, the data."""
+    owner, class_, kind, usage, selector, matching, data = text.split()
+    assert (class_, kind) == ("IN", "SMIMEA")
+    return owner, (int(usage), int(selector), int(matching)), bytes.fromhex(data)
+
+
+def test_smimea_prints_a_record_for_each_address(desk: Desk) -> None:
+    bob = WORLD.beta.users["bob"].certificate
+    ran = run("cert", "smimea", desk.key("beta-bob"))
+    assert (ran.code, ran.err) == (0, "")
+    assert _record(ran.text) == (f"{BOBS_LABEL}._smimecert.beta.example.", (3, 0, 0), bob.der)
+    two = pki.identity("user", "bob@beta.example", WORLD.beta.ca)
+    ran = run("cert", "smimea", desk.add("two", two), "--address", "bob@beta.example", "--address", "x@beta.example")
+    assert [_record(line)[2] for line in ran.text.splitlines()] == [two.certificate.der] * 2
+    assert "the certificate does not name x@beta.example, so nobody will use it for that address" in ran.err
+
+
+def test_smimea_of_an_authority_stands_at_its_mailbox(desk: Desk) -> None:
+    ran = run("cert", "smimea", desk.certificate("beta-confidentiality"))
+    owner, numbers, data = _record(ran.text)
+    name = hashlib.sha256(b"domain-confidentiality-authority").hexdigest()[:56]
+    assert owner == f"{name}._smimecert.beta.example."
+    assert (numbers, data) == ((3, 0, 0), WORLD.beta.confidentiality.certificate.der)
+
+
+def test_smimea_of_a_digest_of_the_key_and_of_a_ca(desk: Desk) -> None:
+    ran = run("cert", "smimea", "--usage", "1", "--selector", "1", "--matching", "2", desk.certificate("beta-bob"))
+    spki = WORLD.beta.users["bob"].certificate.spki
+    assert _record(ran.text)[1:] == ((1, 1, 2), hashlib.sha512(spki).digest())
+    options = ("--usage", "2", "--address", "bob@beta.example")
+    ran = run("cert", "smimea", *options, desk.certificate("beta-ca"))
+    assert (ran.err, _record(ran.text)[1:]) == ("", ((2, 0, 0), WORLD.beta.ca.certificate.der))
+    assert "is not that of a CA" in run("cert", "smimea", *options, desk.certificate("beta-bob")).err
+
+
+def test_smimea_for_servers_that_do_not_know_it(desk: Desk) -> None:
+    owner, _, kind, mark, size, data = run("cert", "smimea", "--generic", desk.key("beta-bob")).text.split()
+    octets = bytes.fromhex(data)
+    assert (kind, mark, int(size)) == ("TYPE53", "\\#", len(octets))
+    assert octets == b"\x03\x00\x00" + WORLD.beta.users["bob"].certificate.der
+    assert owner.startswith(BOBS_LABEL)
+
+
+def test_smimea_needs_an_address(desk: Desk) -> None:
+    ran = run("cert", "smimea", desk.certificate("beta-ca"))
+    assert (ran.code, ran.out) == (2, b"")
+    assert "names no address, expected --address" in ran.err

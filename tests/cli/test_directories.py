@@ -11,9 +11,13 @@ import pytest
 import commands
 import pki
 import slapd
+import zone
 from commands import AT, PLAIN, Desk, Ran, run
 from directories import dca
-from world import beta
+from domsec.mime.addresses import parse_address
+from domsec.stores.smimea import record_text
+from domsec.trust.association import Association
+from world import acme, beta, build
 
 BOB = "bob@beta.example"
 
@@ -98,6 +102,56 @@ def test_encrypt_and_sign_domain_ask_too(desk: Desk, server: slapd.Server) -> No
     made = run("sign-domain", "--encrypt", "dca", "--rcpt", BOB, *own, *config, *AT, stdin=PLAIN)
     assert made.code == 0, made.err
     assert run("decrypt", "--credential", desk.key("beta-confidentiality"), stdin=made.out).code == 0
+
+
+@pytest.fixture(scope="module")
+def resolver() -> Iterator[int]:
+    """Signed DNS in which acme publishes its authorities."""
+    if reason := zone.missing():
+        pytest.skip(reason)
+    records = [
+        record_text(parse_address(f"{role}@acme.example"), Association.of(key.certificate))
+        for role, key in (
+            ("domain-signing-authority", acme().signing),
+            ("domain-confidentiality-authority", acme().confidentiality),
+        )
+    ]
+    with zone.servers({"acme.example": records}) as running:
+        yield running.resolver
+
+
+def of_dns(desk: Desk, port: int, *, more: str = "") -> tuple[str, Path]:
+    """beta's configuration, which knows no CA but its own and asks DNS."""
+    path = desk.folder / "domsec.toml"
+    roots = json.dumps([str(desk.certificate("beta-ca"))])
+    path.write_text(
+        f'domains = ["beta.example"]\n[trust]\nroles = {roots}\n[[directory]]\nkind = "smimea"\n'
+        f'resolver = "127.0.0.1:{port}"\n{more}'
+    )
+    return "--config", path
+
+
+def test_locate_and_verify_ask_dns(desk: Desk, resolver: int) -> None:
+    found = run("locate", "--explain", *of_dns(desk, resolver), *AT, "alice@acme.example")
+    assert found.code == 0, found.err
+    assert found.text.startswith(acme().confidentiality.certificate.sha256)
+    assert "SMIMEA: secure, 3 0 0 (DANE-EE)" in found.text
+    octets = build("S[domain](S0(OC))")
+    said = run("verify", "--json", *of_dns(desk, resolver), *AT, stdin=octets)
+    assert (said.code, said.json["domain"]) == (0, "acme.example")
+    (signer,) = said.json["layers"][0]["signers"]
+    assert signer["path_reason"] == "SMIMEA 3 0 0 (DANE-EE) of its domain, proven by DNSSEC"
+    strict = of_dns(desk, resolver, more='believe = "anchors"\n')
+    assert run("verify", *strict, *AT, stdin=octets).code != 0
+    assert run("locate", *strict, *AT, "alice@acme.example").code == 1
+
+
+def test_a_resolver_elsewhere_is_not_believed(desk: Desk, resolver: int) -> None:
+    config = of_dns(desk, resolver)
+    config[1].write_text(config[1].read_text().replace("127.0.0.1", "192.0.2.1"))
+    checked = run("config", "check", *config)
+    assert checked.code == 2
+    assert "expected a loopback address" in checked.err
 
 
 def test_explain_says_what_the_gateway_would_do(desk: Desk, server: slapd.Server) -> None:

@@ -103,8 +103,8 @@ def test_a_directory(folder: Path, url: str, host: str, port: int) -> None:
             )
             for url in ("ldap.beta.example", "ldap://", "ldap://x:0", "ldaps://x/dc=beta", "http://x", "ldap://[::1", "ldapi:///")
         ),
-        ('kind = "http"', 'domsec.toml:3: directory[0].kind is "http", expected one of "ldap"'),
-        ('url = "ldap://x"', 'domsec.toml:2: directory[0].kind is missing, expected one of "ldap"'),
+        ('kind = "http"', 'domsec.toml:3: directory[0].kind is "http", expected one of "ldap", "smimea"'),
+        ('url = "ldap://x"', 'domsec.toml:2: directory[0].kind is missing, expected one of "ldap", "smimea"'),
     ],
 )  # fmt: skip
 def test_a_directory_that_cannot_be_asked(folder: Path, options: str, expected: str) -> None:

@@ -16,18 +16,20 @@ from domsec.cli import console, lint, stored
 from domsec.cli.console import Exit
 from domsec.cli.issuing import cert_issue, cert_request, mail_domain
 from domsec.cli.lint import Fitness, Wanted
-from domsec.cli.options import FILE, TIME, Given, json_option, output_option
+from domsec.cli.options import ADDRESS, FILE, TIME, Given, json_option, output_option
 from domsec.cli.remarks import remarks
 from domsec.cli.replacing import cert_replace
 from domsec.cli.world import ROLE_NAMES, role_of
 from domsec.cms.certificates import Certificate
 from domsec.errors import ConfigurationError, DomsecError, KeyUnusable
+from domsec.mime.addresses import parse_address
 from domsec.services.describe import addresses_of, or_addresses_of, subject_text
 from domsec.services.verdict import JSON
 from domsec.stores import credentials, public_suffixes
 from domsec.stores.certificates import certificates_in
 from domsec.stores.files import read_file
 from domsec.trust import usage
+from domsec.trust.association import DANE_TA, PKIX_TA, Association
 from domsec.trust.names import name_text
 
 if TYPE_CHECKING:
@@ -240,5 +242,61 @@ def _usage(certificate: Certificate) -> list[JSON] | None:
 def _is_ca(certificate: Certificate) -> bool:
     try:
         return usage.is_ca(certificate)
+    except DomsecError:
+        return False
+
+
+# --- smimea ---------------------------------------------------------------------------------------------------------
+
+
+@cert.command("smimea")
+@click.argument("file", type=FILE)
+@click.option("--address", multiple=True, type=ADDRESS, metavar="ADDR",
+              help="Publish for this address; default is each that the certificate names.")  # fmt: skip
+@click.option("--usage", "meant", type=click.IntRange(0, 3), default=3, show_default=True,
+              help="3: this certificate; 2: what this CA issues; 1 and 0: the same, and it has to lead to an anchor of "
+                   "the reader's.")  # fmt: skip
+@click.option("--selector", type=click.IntRange(0, 1), default=0, show_default=True, help="0: certificate; 1: its key.")
+@click.option("--matching", type=click.IntRange(0, 2), default=0, show_default=True,
+              help="0: all of it, so that others find it there; 1: SHA-256; 2: SHA-512.")  # fmt: skip
+@click.option("--generic", is_flag=True, help="Write the record for servers that do not know SMIMEA (RFC 3597).")
+@_PASSWORD
+@output_option
+def cert_smimea(
+    file: Path,
+    password_file: Path | None,
+    output: Path | None,
+    *,
+    address: tuple[str, ...],
+    meant: int,
+    selector: int,
+    matching: int,
+    generic: bool,
+) -> int:
+    """Print the DNS records that tell others of the certificate in FILE (RFC 8162), for a zone signed with DNSSEC.
+
+    With --usage 0 or 2 those of the CA in FILE.
+    """
+    from domsec.stores.smimea import record_text
+
+    found = _certificates(file, password_file)
+    of_issuer = meant in (PKIX_TA, DANE_TA)
+    certificate = found[-1] if of_issuer else _leaf(found)
+    named = addresses_of(certificate)
+    if not (published := address or named):
+        raise ConfigurationError(f"{file}: the certificate names no address, expected --address")
+    if of_issuer and not _is_ca(certificate):
+        console.warning("the certificate is not that of a CA, so nothing will match the record")
+    for each in published:
+        if not of_issuer and not any(_same(each, other) for other in named):
+            console.warning(f"the certificate does not name {each}, so nobody will use it for that address")
+    record = Association.of(certificate, meant, selector, matching)
+    console.print_lines((record_text(parse_address(each), record, generic=generic) for each in published), output)
+    return Exit.DONE
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return parse_address(one).same_as(parse_address(other))
     except DomsecError:
         return False

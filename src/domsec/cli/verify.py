@@ -30,13 +30,19 @@ def verify(given: Given, file: Path | None, output: Path | None, *, explain: boo
     """Open what the credentials can open in FILE, verify every layer, and give the verdict."""
     from domsec.cli.reading import read_input
     from domsec.cli.world import load_world
-    from domsec.services.check import verify as judge
+    from domsec.services.check import examine
+    from domsec.services.discovery import for_signers
     from domsec.services.layers import peel
 
     world = load_world(given)
     context = dataclasses.replace(world.context, archive=archive)
     octets = read_input(file, context.limits)
-    verdict = judge(peel(octets, context.keyring, context.limits, archive=archive), context)
+    message = peel(octets, context.keyring, context.limits, archive=archive)
+    examination = examine(message, context)
+    if world.site.asks and (wanted := for_signers(message, examination.findings, context)):
+        context = dataclasses.replace(world.asking(wanted).context, archive=archive)
+        examination = examine(message, context)
+    verdict = examination.verdict
     if as_json:
         console.write_json(verdict.to_json(), output)
     else:

@@ -6,7 +6,6 @@ lists are used beside it.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
@@ -68,6 +67,8 @@ class World:
         """The same, knowing what the directories of the configuration say to these. Waits for them."""
         if not (asked := tuple(questions)) or not self.site.asks:
             return self
+        import asyncio
+
         return dataclasses.replace(self, found=asyncio.run(load_discovery(self.configuration).find(asked)))
 
     def asking_for(self, recipients: Iterable[Mailbox], target: Target) -> World:

@@ -76,6 +76,11 @@ DECISIONS: Final[dict[str, tuple[str, str]]] = {
         "`domsec locate ADDRESS --explain` asks it and says what it answers; a `[[peer]]` entry with a certificate in "
         "`trust.certificates` needs no directory",
     ),
+    "dnssec": (
+        "DNS has a certificate that is not what the domain signed; the reply is 451 4.7.5, and the mail comes again",
+        "`domsec locate ADDRESS --explain` shows whether it is still so; somebody tampers with DNS on its way to you, "
+        "or the domain's zone is broken, which its postmaster should know",
+    ),
     "unknown_domain": ("the domain is not known to read protected mail", "a `[[peer]]` entry, or `unknown_domains`"),
     "malformed": ("the header of the message cannot be read, or a limit was hit", "have the sending program repaired"),
     "recipient": ("the recipient's address is not one", "correct it"),

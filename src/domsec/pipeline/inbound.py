@@ -23,18 +23,19 @@ from domsec.pipeline.transaction import (
     Transaction,
     decision,
     everybody,
+    unanswered,
 )
 from domsec.policy import wishes
 from domsec.policy.options import Violation
 from domsec.policy.results import results
-from domsec.services import encrypt
+from domsec.services import discovery, encrypt
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.delivery import Delivery, deliver
 from domsec.services.harvest import harvest
 from domsec.services.layers import mime_entity, peel, spine, unopened
 from domsec.site import Site
-from domsec.trust.discovered import Found
+from domsec.trust.discovered import Answer, Found
 
 
 def inbound(transaction: Transaction, site: Site, found: Found | None = None) -> Decision:
@@ -44,9 +45,11 @@ def inbound(transaction: Transaction, site: Site, found: Found | None = None) ->
     opened: dict[str, object] = {}
     passed: dict[str, object] = {}
     if ours:
-        settled += _take_in(transaction, ours, site, opened, open_it=True)
+        settled += _take_in(transaction, ours, site, opened, found, open_it=True)
     if others:
-        settled += _take_in(transaction, others, site, passed, open_it=False)
+        settled += _take_in(transaction, others, site, passed, found, open_it=False)
+    if wanted := tuple(dict.fromkeys(question for each in settled for question in each.wanted)):
+        return Decision(wanted=wanted)
     return decision(settled, opened or passed)  # what we could open says more
 
 
@@ -63,9 +66,15 @@ def _ours(transaction: Transaction, site: Site) -> tuple[tuple[int, ...], tuple[
 
 
 def _take_in(
-    transaction: Transaction, indexes: tuple[int, ...], site: Site, log: dict[str, object], *, open_it: bool
+    transaction: Transaction,
+    indexes: tuple[int, ...],
+    site: Site,
+    log: dict[str, object],
+    found: Found | None,
+    *,
+    open_it: bool,
 ) -> list[Settled]:
-    context = site.context(transaction.received_at, open_it=open_it)
+    context = site.context(transaction.received_at, open_it=open_it, found=found)
     options = site.configuration.inbound
     try:
         message = peel(transaction.octets, context.keyring, context.limits)
@@ -74,6 +83,10 @@ def _take_in(
         log.update(action=action, reason=str(error))  # it may bear results in our name: never delivered
         return [_act(action, transaction, indexes, ("cms.malformed",), transaction.octets)]
     examination = examine(message, context)
+    if site.asks and found is None and (wanted := discovery.for_signers(message, examination.findings, context)):
+        return [Settled(wanted=wanted)]
+    if found is not None and (failure := _unanswered(examination, context)) is not None:
+        return [unanswered(indexes, message.originators.mailboxes[0].domain, failure)]
     noted = Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring)))
     verdict = examination.verdict
     delivery = deliver(examination, options.strip)
@@ -89,6 +102,8 @@ def _take_in(
             "line": line,
         }
     )
+    if found is not None and found.answers:
+        log["directories"] = list(found.lines())
     entity = None if delivery.unauthenticated or delivery.layer is None else mime_entity(delivery.layer)
     marked = _marked(message.header, examination, site)
     if entity is None:
@@ -103,6 +118,15 @@ def _take_in(
         assert entity is not None
         return [noted, *_Sealing(transaction, site, context, marked, entity, octets).settle(indexes)]
     return [noted, _act(action, transaction, indexes, reasons, octets, opened=opened)]
+
+
+def _unanswered(examination: Examination, context: Context) -> Answer | None:
+    """The missing answer without which nobody can tell whether a domain's authority signed.
+
+    Where only a person's signature is in doubt, mail is delivered as that of somebody unknown.
+    """
+    wanted = discovery.for_signers(examination.message, examination.findings, context)
+    return context.found.failure(question for question in wanted if question.role)
 
 
 def _judge(examination: Examination, site: Site, *, loose: bool) -> tuple[Violation, tuple[str, ...], str]:

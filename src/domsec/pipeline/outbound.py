@@ -27,6 +27,7 @@ from domsec.pipeline.transaction import (
     Transaction,
     decision,
     everybody,
+    unanswered,
 )
 from domsec.policy import evidence, wishes
 from domsec.policy.evidence import Collected
@@ -40,7 +41,7 @@ from domsec.services.finding import believed
 from domsec.services.layers import mime_entity, peel, spine, unopened
 from domsec.services.sign import Grant, Plan, Stripped
 from domsec.site import Site
-from domsec.trust.discovered import Answer, Found, Question
+from domsec.trust.discovered import Found, Question
 
 Note = Mapping[str, object]
 
@@ -121,10 +122,7 @@ def _questions(mailbox: Mailbox, site: Site, context: Context) -> tuple[Question
 def _answered(
     addressed: Sequence[tuple[int, Mailbox]], site: Site, context: Context
 ) -> tuple[list[tuple[int, Mailbox]], list[Settled]]:
-    """Recipients of whom enough is known, and those to be sent again: a directory that may know more has not answered.
-
-    Sending them in clear meanwhile is what somebody who keeps its answers away from us would like.
-    """
+    """Recipients of whom enough is known, and those to come again."""
     enough: list[tuple[int, Mailbox]] = []
     waiting: list[Settled] = []
     for index, mailbox in addressed:
@@ -132,14 +130,8 @@ def _answered(
         if failure is None:
             enough.append((index, mailbox))
         else:
-            waiting.append(_deferred(index, mailbox, failure))
+            waiting.append(unanswered((index,), mailbox.domain, failure))
     return enough, waiting
-
-
-def _deferred(index: int, mailbox: Mailbox, failure: Answer) -> Settled:
-    text = f"what is known of certificates for {mailbox.domain} cannot be found out now, try again later [directory]"
-    note = {"domain": mailbox.domain, "action": "tempfail", "reason": "directory", "directory": str(failure)}
-    return Settled(refused=(Refused((index,), 451, "4.4.3", text),), note=note)
 
 
 # --- one group ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Literal
 
 from domsec.octets import Octets, Pieces
 from domsec.services.harvest import Harvested
-from domsec.trust.discovered import Question
+from domsec.trust.discovered import Answer, Question
 
 Direction = Literal["outbound", "inbound"]
 
@@ -109,6 +109,23 @@ class Settled:
     note: Mapping[str, object] = field(default_factory=dict)
     unopened: tuple[str, ...] = ()  # as in Decision
     harvested: tuple[Harvested, ...] = ()  # as in Decision
+    wanted: tuple[Question, ...] = ()  # as in Decision
+
+
+def unanswered(indexes: tuple[int, ...], domain: str, failure: Answer) -> Settled:
+    """Recipients to come again: a directory that may know more of a domain has not answered, or somebody tampered.
+
+    Going on without, while somebody keeps its answers from us, is what that somebody would like.
+    """
+    if failure.outcome == "bogus":
+        enhanced, reason = "4.7.5", "dnssec"
+        text = f"what DNS has of certificates for {domain} is not what the domain signed"
+    else:
+        enhanced, reason = "4.4.3", "directory"
+        text = f"what is known of certificates for {domain} cannot be found out now"
+    refused = Refused(indexes, 451, enhanced, f"{text}, try again later [{reason}]")
+    note = {"domain": domain, "action": "tempfail", "reason": reason, "directory": str(failure)}
+    return Settled(refused=(refused,), note=note)
 
 
 def everybody(transaction: Transaction) -> tuple[int, ...]:

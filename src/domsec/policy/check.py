@@ -313,7 +313,8 @@ class _Checker:
                 yield from self.files(load_certificates, peer.anchors, ("peer", index, "anchors"), anchors=True)
         wanted = self.configuration.listen.inbound or self.configuration.outbound.encrypt != "no"
         agreed = any(peer.anchors for peer in self.configuration.peers)
-        if wanted and not trust.roles and not agreed:
+        published = any(one.kind == "smimea" and one.believe == "dnssec" for one in self.configuration.directories)
+        if wanted and not trust.roles and not agreed and not published:
             text = "no anchors for domain authorities, so none of them will be believed; expected trust.roles"
             yield self.configuration.problem(text, "trust", severity="warning")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -464,12 +465,23 @@ def _lists(c: Configuration) -> Iterator[Problem]:
 def _directories(c: Configuration) -> Iterator[Problem]:
     for index, one in enumerate(c.directories):
         path: KeyPath = ("directory", index)
-        if one.url is None:
+        if one.kind == "smimea":
+            if not _is_loopback(one.resolver.host):
+                text = f"{_dotted(path)}.resolver is {one.resolver}, expected a loopback address such as 127.0.0.1:53"
+                yield c.problem(text, *path, "resolver")
+        elif one.url is None:
             yield c.problem(f"{_dotted(path)} without url, expected the server", *path, "url")
         elif one.url.scheme == "ldap" and not one.starttls and one.bind_dn is not None:
             yield c.problem(f"{_dotted(path)} sends a password in the clear, expected starttls", *path, "starttls")
         if (one.bind_dn is None) != (one.password_file is None):
             yield c.problem(f"{_dotted(path)} with one of bind_dn and password_file, expected both", *path)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _known_signers(c: Configuration) -> Iterator[Problem]:

@@ -73,7 +73,7 @@ Cipher = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
 HeaderConfidentiality = Literal["none", "baseline"]
 SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
 EvidenceKind = Literal["network", "header", "xclient", "certificate", "local", "results"]
-DirectoryKind = Literal["ldap"]
+DirectoryKind = Literal["ldap", "smimea"]
 Harvest = Literal["no", "quarantine", "renewals", "trusted"]
 Grouping = Literal["member", "domain", "all"]
 ListReceipts = Literal["as-asked", "none", "instead-of", "in-addition-to"]
@@ -103,7 +103,8 @@ AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
 STRIP: Kind[Literal["verified", "domain", "none"]] = choice("verified", "domain", "none")
 HARVEST: Kind[Harvest] = choice("no", "quarantine", "renewals", "trusted")
 AFTER_DECRYPT: Kind[Literal["deliver", "user"]] = choice("deliver", "user")
-DIRECTORY_KIND: Kind[DirectoryKind] = choice("ldap")
+DIRECTORY_KIND: Kind[DirectoryKind] = choice("ldap", "smimea")
+BELIEVE: Kind[Literal["dnssec", "anchors"]] = choice("dnssec", "anchors")
 LEVEL: Kind[Literal["debug", "info", "warning", "error"]] = choice("debug", "info", "warning", "error")
 FORMAT: Kind[Literal["json", "text"]] = choice("json", "text")
 
@@ -351,11 +352,13 @@ class Trust:
 class DirectoryOptions:
     """A directory that is asked for certificates of partners, where those at hand do not suffice (RFC 3183 4.2).
 
-    All directories that serve a domain are asked at once. What they have is trusted no more than what stands in
-    `trust.certificates`; it has to lead to an anchor. How it works is told in [discovery.md](discovery.md).
+    All directories that serve a domain are asked at once. What an LDAP server has is trusted no more than what stands
+    in `trust.certificates`; it has to lead to an anchor. How it works is told in [discovery.md](discovery.md).
     """
 
-    kind: DirectoryKind = required(DIRECTORY_KIND, "`ldap`: an LDAP server.", '"ldap"')
+    kind: DirectoryKind = required(
+        DIRECTORY_KIND, "`ldap`: an LDAP server. `smimea`: what domains publish in signed DNS (RFC 8162).", '"smimea"'
+    )
     domains: tuple[str, ...] = option(
         DOMAINS,
         (),
@@ -378,6 +381,22 @@ class DirectoryOptions:
         (),
         "Who may certify the server's name. Empty is what this machine trusts for TLS.",
         '["trust/ldap-ca.pem"]',
+    )
+    resolver: TcpAddress = option(
+        TCP_ADDRESS,
+        TcpAddress("127.0.0.1", 53),
+        "For `smimea`: a resolver that validates DNSSEC, at a loopback address of this machine, since what it says of "
+        "that is believed. TCP is used.",
+        '"127.0.0.1:5335"',
+        written='"127.0.0.1:53"',
+    )
+    believe: Literal["dnssec", "anchors"] = option(
+        BELIEVE,
+        "dnssec",
+        "For `smimea`: `dnssec` believes a domain that says in signed DNS, by usages 2 and 3, which certificates its "
+        "own addresses have, also where no path leads to an anchor: so domains that never met can write to each other. "
+        "`anchors` wants the path as well.",
+        '"anchors"',
     )
     base: str | None = optional(
         STRING,

@@ -21,7 +21,16 @@ from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.errors import MalformedMessage
 from domsec.mhs.names import ORName
 from domsec.mime.addresses import Mailbox, parse_originators
-from domsec.services import countersigners, describe, ess_attributes, mathematics, names, siblings, signature_type
+from domsec.services import (
+    countersigners,
+    describe,
+    discovery,
+    ess_attributes,
+    mathematics,
+    names,
+    siblings,
+    signature_type,
+)
 from domsec.services.catalogue import Severity
 from domsec.services.conclude import conclude
 from domsec.services.context import Context
@@ -66,7 +75,8 @@ def examine(message: Message, context: Context) -> Examination:
     spine = message.spine()
     originators = message.originators
     peer = context.peers.common(m.domain for m in originators.mailboxes) if originators.mailboxes else None
-    findings = [_first_look(layer, context, peer) for layer in spine]
+    everybody = all_originators(message, spine)
+    findings = [_first_look(layer, everybody, context, peer) for layer in spine]
     findings = _second_pass(findings, message, context, peer)
     return Examination(message, tuple(findings), conclude(message, tuple(findings), context, peer))
 
@@ -74,7 +84,7 @@ def examine(message: Message, context: Context) -> Examination:
 # --- one layer ------------------------------------------------------------------------------------------------------
 
 
-def _first_look(layer: Layer, context: Context, peer: Peer | None) -> Finding:
+def _first_look(layer: Layer, originators: Sequence[Mailbox | ORName], context: Context, peer: Peer | None) -> Finding:
     flags = [flag(code, text, layer.id) for code, text in layer.flags]
     if layer.kind == "null":
         return Finding(layer, state="null", flags=tuple(flags))
@@ -83,7 +93,7 @@ def _first_look(layer: Layer, context: Context, peer: Peer | None) -> Finding:
     if layer.content is None:
         return Finding(layer, state="invalid", flags=tuple(flags))
     digests = ContentDigests(layer.content)
-    signers = tuple(_signer(info, layer, digests, context, peer) for info in layer.signed.signers)
+    signers = tuple(_signer(info, layer, digests, originators, context, peer) for info in layer.signed.signers)
     finding = Finding(layer, signers)
     flags += [flag(code, text, layer.id) for signer in signers for code, text in signer.reading.flags]
     flags += siblings.flags(finding)
@@ -101,7 +111,14 @@ def _first_look(layer: Layer, context: Context, peer: Peer | None) -> Finding:
     return replace(finding, state=siblings.state(finding), types=types, flags=tuple(dict.fromkeys(flags)))
 
 
-def _signer(info: SignerInfo, layer: Layer, digests: ContentDigests, context: Context, peer: Peer | None) -> Signer:
+def _signer(
+    info: SignerInfo,
+    layer: Layer,
+    digests: ContentDigests,
+    originators: Sequence[Mailbox | ORName],
+    context: Context,
+    peer: Peer | None,
+) -> Signer:
     assert layer.signed is not None
     reading = signature_type.read(info)
     role = any(t in DOMSEC for t in reading.types)
@@ -124,7 +141,8 @@ def _signer(info: SignerInfo, layer: Layer, digests: ContentDigests, context: Co
     if certificate is not None and crypto == "valid":
         usage = signing_problems(certificate)
         issuers = signed_data.permitted_issuers(info, (*offered, *context.validator.snapshot.intermediates))
-        path = context.path(certificate, offered, role=role, peer=peer, issuers=issuers)
+        said = context.found.associations(discovery.of_signer(reading.types, originators, context))
+        path = context.path(certificate, offered, role=role, peer=peer, issuers=issuers, associations=said)
         if usage:
             state, reason = "invalid", "; ".join(usage)
         elif path.state != "valid":

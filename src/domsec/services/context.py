@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
+from domsec.errors import MalformedMessage
 from domsec.limits import DEFAULT, Limits
 from domsec.services.labelling import NO_LABELLING, Labelling
 from domsec.services.peer import Peer, Peers
+from domsec.trust.association import DANE_EE, DANE_TA, Association
 from domsec.trust.discovered import Found
-from domsec.trust.path import AnchorSet, PathVerdict, Validator
+from domsec.trust.path import AnchorSet, PathVerdict, Validator, is_authority
 from domsec.trust.source import CertificateSource, MemorySource
 
 Revocation = Literal["hard", "soft", "off"]
@@ -55,21 +57,89 @@ class Context:
         role: bool,
         peer: Peer | None,
         issuers: frozenset[str] | None = None,
+        associations: Sequence[Association] = (),
     ) -> PathVerdict:
         """Validate a certificate: those of roles against the peer's anchors and then the role store, others against
-        the store of users (decisions A-25). `issuers` limits the path as in `Validator.validate`."""
+        the store of users (decisions A-25). `issuers` limits the path as in `Validator.validate`.
+
+        `associations` are what the domain says of the address that the certificate is to be used for: only those that
+        they speak of are valid, also without a path to an anchor if they say so (RFC 8162). An agreement that names
+        anchors or certificates goes before them.
+        """
+        offered = tuple(offered)
+        verdict = self._stored(certificate, offered, role, peer, issuers)
+        if not associations or (peer is not None and (peer.anchors is not None or peer.pins)):
+            return verdict
+        if verdict.state == "untrusted":
+            return self._associated(certificate, offered, associations, peer, issuers) or verdict
+        if _spoken_of(certificate, verdict, associations):
+            return verdict
+        return replace(verdict, state="invalid", reason="the SMIMEA records of its address speak of others")
+
+    def _associated(
+        self,
+        certificate: Certificate,
+        offered: tuple[Certificate, ...],
+        associations: Iterable[Association],
+        peer: Peer | None,
+        issuers: frozenset[str] | None,
+    ) -> PathVerdict | None:
+        """The verdict on a certificate for which its domain stands, None if it does not."""
+        found: PathVerdict | None = None
+        known = (*self.validator.snapshot.intermediates, *offered)
+        for each in associations:
+            anchors = _anchors(each, certificate, known)
+            if anchors is None:
+                continue
+            found = self.validator.validate(
+                certificate, offered, anchors=anchors, now=self.now, revocation=self._revocation(peer), issuers=issuers
+            )
+            if found.state == "valid":
+                return replace(found, reason=f"SMIMEA {each} of its domain, proven by DNSSEC")
+        return found
+
+    def _stored(
+        self,
+        certificate: Certificate,
+        offered: tuple[Certificate, ...],
+        role: bool,
+        peer: Peer | None,
+        issuers: frozenset[str] | None,
+    ) -> PathVerdict:
         snapshot = self.validator.snapshot
-        revocation = (peer.revocation if peer else None) or self.revocation
         stores: tuple[AnchorSet, ...] = (snapshot.roles,) if role else (snapshot.users,)
         if role and peer is not None and peer.anchors is not None:
             stores = (peer.anchors, *stores)
-        offered = tuple(offered)
         verdict: PathVerdict | None = None
         for anchors in stores:
             verdict = self.validator.validate(
-                certificate, offered, anchors=anchors, now=self.now, revocation=revocation, issuers=issuers
+                certificate, offered, anchors=anchors, now=self.now, revocation=self._revocation(peer), issuers=issuers
             )
             if verdict.state != "untrusted":
                 return verdict
         assert verdict is not None
         return verdict
+
+    def _revocation(self, peer: Peer | None) -> Revocation:
+        return (peer.revocation if peer else None) or self.revocation
+
+
+def _anchors(said: Association, certificate: Certificate, known: Iterable[Certificate]) -> AnchorSet | None:
+    """What an association has a path lead to, without any anchor of ours; None if it says nothing of the kind."""
+    try:
+        if said.usage == DANE_EE and said.matches(certificate):
+            return AnchorSet((certificate,))
+        if said.usage == DANE_TA:
+            issuers = tuple(other for other in known if said.matches(other) and is_authority(other))
+            return AnchorSet(issuers) if issuers else None
+    except MalformedMessage:
+        return None
+    return None
+
+
+def _spoken_of(certificate: Certificate, verdict: PathVerdict, associations: Iterable[Association]) -> bool:
+    """Whether associations speak of a certificate, or of a CA in its path (RFC 6698 2.1.1)."""
+    return any(
+        any(each.matches(issuer) for issuer in verdict.chain[1:]) if each.of_issuer else each.matches(certificate)
+        for each in associations
+    )

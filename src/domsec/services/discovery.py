@@ -5,13 +5,17 @@ Judging fetches nothing. It says what it would like to know, somebody finds out,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from domsec.mhs.names import ORName
 from domsec.mime.addresses import Mailbox
-from domsec.services import encrypt
+from domsec.services import encrypt, names
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
-from domsec.services.names import CONFIDENTIALITY_AUTHORITY
+from domsec.services.finding import Finding, Signer, all_originators, names_in
+from domsec.services.layers import Message
+from domsec.services.names import CONFIDENTIALITY_AUTHORITY, SIGNING_AUTHORITY
+from domsec.services.signature_type import DOMSEC, SignatureType
 from domsec.trust.discovered import Answer, Question
 
 
@@ -34,8 +38,52 @@ def for_authority(domain: str, context: Context) -> tuple[Question, ...]:
     return tuple(_authorities(CONFIDENTIALITY_AUTHORITY, domain, context))
 
 
+def for_signers(message: Message, findings: Iterable[Finding], context: Context) -> tuple[Question, ...]:
+    """The questions whose answers may tell that signers are whom they say, although no path leads to an anchor.
+
+    Nothing is asked of a domain that the signer's certificate does not claim. Else whoever sends us the encrypted mail
+    of somebody else under a name of its own could see by our questions that we opened it (threats T-22).
+    """
+    findings = tuple(findings)
+    originators = all_originators(message, [finding.layer for finding in findings])
+    unknown = (s for f in findings for s in f.signers if s.verdict.crypto == "valid" and s.verdict.path == "untrusted")
+    claiming = (signer for signer in unknown if _claims(signer, originators, context))
+    return tuple(dict.fromkeys(q for s in claiming for q in of_signer(s.reading.types, originators, context)))
+
+
+def _claims(signer: Signer, originators: Sequence[Mailbox | ORName], context: Context) -> bool:
+    """Whether a certificate says that it is of the originators, or of an authority over them."""
+    if signer.certificate is None:
+        return False
+    if SignatureType.DOMAIN in signer.reading.types:
+        entities = [names.entity(originator) for originator in originators]
+        return names.check_mapping(signer.certificate, entities, None, context.is_public_suffix).passed
+    named = names_in(signer.certificate)
+    return all(any(names.same_originator(originator, name) for name in named) for originator in originators)
+
+
+def of_signer(
+    types: Collection[SignatureType], originators: Sequence[Mailbox | ORName], context: Context
+) -> tuple[Question, ...]:
+    """Where it may be said of a signer that it signs for the originators: at their authority's address, or their own.
+
+    Nobody may speak for several people but who may speak for each of them, and nobody for people of X.400.
+    """
+    mailboxes = [originator for originator in originators if isinstance(originator, Mailbox)]
+    if not mailboxes or len(mailboxes) < len(originators):
+        return ()
+    if SignatureType.DOMAIN in types:
+        first, *others = mailboxes
+        common = [q for q in _authorities(SIGNING_AUTHORITY, first.domain, context)
+                  if all(m.domain == q.domain or m.domain.endswith(f".{q.domain}") for m in others)]  # fmt: skip
+        return tuple(common)
+    if any(each in DOMSEC for each in types) or len(mailboxes) > 1:
+        return ()
+    return (Question(mailboxes[0].address),)
+
+
 def _authorities(role: str, domain: str, context: Context) -> Iterator[Question]:
     peer = context.peers.of(domain)
     agreed = peer.distinguished_name if peer is not None else None
     for each in encrypt.ascendants(domain, context):
-        yield Question(f"{role}@{each}", role, agreed)
+        yield Question.of_authority(role, each, agreed)

@@ -22,6 +22,8 @@ from domsec.services.context import Context
 from domsec.services.names import CONFIDENTIALITY_AUTHORITY, Entity
 from domsec.services.peer import CipherName, Peer
 from domsec.trust.addresses import addresses
+from domsec.trust.association import Association
+from domsec.trust.discovered import Question
 from domsec.trust.names import common_names, name_text
 from domsec.trust.usage import capabilities, encryption_problems, key_usage
 
@@ -137,9 +139,9 @@ def _passed_over(
     nearer = "a nearer authority is used" if authority is not None else "the recipient's own is wanted"
     more = [(recipient.address, c, own_problem(c, recipient, context, peer)) for c in _offered_own(recipient, context)]
     for domain in ascendants(recipient.domain, context):
-        offered = _offered_authorities(domain, recipient, context)
         more += [
-            (f"the authority of {domain}", c, authority_problem(c, recipient.domain, context, peer)) for c in offered
+            (f"the authority of {domain}", c, authority_problem(c, recipient.domain, context, peer, said))
+            for c, said in _offered_authorities(domain, recipient, context)
         ]
     for whose, certificate, problem in more:
         if certificate not in seen:
@@ -160,7 +162,8 @@ def _offered_own(recipient: Mailbox, context: Context) -> list[Certificate]:
 
 def own_problem(certificate: Certificate, recipient: Mailbox, context: Context, peer: Peer | None) -> str | None:
     """Why a certificate may not be used to encrypt to a person; None if it may."""
-    problem = _problem(certificate, context, role=False, peer=peer)
+    said = context.found.associations([Question(recipient.address)])
+    problem = _problem(certificate, context, role=False, peer=peer, said=said)
     if problem is None and not _names(certificate, recipient):
         return "is for another address"
     return problem
@@ -170,19 +173,27 @@ def _authority(recipient: Mailbox, context: Context, peer: Peer | None, looked: 
     """The nearest authority that may decrypt for the domain: whatever found it, the mapping decides (4.2)."""
     for domain in ascendants(recipient.domain, context):
         offered = _offered_authorities(domain, recipient, context)
-        problems = [(c, authority_problem(c, recipient.domain, context, peer)) for c in offered]
+        problems = [(c, authority_problem(c, recipient.domain, context, peer, said)) for c, said in offered]
         chosen = _choose(problems, f"the authority of {domain}", looked)
         if chosen is not None:
             return chosen
     return None
 
 
-def _offered_authorities(domain: str, recipient: Mailbox, context: Context) -> list[Certificate]:
-    """What is filed under the domain's authority, and what of it under the recipient's own name (RFC 3183 4.2)."""
-    offered = list(context.source.authority(CONFIDENTIALITY_AUTHORITY, domain))
+def _offered_authorities(
+    domain: str, recipient: Mailbox, context: Context
+) -> list[tuple[Certificate, tuple[Association, ...]]]:
+    """What is filed under the domain's authority, and what of it under the recipient's own name (RFC 3183 4.2).
+
+    With each what is said in DNS of the address that it was filed under.
+    """
+    said = context.found.associations([Question.of_authority(CONFIDENTIALITY_AUTHORITY, domain)])
+    offered = dict.fromkeys(context.source.authority(CONFIDENTIALITY_AUTHORITY, domain), said)
     if domain == recipient.domain:
-        offered += [c for c in context.source.by_address(recipient.address) if is_authority(c) and c not in offered]
-    return offered
+        own = context.found.associations([Question(recipient.address)])
+        filed = [c for c in context.source.by_address(recipient.address) if is_authority(c) and c not in offered]
+        offered |= dict.fromkeys(filed, own)
+    return list(offered.items())
 
 
 def for_people(certificates: Iterable[Certificate]) -> Cipher:
@@ -214,9 +225,11 @@ def _tied(one: Considered, chosen: Certificate | None) -> Considered:
     return replace(one, instead="another one is as new and has the higher digest")
 
 
-def authority_problem(certificate: Certificate, domain: str, context: Context, peer: Peer | None) -> str | None:
+def authority_problem(
+    certificate: Certificate, domain: str, context: Context, peer: Peer | None, said: Sequence[Association] = ()
+) -> str | None:
     """Why a certificate may not be used as the confidentiality authority of a domain; None if it may."""
-    problem = _problem(certificate, context, role=True, peer=peer)
+    problem = _problem(certificate, context, role=True, peer=peer, said=said)
     if problem is not None:
         return problem
     findings = names.check_naming(certificate, CONFIDENTIALITY_AUTHORITY, peer)
@@ -253,12 +266,14 @@ def _names(certificate: Certificate, recipient: Mailbox) -> bool:
     return False
 
 
-def _problem(certificate: Certificate, context: Context, *, role: bool, peer: Peer | None) -> str | None:
+def _problem(
+    certificate: Certificate, context: Context, *, role: bool, peer: Peer | None, said: Sequence[Association]
+) -> str | None:
     try:
         problems = encryption_problems(certificate)
         if problems:
             return "; ".join(problems)
-        path = context.path(certificate, context.found.certificates, role=role, peer=peer)
+        path = context.path(certificate, context.found.certificates, role=role, peer=peer, associations=said)
     except DomsecError as error:
         return str(error)
     return None if path.state == "valid" else f"{path.state}: {path.reason}"

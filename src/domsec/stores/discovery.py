@@ -110,7 +110,8 @@ class _Asking:
     def _keep(self, answer: Answer) -> float:
         if answer.failed:
             return PAUSE
-        return self.asked.keep if answer.outcome == "found" else self.asked.keep_nothing
+        longest = self.asked.keep if answer.outcome == "found" else self.asked.keep_nothing
+        return longest if answer.seconds is None else min(longest, answer.seconds)
 
 
 class _Memory:
@@ -145,4 +146,4 @@ class _Memory:
 
 
 def _octets(answer: Answer) -> int:
-    return sum(len(certificate.der) for certificate in answer.certificates)
+    return sum(len(c.der) for c in answer.certificates) + sum(len(a.data) for a in answer.associations)

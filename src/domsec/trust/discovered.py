@@ -1,7 +1,8 @@
 """What was asked of directories, and what they answered: values. Who asks is in `domsec.stores.discovery`.
 
 An answer says what somebody keeps in a place that anybody may have written to. It finds certificates and makes none of
-them trusted, wherever it came from (RFC 3183 4.2, decisions A-43, threats T-20).
+them trusted, wherever it came from (RFC 3183 4.2, decisions A-43, threats T-20). Only what a domain says of its own
+addresses, in DNS and proven by DNSSEC, may stand for a path: those are associations.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from domsec.cms.certificates import Certificate, Identifier
+from domsec.trust.association import Association
 
-Outcome = Literal["found", "nothing", "unusable", "unavailable"]
+Outcome = Literal["found", "nothing", "insecure", "bogus", "unusable", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,10 @@ class Question:
     role: str = ""  # the name of the authority's role; empty for a person
     directory_name: bytes | None = field(default=None, compare=False)  # DER Name agreed for the domain's people
 
+    @classmethod
+    def of_authority(cls, role: str, domain: str, directory_name: bytes | None = None) -> Question:
+        return cls(f"{role}@{domain}", role, directory_name)
+
     @property
     def domain(self) -> str:
         return self.address.rpartition("@")[2]
@@ -35,8 +41,10 @@ class Question:
 class Answer:
     """What one directory has to say to one question.
 
-    found        certificates, whose they may be
+    found        certificates, whose they may be, or associations
     nothing      the directory knows of none
+    insecure     there was something, and nobody can tell who put it there: as good as nothing
+    bogus        there was something that is not what the domain signed
     unusable     it answered this question with what cannot be used
     unavailable  it does not answer, whatever it is asked
     """
@@ -44,15 +52,21 @@ class Answer:
     source: str  # the directory, for people
     outcome: Outcome
     certificates: tuple[Certificate, ...] = ()
+    associations: tuple[Association, ...] = ()  # from secure answers only
     text: str = ""  # for people
+    seconds: float | None = None  # for how long the directory itself wants this to be kept, at most
 
     @property
     def failed(self) -> bool:
         """Whether it is not known what the directory has; asking again may help."""
-        return self.outcome in ("unusable", "unavailable")
+        return self.outcome in ("bogus", "unusable", "unavailable")
 
     def __str__(self) -> str:
-        what = f"{len(self.certificates)} certificates" if self.outcome == "found" else self.outcome
+        what: str = self.outcome
+        if self.associations:
+            what = f"secure, {', '.join(map(str, self.associations))}"
+        elif self.outcome == "found":
+            what = f"{len(self.certificates)} certificates"
         return f"{self.source}: {what}{': ' if self.text else ''}{self.text}"
 
 
@@ -69,16 +83,22 @@ class Found:
         return self._certificates(Question(address))
 
     def authority(self, role_name: str, domain: str) -> Sequence[Certificate]:
-        return self._certificates(Question(f"{role_name}@{domain}", role_name))
+        return self._certificates(Question.of_authority(role_name, domain))
 
     def by_sid(self, identifier: Identifier) -> Sequence[Certificate]:
         return tuple(certificate for certificate in self.certificates if identifier.matches(certificate))
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
-        """Everything that was found, each once."""
-        every = (c for answers in self.answers.values() for answer in answers for c in answer.certificates)
-        return tuple(dict.fromkeys(every))
+        """Everything that was found, those of CAs included, each once."""
+        every = [answer for answers in self.answers.values() for answer in answers]
+        issuers = (a.certificate for answer in every for a in answer.associations if a.certificate is not None)
+        return tuple(dict.fromkeys((*(c for answer in every for c in answer.certificates), *issuers)))
+
+    def associations(self, questions: Iterable[Question]) -> tuple[Association, ...]:
+        """What the domains concerned say to these questions themselves."""
+        every = (answer for question in questions for answer in self.answers.get(question, ()))
+        return tuple(dict.fromkeys(association for answer in every for association in answer.associations))
 
     def failure(self, questions: Iterable[Question]) -> Answer | None:
         """The first answer that is missing among those to these questions."""
