@@ -64,7 +64,7 @@ def run(*arguments: object, stdin: bytes = b"", **environment: str) -> Ran:
     runner = CliRunner(env={"DOMSEC_CONFIG": None, "DOMSEC_PASSWORD": None, **environment})
     result = runner.invoke(cli, [str(a) for a in arguments], input=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert "internal error" not in result.stderr
+    assert "internal error" not in result.stderr, result.stderr
     assert "Traceback" not in result.stderr
     return Ran(result.exit_code, result.stdout_bytes, result.stderr)
 

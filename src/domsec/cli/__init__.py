@@ -42,6 +42,8 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "explain": ("service:explain", "Dry run: what the gateway would do with a message, and why."),
     "gateway": ("service:gateway", "The mail gateway: run."),
     "keyd": ("service:keyd", "The key process: it holds private keys for the gateway."),
+    "backup": ("backup:backup", "Save the whole state of an installation, while it runs."),
+    "restore": ("backup:restore", "Put a backup back."),
     "demo": ("service:demo", "Two domains exchange protected mail on this machine."),
 }
 

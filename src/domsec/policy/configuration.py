@@ -16,11 +16,11 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from domsec.errors import ConfigurationError
 from domsec.limits import DEFAULT, Limits
-from domsec.policy.kinds import ROLES, Endpoint, WrongItem, shown
+from domsec.policy.kinds import CREDENTIAL, CREDENTIALS, ROLE_CREDENTIALS, ROLES, Endpoint, WrongItem, shown
 from domsec.policy.lines import KeyPath, key_lines
 from domsec.policy.options import (
     SECTIONS,
@@ -49,6 +49,9 @@ from domsec.policy.options import (
 )
 from domsec.services.peer import Peer
 from domsec.trust.path import AnchorSet
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 S = TypeVar("S")
 LoadAnchors = Callable[[Sequence[Path]], AnchorSet]
@@ -131,6 +134,31 @@ def load_peers(path: Path) -> tuple[PeerOptions, ...]:
     if reader.problems:
         raise _error(reader.problems)
     return agreements
+
+
+def files_of(configuration: Configuration) -> Iterator[tuple[Path, bool]]:
+    """Files and folders that the options name, and whether there is a secret in them. They need not be there.
+
+    Keys in tokens and in the key process are named by no file. Sockets, the store and what tables name are not among
+    them.
+    """
+    for section in _sections(configuration):
+        for name, option in ((f.name, f.metadata.get("option")) for f in dataclasses.fields(section)):
+            value = getattr(section, name)
+            for item in value if isinstance(value, tuple) else (value,):
+                key = option is not None and option[0] in (CREDENTIAL, CREDENTIALS, ROLE_CREDENTIALS)
+                if isinstance(item, Path) or (key and not str(item).startswith(("pkcs11:", "keyd:"))):
+                    yield Path(item), key or name in ("password_file", "token_file")
+
+
+def _sections(section: DataclassInstance) -> Iterator[DataclassInstance]:
+    """A section and those in it."""
+    yield section
+    for field_ in dataclasses.fields(section):
+        value = getattr(section, field_.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if dataclasses.is_dataclass(item) and not isinstance(item, type):
+                yield from _sections(item)
 
 
 def peers(agreements: Sequence[PeerOptions], load_anchors: LoadAnchors) -> tuple[Peer, ...]:
