@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from domsec import oids
 from domsec.cms.algorithms import SignatureAlgorithm, default_signature_algorithm
-from domsec.cms.credential import Credential
+from domsec.cms.credential import Credential, WithoutPkcs1v15
 from domsec.errors import ConfigurationError
 from domsec.ess.lists import MLReceiptPolicy
 from domsec.ess.names import mail_address
@@ -24,7 +24,7 @@ from domsec.policy.evidence import Rights, Rule, fingerprint
 from domsec.policy.labels import labelling
 from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
-from domsec.policy.options import DirectoryOptions, Evidence, Key, ListOptions
+from domsec.policy.options import ConfidentialityKey, DirectoryOptions, Evidence, Key, ListOptions
 from domsec.services import names
 from domsec.services.boundary import Passage
 from domsec.services.context import Context
@@ -172,7 +172,7 @@ def open_keys(
     options: Key, sources: Sequence[str], *, keyd_socket: Path, environment_password: str | None = None
 ) -> tuple[Credential, ...]:
     """Some keys of a role, newest first. Raises ConfigurationError, KeyUnusable, StoreUnavailable or Unsupported."""
-    found = [
+    found: list[Credential] = [
         credential
         for source in sources
         for credential in credentials.open_credentials(
@@ -183,6 +183,8 @@ def open_keys(
             keyd_socket=keyd_socket,
         )
     ]
+    if isinstance(options, ConfidentialityKey) and not options.pkcs1v15:
+        found = [WithoutPkcs1v15(each) for each in found]
     return tuple(sorted(found, key=lambda c: c.certificate.not_before, reverse=True))
 
 

@@ -79,3 +79,23 @@ def test_a_configuration_may_name_keys_in_a_token(token: Token, desk: Desk, tmp_
     ran = run("config", "check", "--config", tmp_path / "domsec.toml", *AT)
     assert ran.code == 2
     assert "the key of keys.confidentiality is that of keys.signing too, expected a key of its own" in ran.err
+
+
+@pytest.mark.parametrize(("padding", "code"), [("pkcs1", 1), ("oaep", 0)])
+def test_a_key_may_be_told_not_to_undo_pkcs1v15(
+    token: Token, desk: Desk, tmp_path: Path, padding: str, code: int
+) -> None:
+    """Threats T-22. What is refused looks like any message that does not open."""
+    name = f"dca-refuses-{padding}"
+    authority = softhsm.certificate(token.generate(name, "rsa2048"), "confidentiality", "acme.example")
+    (tmp_path / "dca.pem").write_bytes(softhsm.pem(authority))
+    (tmp_path / "domsec.toml").write_text(
+        f'domains = ["acme.example"]\n[keys.confidentiality]\ncredential = "{token.uri(name)}"\n'
+        f'certificates = "dca.pem"\npkcs1v15 = false\n[trust]\nroles = ["{desk.certificate("acme-ca")}"]\n'
+    )
+    how = ("-keyopt", f"rsa_padding_mode:{padding}")
+    sealed = openssl("cms", "-encrypt", "-aes-256-gcm", "-recip", tmp_path / "dca.pem", *how, stdin=SECRET)
+    ran = run("decrypt", "--config", tmp_path / "domsec.toml", stdin=sealed)
+    assert (ran.code, b"attack" in ran.out) == (code, code == 0)
+    if code:
+        assert ran.err == "domsec: error: the message could not be decrypted\n"

@@ -7,11 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 import other_users
 from commands import run
-from domsec.cms.credential import signs
-from domsec.errors import ConfigurationError
+from domsec import der, oids
+from domsec.cms.algorithms import algorithm_identifier, encrypt_key
+from domsec.cms.credential import receives, signs
+from domsec.errors import ConfigurationError, Unsupported
 from domsec.keyd import privileges
 from domsec.keyd.run import load
 from domsec.stores.key_process import KeyProcess as Asked
@@ -136,6 +139,28 @@ def test_all_keys_of_all_roles_are_held(keyd: KeyProcess) -> None:
         "confidentiality", "confidentiality", "review", "signing", "signing"
     ]  # fmt: skip
     assert found.clients == {0, os.geteuid()}
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_key_may_be_held_that_does_not_undo_pkcs1v15(keyd: KeyProcess, refused: bool) -> None:
+    """Then no gateway that was taken over can ask it to, and `config check` finds that the key works all the same."""
+    own = identity("confidentiality", "rsa2048")
+    keyd.configure(confidentiality=[own])
+    if refused:
+        text = keyd.configuration.read_text()
+        section = "[keys.confidentiality]\n"
+        keyd.configuration.write_text(text.replace(section, f"{section}pkcs1v15 = false\n"))
+    keyd.start()
+    asked = KeyProcessCredential(Asked(keyd.socket), "confidentiality", own.certificate)
+    public_key, transport = own.certificate.public_key, algorithm_identifier(oids.RSA_ENCRYPTION, der.null())
+    assert isinstance(public_key, RSAPublicKey)
+    encrypted = encrypt_key(public_key, bytes(32), transport)
+    if refused:
+        with pytest.raises(Unsupported, match=r"PKCS#1 v1\.5, which this key is not to undo"):
+            asked.decrypt(encrypted, transport)
+    else:
+        assert asked.decrypt(encrypted, transport) == bytes(32)
+    assert receives(asked)
 
 
 @pytest.mark.requirement("R3183-6-02")

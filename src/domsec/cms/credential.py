@@ -22,10 +22,12 @@ from domsec.cms.algorithms import (
     check_signature,
     default_signature_algorithm,
     encrypt_key,
+    key_transport,
     key_transport_padding,
+    oaep,
 )
 from domsec.cms.certificates import Certificate
-from domsec.errors import KeyUnusable, SignatureInvalid
+from domsec.errors import KeyUnusable, SignatureInvalid, Unsupported
 
 _NOTHING_DECRYPTED: Final = 32  # octets given back where decryption failed
 
@@ -106,6 +108,35 @@ class PrivateKeyCredential:
             raise KeyUnusable("a ciphertext of the wrong length") from problem
 
 
+@dataclass(frozen=True, slots=True)
+class WithoutPkcs1v15:
+    """A key that does not undo PKCS#1 v1.5, whose padding whoever asks often enough can learn from (threats T-22)."""
+
+    behind: Credential
+
+    @property
+    def certificate(self) -> Certificate:
+        return self.behind.certificate
+
+    @property
+    def chain(self) -> tuple[Certificate, ...]:
+        return self.behind.chain
+
+    def sign(self, data: bytes, algorithm: SignatureAlgorithm) -> bytes:
+        return self.behind.sign(data, algorithm)
+
+    def decrypt(self, encrypted_key: bytes, algorithm: AlgorithmIdentifier) -> bytes:
+        if key_transport(algorithm) is None:
+            raise Unsupported("PKCS#1 v1.5, which this key is not to undo")
+        return self.behind.decrypt(encrypted_key, algorithm)
+
+    def exchange(self, public_key: PublicKeyTypes) -> bytes:
+        return self.behind.exchange(public_key)
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        return self.behind.decapsulate(ciphertext)
+
+
 def credential_from_private_key(
     key: PrivateKeyTypes, certificate: Certificate, chain: tuple[Certificate, ...] = ()
 ) -> PrivateKeyCredential:
@@ -143,8 +174,7 @@ def receives(credential: Credential) -> bool:
     """`holds_key` by what is encrypted, agreed or encapsulated to the certificate."""
     public_key = credential.certificate.public_key
     if isinstance(public_key, rsa.RSAPublicKey):
-        secret, algorithm = os.urandom(32), algorithm_identifier(oids.RSA_ENCRYPTION, der.null())
-        return credential.decrypt(encrypt_key(public_key, secret, algorithm), algorithm) == secret
+        return _transports(credential, public_key)
     if isinstance(public_key, ec.EllipticCurvePublicKey):
         ours = ec.generate_private_key(public_key.curve)
         return credential.exchange(ours.public_key()) == ours.exchange(ec.ECDH(), public_key)
@@ -158,3 +188,14 @@ def receives(credential: Credential) -> bool:
         secret, ciphertext = public_key.encapsulate()
         return credential.decapsulate(ciphertext) == secret
     raise KeyUnusable("a key that neither signs nor decrypts")
+
+
+def _transports(credential: Credential, public_key: rsa.RSAPublicKey) -> bool:
+    """By PKCS#1 v1.5, which every key can that may; else by OAEP."""
+    secret = os.urandom(32)
+    algorithm = algorithm_identifier(oids.RSA_ENCRYPTION, der.null())
+    try:
+        return credential.decrypt(encrypt_key(public_key, secret, algorithm), algorithm) == secret
+    except Unsupported:
+        algorithm = oaep()
+        return credential.decrypt(encrypt_key(public_key, secret, algorithm), algorithm) == secret

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from domsec.cms.credential import Credential
+from domsec.cms.credential import Credential, WithoutPkcs1v15
 from domsec.daemon import announce, listen_unix, set_up_log
 from domsec.errors import ConfigurationError
 from domsec.keyd import privileges, server
@@ -101,6 +101,8 @@ def load(path: Path) -> Service:
         previous = options.previous if isinstance(options, ConfidentialityKey) else ()
         for source in (*options.credential, *previous):
             (credential,) = open_one(source, options.password_file, options.certificates)
+            if isinstance(options, ConfidentialityKey) and not options.pkcs1v15:
+                credential = WithoutPkcs1v15(credential)
             keys[role, key_digest(credential.certificate)] = credential
     if not keys and not errors:
         errors.append(f"{configuration.path}: no key in it, expected [keys.signing] or another role")

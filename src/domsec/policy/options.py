@@ -262,6 +262,14 @@ class ConfidentialityKey(Key):
         "Their certificates may have expired. The same password holds for them.",
         '["acme-dca-2025.p12"]',
     )
+    pkcs1v15: bool = option(
+        BOOLEAN,
+        True,
+        "Whether an RSA key opens what is encrypted by PKCS#1 v1.5, as many mail programs do. `false`, here or in the "
+        "configuration of the key process, leaves it closed like all that does not open: its padding has told much "
+        "wherever somebody could ask often enough. OAEP and keys on curves have no such weakness.",
+        "false",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
