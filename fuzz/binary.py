@@ -1,4 +1,4 @@
-"""Targets that read DER: the reader itself, CMS, ESS values, certificates, revocation lists."""
+"""Targets that read DER: the reader itself, CMS, ESS values, certificates, requests for them, revocation lists."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from domsec.cms import attributes, compressed_data, content_info, enveloped_data
 from domsec.cms.attributes import Attributes
 from domsec.cms.certificates import Certificate, read_issuer_and_serial, same_name
 from domsec.cms.recipients import parse_recipients
-from domsec.errors import DomsecError, LimitExceeded, MalformedMessage
+from domsec.errors import DomsecError, LimitExceeded, MalformedMessage, SignatureInvalid
 from domsec.ess import places, receipts
 from domsec.mime.fields import split_message
 from domsec.services import describe, names
 from domsec.services.check import examine
 from domsec.services.layers import peel
 from domsec.services.names import Entity
-from domsec.trust import crl, path, usage
+from domsec.trust import crl, path, request, usage
 from domsec.trust import names as directory_names
 from domsec.trust.addresses import addresses, mail_constraints
 from fuzz import world
@@ -215,6 +215,17 @@ def _look_into(certificate: Certificate) -> None:
         names.check_naming(certificate, role)
     entities = [Entity("acme.example", certificate.subject, subject_trusted=True)]
     names.check_mapping(certificate, entities, None, lambda domain: domain == "example")
+
+
+def read_request(data: bytes) -> None:
+    """A request to a CA that certifies whom it names, were its signature right."""
+    asked = request.read_request(data)
+    assert asked.addresses == asked.addresses
+    holder = request.holder(asked)
+    assert holder.role == "user" or "@" not in holder.domain
+    authority = world.certificates()[-1]
+    with contextlib.suppress(SignatureInvalid), world.signatures_hold():
+        request.check(asked, authority, world.NOW)
 
 
 def read_crl(data: bytes) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from domsec import der, oids
 from domsec.cms.algorithms import algorithm_identifier, default_signature_algorithm, oaep
-from domsec.errors import DomsecError
+from domsec.cms.credential import PrivateKeyCredential
+from domsec.errors import DomsecError, KeyUnusable
 from domsec.mime import fields, smime
 from domsec.stores.key_protocol import Act, Request, key_digest
+from domsec.trust.issue import PrivateKey, Role
+from domsec.trust.request import request
 from fuzz.world import ORACLE, ROOT, role_keys
 
 CORPORA = ROOT.parent / "shared" / "corpora"
@@ -142,6 +146,18 @@ def certificates() -> Iterator[bytes]:
         yield from parts
         if len(parts) > 1:
             yield b"".join(parts)
+
+
+def certification_requests() -> Iterator[bytes]:
+    """Requests in DER for every role, with the keys of people and authorities."""
+    for role, credentials in role_keys().items():
+        for credential in credentials:
+            assert isinstance(credential, PrivateKeyCredential)
+            signer = role_keys()["signing"][0] if isinstance(credential.key, X25519PrivateKey) else None
+            key = cast("PrivateKey", credential.key)
+            with contextlib.suppress(KeyUnusable):
+                yield request(cast("Role", role), "acme.example", key, signer=signer)
+                yield request("user", "zoë@acme.example", key, name="Zoë", signer=signer)
 
 
 def lists() -> Iterator[bytes]:

@@ -39,6 +39,7 @@ TARGETS = {
         Target("signed", binary.read_signed, seeds.structures, "der", structured=True),
         Target("ess", binary.read_ess, seeds.values, "der", 4096, structured=True),
         Target("certificate", binary.read_certificate, seeds.certificates, "der", structured=True),
+        Target("certification_request", binary.read_request, seeds.certification_requests, "der", structured=True),
         Target("crl", binary.read_crl, seeds.lists, "der", structured=True),
         Target("addresses", mail.read_addresses, seeds.headers, "mime", 2048),
         Target("values", mail.read_values, seeds.headers, "mime", 2048),

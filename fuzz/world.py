@@ -20,7 +20,7 @@ from domsec.cms.credential import Credential
 from domsec.pipeline import Transaction
 from domsec.services.context import Context
 from domsec.site import Site
-from domsec.trust import path
+from domsec.trust import path, request
 
 ROOT = Path(__file__).resolve().parent.parent
 ORACLE = ROOT / "tests" / "vectors" / "oracle"
@@ -68,6 +68,7 @@ def signatures_hold() -> Iterator[None]:
     """Take every signature for good: no mutation makes one, and behind them stands most of what is to be fuzzed."""
     with (
         mock.patch.object(path, "is_signed_by", return_value=True),
+        mock.patch.object(request, "is_request_signed_by", return_value=True),
         mock.patch.object(signed_data, "check_signature", return_value=()),
     ):
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from domsec.cli.issuing import KEY_KINDS
 from domsec.stores.certificates import certificates_in
 from domsec.stores.credentials import load_credential
 from domsec.trust import addresses, usage
+from domsec.trust.issue import issue_crl
 
 WORD = {"DOMSEC_PASSWORD": "correct horse"}
 
@@ -304,6 +306,22 @@ def test_possession_stated_by_another_domain_is_refused(ca: Path) -> None:
     ran = run("cert", "issue", "--ca", ca, "--request", csr, "-o", "x.crt")
     assert (ran.code, Path("x.crt").exists()) == (1, False)
     assert "stated by somebody other than the owner" in ran.err
+
+
+def test_possession_stated_by_who_was_revoked_is_refused(ca: Path) -> None:
+    signer = issued(ca, "--role", "signing", "--domain", "acme.example")
+    _, csr = requested("--role", "confidentiality", "--key", "x25519", "--signer", signer)
+    authority = load_credential(ca)
+    serial = load_credential(signer).certificate.serial
+    for name, revoked in (("none.crl", []), ("some.crl", [serial])):
+        octets = issue_crl(authority.certificate, authority.key, revoked, now=datetime.now(UTC), days=7)
+        Path(name).write_bytes(octets)
+    issue = ("cert", "issue", "--ca", ca, "--request", csr, "-o", "x.crt")
+    ran = run(*issue, "--crl", "some.crl")
+    assert (ran.code, Path("x.crt").exists()) == (1, False)
+    assert "revoked" in ran.err
+    assert run(*issue, "--crl", csr).code == 2
+    assert run(*issue, "--crl", "none.crl", "--role", "confidentiality", "--domain", "acme.example").code == 0
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_a_key_that_cannot_sign_needs_a_statement():
 @pytest.mark.parametrize(
     ("signer", "complaint"),
     [
-        (pki.world().beta.signing, "does not lead to this CA"),
+        (pki.world().beta.signing, "this CA does not stand for"),
         (ACME.review, "somebody other than the owner"),
         (ACME.user("alice"), "somebody other than the owner"),
         (pki.identity("signing", "other.example", ACME.ca), "somebody other than the owner"),
@@ -184,7 +184,20 @@ def test_a_statement_counts_by_the_owner_of_the_key_only(signer, complaint):
 
 
 def test_a_statement_with_an_expired_certificate_is_refused():
-    assert "does not lead to this CA" in refused(stated(), now=pki.NOW + timedelta(days=2 * pki.DAYS))
+    assert "this CA does not stand for" in refused(stated(), now=pki.NOW + timedelta(days=2 * pki.DAYS))
+
+
+def test_a_statement_with_a_revoked_certificate_is_refused():
+    asked = read_request(stated())
+    revoked, unrevoked = (
+        issue.issue_crl(CA, ACME.ca.signing_key, serials, now=pki.NOW - timedelta(days=1), days=7)
+        for serials in ([ACME.signing.certificate.serial], [])
+    )
+    check(asked, CA, pki.NOW, [unrevoked])
+    with pytest.raises(SignatureInvalid, match=r"this CA does not stand for.*revoked"):
+        check(asked, CA, pki.NOW, [revoked])
+    with pytest.raises(SignatureInvalid, match="this CA does not stand for"):
+        check(asked, CA, pki.NOW + timedelta(days=30), [unrevoked])  # nobody knows any more
 
 
 def test_a_statement_signed_with_another_key_than_it_names_is_refused():

@@ -24,6 +24,7 @@ from domsec.errors import ConfigurationError, KeyUnusable, MalformedMessage, Sig
 from domsec.mime.addresses import normalise_domain
 from domsec.services.describe import subject_text
 from domsec.stores import credentials, public_suffixes
+from domsec.stores.certificates import load_certificates
 from domsec.stores.files import read_file
 from domsec.stores.pem import blocks, is_pem
 from domsec.trust import issue as ca
@@ -160,6 +161,8 @@ def _new_password(password_file: Path | None, *, no_password: bool) -> bytes | N
               help="For whom this certification request (PKCS#10) names, and for its key. That they have the key is "
                    "checked. Where --role or --user is there as well, it has to name the same; a role is granted with "
                    "--role only.")  # fmt: skip
+@click.option("--crl", multiple=True, type=FILE, metavar="FILE",
+              help="With --request: who was revoked states nothing for a key that cannot sign (RFC 9883).")  # fmt: skip
 @_ROLE
 @_DOMAIN
 @_USER
@@ -178,6 +181,7 @@ def cert_issue(
     ca_name: str | None,
     ca_file: Path | None,
     request_file: Path | None,
+    crl: tuple[Path, ...],
     role: Role | None,
     domain: str | None,
     user: str | None,
@@ -214,7 +218,7 @@ def cert_issue(
     given = tuple(_attribute(text) for text in subject)
     new: PrivateKey | None = None
     if request_file is not None and issuer is not None:
-        holder, made = _answer(request_file, whom, issuer, Given(at=at).now, days or DAYS)
+        holder, made = _answer(request_file, whom, issuer, Given(at=at).now, days or DAYS, crl)
         whom = holder.role, holder.domain
     elif whom is not None and issuer is not None:
         new = ca.new_key(kind or "p256")
@@ -243,14 +247,19 @@ def _refuse_reserved_names(made: Certificate) -> None:
 
 
 def _answer(
-    file: Path, whom: Whom | None, issuer: tuple[Certificate, SigningKey], now: datetime, days: int
+    file: Path,
+    whom: Whom | None,
+    issuer: tuple[Certificate, SigningKey],
+    now: datetime,
+    days: int,
+    crls: Sequence[Path],
 ) -> tuple[Holder, Certificate]:
     """The certificate that a request asks for: names and key of it, and nothing else it may wish.
 
     Raises SignatureInvalid where whoever made it does not show that they have the key, or it names somebody else.
     """
     asked = requests.read_request(_request(file))
-    requests.check(asked, issuer[0], now)
+    requests.check(asked, issuer[0], now, _revoked(crls))
     holder = requests.holder(asked)
     if whom is not None and (holder.role, holder.domain.lower()) != (whom[0], whom[1].lower()):
         raise SignatureInvalid(f"the request is for {_described(holder)}, which is not what was given")
@@ -264,6 +273,13 @@ def _answer(
         name=holder.name,
     )  # fmt: skip
     return holder, made
+
+
+def _revoked(files: Sequence[Path]) -> tuple[bytes, ...]:
+    loaded = load_certificates(files)
+    if loaded.problems or (files and not loaded.crls):
+        raise ConfigurationError(*(map(str, loaded.problems) if loaded.problems else [f"{files[0]}: no CRL in it"]))
+    return loaded.crls
 
 
 def _described(holder: Holder) -> str:

@@ -228,12 +228,13 @@ def _role_named(text: str) -> Role:
 # --- checking --------------------------------------------------------------------------------------------------------
 
 
-def check(asked: CertificationRequest, ca: Certificate, now: datetime) -> None:
+def check(asked: CertificationRequest, ca: Certificate, now: datetime, crls: Sequence[bytes] = ()) -> None:
     """Make sure that whoever made a request has the private key, and that the key is worth a certificate.
 
     With a statement of possession: that `ca` issued the certificate of who makes it, that it is valid `now`, may sign,
     and is of the same owner: the domain's signing authority for another role of that very domain, a person for
-    themselves. Whether it was revoked is not asked. Raises SignatureInvalid.
+    themselves. `crls` (DER) of the CA say whether it was revoked; without any that is not asked. Raises
+    SignatureInvalid.
     """
     if (weak := weak_key(asked.public_key)) is not None:
         raise SignatureInvalid(f"the request is for {weak}")
@@ -246,15 +247,17 @@ def check(asked: CertificationRequest, ca: Certificate, now: datetime) -> None:
     # RFC 9883 3: MUST NOT be used to obtain a signature certificate
     if can_sign(asked.public_key):
         raise SignatureInvalid("the request is for a key that can sign, and has to be signed with that")
-    _check_statement(asked, asked.signer, ca, now)
+    _check_statement(asked, asked.signer, ca, now, crls)
 
 
-def _check_statement(asked: CertificationRequest, signer: Certificate, ca: Certificate, now: datetime) -> None:
-    verdict = Validator(Snapshot()).validate(signer, anchors=AnchorSet((ca,)), now=now, revocation="off")
+def _check_statement(
+    asked: CertificationRequest, signer: Certificate, ca: Certificate, now: datetime, crls: Sequence[bytes]
+) -> None:
+    verdict = Validator(Snapshot()).validate(
+        signer, anchors=AnchorSet((ca,)), now=now, revocation="hard" if crls else "off", crls=crls
+    )
     if verdict.state != "valid":
-        raise SignatureInvalid(
-            f"possession is stated with a certificate that does not lead to this CA: {verdict.reason}"
-        )
+        raise SignatureInvalid(f"possession is stated with a certificate this CA does not stand for: {verdict.reason}")
     if problems := signing_problems(signer):
         raise SignatureInvalid(f"possession is stated with a certificate that may not sign: {problems[0]}")
     try:
