@@ -242,6 +242,12 @@ def tell_partner(mail: World, certificate: Certificate) -> None:
 # --- the page, in its order -------------------------------------------------------------------------------------------
 
 
+def test_every_section_with_something_to_do_is_done_below() -> None:
+    sections = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    to_do = [each.partition("\n")[0] for each in sections if _STEP.search(each)]
+    assert to_do == ["Files", "The key process", "Tokens", "Replacing keys", "When a key may have been stolen"]
+
+
 def test_keys_in_files(mail: World, administrator: Administrator) -> None:
     administrator.does("Files")
     signing, confidentiality = (administrator.issued(f"/etc/domsec/{role}-2026.crt") for role in ROLES)
