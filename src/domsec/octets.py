@@ -168,20 +168,11 @@ def gather(pieces: Iterable[Octets]) -> Octets:
         kept.append(piece)
         size += len(piece)
         if size > THRESHOLD and len(kept) > 1:
-            return _file(itertools.chain(kept, coming))
+            with Spool() as spool:
+                for each in itertools.chain(kept, coming):
+                    spool.write(each)
+                return spool.octets()
     return kept[0] if len(kept) == 1 else b"".join(kept)
-
-
-def _file(pieces: Iterable[Octets]) -> memoryview:
-    with _temporary() as file:
-        size = _write(file.fileno(), pieces)
-        with _available():
-            return memoryview(_Mapping(file.fileno(), size, access=mmap.ACCESS_READ))
-
-
-def _temporary() -> FileIO:
-    with _available():
-        return tempfile.TemporaryFile(buffering=0, prefix="domsec-")
 
 
 @contextlib.contextmanager
@@ -193,25 +184,53 @@ def _available() -> Iterator[None]:
         raise StoreUnavailable(f"a temporary file cannot be used: {problem.strerror or problem}") from problem
 
 
-def _write(descriptor: int, pieces: Iterable[Octets]) -> int:
-    size = resident = waiting = 0
-    batch: list[Octets] = []
-    for piece in pieces:
-        batch.append(piece)
-        waiting += len(piece)
-        if waiting < CHUNK and len(batch) < _BATCH:
-            continue
+class Spool:
+    """A temporary file without a name that is being written, for who cannot give all pieces at once.
+
+    Everything raises StoreUnavailable where the file cannot be written. A piece is not to change after it was given.
+    """
+
+    __slots__ = ("_batch", "_file", "_resident", "_size", "_waiting")
+
+    def __init__(self) -> None:
+        self._batch: list[Octets] = []
+        self._waiting = self._resident = self._size = 0
         with _available():
-            write_all(descriptor, batch)
-        size += waiting
-        resident += waiting
-        if resident >= RESIDENT:
-            give_back(piece)
-            resident = 0
-        batch, waiting = [], 0
-    with _available():
-        write_all(descriptor, batch)
-    return size + waiting
+            self._file: FileIO = tempfile.TemporaryFile(buffering=0, prefix="domsec-")  # noqa: SIM115  `close` does it
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write no more. What `octets` gave stays."""
+        self._file.close()
+
+    def write(self, piece: Octets) -> None:
+        self._batch.append(piece)
+        self._waiting += len(piece)
+        if self._waiting >= CHUNK or len(self._batch) >= _BATCH:
+            self._flush()
+
+    def octets(self) -> memoryview:
+        """What was written, at least one octet."""
+        self._flush()
+        with _available():
+            return memoryview(_Mapping(self._file.fileno(), self._size, access=mmap.ACCESS_READ))
+
+    def _flush(self) -> None:
+        if not self._batch:
+            return
+        with _available():
+            write_all(self._file.fileno(), self._batch)
+        self._size += self._waiting
+        self._resident += self._waiting
+        if self._resident >= RESIDENT:
+            give_back(self._batch[-1])
+            self._resident = 0
+        self._batch, self._waiting = [], 0
 
 
 def write_all(descriptor: int, pieces: Sequence[Octets]) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,8 +14,26 @@ from hypothesis import strategies as st
 
 from domsec.errors import MalformedMessage
 from domsec.gateway.data import Data, problem_of, stuffed
+from domsec.octets import THRESHOLD, Pieces
 
 LIMIT = 10_000
+FEW, CHUNK = 12, 7  # octets that are many, and that are read at a time
+
+
+@pytest.fixture(params=["in memory", "in files"], autouse=True)
+def kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything here is said of large messages as well."""
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param == "in files":
+            patched.setattr("domsec.gateway.data.THRESHOLD", FEW)
+            patched.setattr("domsec.gateway.data._PIECE", CHUNK)
+            patched.setattr("domsec.octets.THRESHOLD", FEW)
+            patched.setattr("domsec.octets.CHUNK", CHUNK)
+        before = os.listdir("/proc/self/fd")
+        yield
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
 PIECES = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"\r\n.\r\n", b"a", b"\0"]), max_size=12)
 
 
@@ -73,7 +95,7 @@ def test_the_end_is_crlf_dot_crlf_and_nothing_else(pieces: list[bytes], cut: int
 def test_what_is_stuffed_comes_back(octets: bytes) -> None:
     octets = re.sub(rb"\r\n|\r|\n", b"\r\n", octets)
     whole = octets if octets.endswith(b"\r\n") or not octets else octets + b"\r\n"
-    data, rest = receive(stuffed(octets) + b".\r\n")
+    data, rest = receive(bytes(stuffed(octets)) + b".\r\n")
     assert (data.octets, rest) == (whole, b"")
 
 
@@ -107,3 +129,46 @@ def test_a_bare_newline_is_seen_at_the_seams_of_the_scan(at: int) -> None:
     assert problem_of(octets) is None
     spoiled = octets[:at] + b"\n\n" + octets[at + 2 :]
     assert problem_of(spoiled) == "bare_newline"
+
+
+# --- in files -------------------------------------------------------------------------------------------------------
+
+MUCH = (b"x" * 3000 + b"\r\n..y\r\n") * (THRESHOLD // 1000)
+
+
+@pytest.mark.parametrize("by", [1, 1000, 65536, len(MUCH)])
+def test_what_is_large_is_in_no_memory(by: int) -> None:
+    sent = MUCH if by > 1 else MUCH[: THRESHOLD + 10_000] + b"\r\n"
+    data = Data(len(MUCH))
+    for at in range(0, len(sent), by):
+        assert data.feed(sent[at : at + by]) is None
+        assert len(data._buffer) <= THRESHOLD + by
+    assert data.feed(b".\r\nQUIT\r\n") == b"QUIT\r\n"
+    assert (data.problem, data.octets, data.wire) == (None, sent.replace(b"\r\n.", b"\r\n"), sent)
+    assert isinstance(data.wire, memoryview)
+    assert stuffed(data.octets) == sent
+
+
+def test_what_is_made_while_it_is_read_is_checked_before_any_of_it_is_given() -> None:
+    assert stuffed(Pieces(len(MUCH) + 1, lambda: (MUCH, b"x"))) == MUCH.replace(b"\r\n.", b"\r\n..") + b"x\r\n"
+    with pytest.raises(MalformedMessage):
+        stuffed(Pieces(len(MUCH) + 1, lambda: (MUCH, b"\n")))
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_without_room_the_rest_is_read_and_the_reply_is_temporary(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Data(2 * len(MUCH))
+    for _ in range(room):
+        data.feed(MUCH)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    data.feed(MUCH)
+    assert data.feed(b".\r\nNOOP\r\n") == b"NOOP\r\n"
+    assert (data.problem, data.octets, data.wire) == ("room", b"", b"")
+
+
+def test_a_client_that_goes_away_leaves_nothing() -> None:
+    data = Data(len(MUCH))
+    data.feed(MUCH)
+    data.close()

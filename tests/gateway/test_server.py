@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import pwd
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from domsec.gateway.metrics import Metrics
 from domsec.gateway.relay import NextHop
 from domsec.gateway.server import Gateway, Listener, Settings
 from domsec.gateway.workers import listen
+from domsec.octets import Pieces
 from domsec.pipeline import Decision, Held, Outgoing, Refused, Transaction
 from sink import FEATURES, Mailer, Sink
 
@@ -214,6 +216,36 @@ async def test_many_messages_share_a_connection_and_large_ones_pass() -> None:
         assert (await mailer.send("<>", ["<c@d>"], big.replace(b"\r\n.", b"\r\n.."), lmtp=False))[0].startswith("250")
         assert sink.contents() == [CONTENT] * 5 + [big]
         assert sink.connections == 1
+        mailer.close()
+
+
+@run
+async def test_a_large_message_that_was_changed_goes_out_in_pieces() -> None:
+    big = b"Subject: big\r\n\r\n" + (b"x" * 3000 + b"\r\n.y\r\n") * 1000
+    made = Pieces(len(big), lambda: (big[at : at + 60_000] for at in range(0, len(big), 60_000)))
+
+    def changed(transaction: Transaction) -> Decision:
+        return Decision(outgoing=(replace(outgoing(transaction, 0), octets=made),))
+
+    async with Sink() as sink, gateway(sink.address, changed) as site:
+        mailer = await Mailer.to(site.address)
+        assert (await mailer.send("<a@b>", ["<c@d>"], MAIL))[0].startswith("250 2.0.0")
+        assert sink.contents() == [big]
+        mailer.close()
+
+
+@run
+async def test_without_room_for_a_large_message_the_client_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = b"Subject: big\r\n\r\n" + (b"x" * 3000 + b"\r\n") * 200
+    async with Sink() as sink, gateway(sink.address) as site:
+        mailer = await Mailer.to(site.address)
+        with monkeypatch.context() as full:
+            full.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+            assert (await mailer.send("<a@b>", ["<c@d>"], big))[0].startswith("452 4.3.1 no room")
+        assert (await mailer.send("<a@b>", ["<c@d>"], big))[0].startswith("250 2.0.0")
+        assert sink.contents() == [big]
         mailer.close()
 
 

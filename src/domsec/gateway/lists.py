@@ -58,7 +58,7 @@ async def _distribute(
     watch = asyncio.create_task(_watch(relay))
     try:
         for copy in copies:
-            wire = stuffed(bytes(copy.octets))
+            wire = stuffed(copy.octets)
             for at in range(0, len(copy.members), RECIPIENTS):
                 members = copy.members[at : at + RECIPIENTS]
                 job = Job(sender, "", tuple(Recipient(member.address) for member in members), (wire,))

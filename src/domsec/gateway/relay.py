@@ -15,6 +15,7 @@ from typing import Literal, cast
 from domsec.gateway.metrics import Counters
 from domsec.gateway.replies import REPLIES, Reply
 from domsec.gateway.smtp_client import Client, Job, State
+from domsec.octets import give_back
 
 _PIECE = 256 * 1024
 
@@ -160,7 +161,9 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         assert transport is not None
         while self._queue and not self._paused:
-            transport.write(self._queue.popleft())
+            piece = self._queue.popleft()
+            transport.write(piece)
+            give_back(piece)
         self._set_deadline()
 
     def _set_deadline(self) -> None:

@@ -76,6 +76,7 @@ TABLE = (
     ("utf8", 553, "5.6.7", "address needs SMTPUTF8"),
     ("recipients", 452, "4.5.3", "too many recipients in one transaction"),
     ("memory", 452, "4.3.1", "too much mail at once, try again later"),
+    ("room", 452, "4.3.1", "no room to keep the message, try again later"),
     ("size", 552, "5.3.4", "message is larger than this gateway takes"),
     # content
     ("bare_newline", 550, "5.6.0", "message has a CR or LF that is not part of a CRLF"),

@@ -24,7 +24,7 @@ from domsec.daemon import announce, set_up_log
 from domsec.errors import ConfigurationError
 from domsec.gateway import release, workers
 from domsec.gateway.relay import NextHop
-from domsec.gateway.server import Gateway, Handler, Journal, Listener, Settings
+from domsec.gateway.server import IN_FLIGHT, Gateway, Handler, Journal, Listener, Settings
 from domsec.gateway.workers import Hooks, Service
 from domsec.pipeline import Decision, Held, Transaction
 from domsec.policy.check import check, role_problems
@@ -93,6 +93,7 @@ def _settings(configuration: Configuration) -> Settings:
         hostname=hostname,
         instance=f"domsec-{hashlib.sha256(named.encode()).hexdigest()[:12]}",
         size=configuration.limits.size,
+        in_flight=max(IN_FLIGHT, configuration.limits.size),
         recipients=configuration.limits.recipients,
         decryption_alarm=configuration.inbound.decryption_alarm,
     )

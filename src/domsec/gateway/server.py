@@ -25,7 +25,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 from domsec.errors import ConfigurationError
 from domsec.gateway.alarm import Watch
@@ -36,6 +36,8 @@ from domsec.gateway.replies import REPLIES, Reply, delivered, for_error, held, p
 from domsec.gateway.session import MAX_HOPS, hops, received_field, received_fields
 from domsec.gateway.smtp_client import Job
 from domsec.gateway.smtp_server import Arrived, Budget, Profile, Server, State
+from domsec.limits import DEFAULT
+from domsec.octets import start
 from domsec.pipeline import Decision, Direction, Held, Outgoing, Transaction
 from domsec.trust.discovered import Question
 
@@ -47,6 +49,7 @@ Durable = Callable[[], Awaitable[None]]  # returns when all that the handler rec
 
 _log = logging.getLogger("domsec.gateway")
 _BACKLOG = 64 * 1024  # octets pipelined behind a message before reading stops
+IN_FLIGHT: Final = 256 * 1024 * 1024  # octets of all messages that one worker has at a time
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
@@ -73,7 +76,7 @@ class Settings:
     size: int = 64 * 1024 * 1024
     recipients: int = 1000
     connections: int = 500
-    in_flight: int = 256 * 1024 * 1024
+    in_flight: int = IN_FLIGHT
     command_timeout: float = 300.0
     data_timeout: float = 180.0
     linger: float = 30.0  # after a reload, for connections that are there
@@ -315,10 +318,10 @@ class Gateway:
 
     def _decide(self, transaction: Transaction, handler: Handler) -> tuple[Decision, dict[int, _Outcome]]:
         """The decision, or the outcomes that stand without one."""
-        octets = bytes(transaction.octets)
-        if hops(octets, self.mark(transaction.direction)):
+        header = start(transaction.octets, DEFAULT.header_size)
+        if hops(header, self.mark(transaction.direction)):
             return Decision(log={"action": "loop"}), _all(transaction, REPLIES["loop"])
-        if received_fields(octets) > MAX_HOPS:
+        if received_fields(header) > MAX_HOPS:
             return Decision(log={"action": "loop"}), _all(transaction, REPLIES["hops"])
         try:
             decision = handler(transaction)
@@ -383,7 +386,7 @@ class Gateway:
         self, transaction: Transaction, outgoing: Outgoing, arrived: Arrived, relay: Relay, *, all_or_nothing: bool
     ) -> dict[int, _Outcome]:
         try:
-            wire = arrived.wire if outgoing.octets is arrived.octets else stuffed(bytes(outgoing.octets))
+            wire = arrived.wire if outgoing.octets is arrived.octets else stuffed(outgoing.octets)
             job = Job(
                 outgoing.sender,
                 outgoing.sender_parameters,

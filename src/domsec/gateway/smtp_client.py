@@ -19,6 +19,8 @@ from typing import Final, Literal
 
 from domsec.gateway.replies import ENHANCED, REPLIES, Reply, clean
 from domsec.gateway.session import has_control, is_address, needs_utf8, without_parameters
+from domsec.limits import DEFAULT
+from domsec.octets import Octets, chunks, start
 from domsec.pipeline import Recipient
 
 REPLY_LIMIT: Final = 64 * 1024  # octets of one reply; an EHLO of many lines has 1 KB
@@ -40,7 +42,7 @@ class Job:
     sender: str
     sender_parameters: str
     recipients: tuple[Recipient, ...]
-    wire: tuple[bytes, ...]
+    wire: tuple[Octets, ...]
     all_or_nothing: bool = False  # send nothing if any recipient is refused
 
 
@@ -76,7 +78,7 @@ class Client:
         self._helo = helo
         self._input = b""
         self._lines: list[bytes] = []
-        self._out: list[bytes] = []
+        self._out: list[Octets] = []
         self._commands: deque[tuple[str, bytes]] = deque()
         self._expected: deque[str] = deque(["greeting"])
         self._features: dict[str, str] = {}
@@ -95,7 +97,7 @@ class Client:
         """What the server offers, in upper case."""
         return frozenset(self._features)
 
-    def take(self) -> list[bytes]:
+    def take(self) -> list[Octets]:
         """The octets to send, in pieces."""
         out, self._out = self._out, []
         return out
@@ -312,7 +314,7 @@ class Client:
         """The parameters of MAIL for this server, or why the message cannot be given to it."""
         offered = self._features
         size = sum(map(len, job.wire))
-        eight_bit = not all(piece.isascii() for piece in job.wire)
+        eight_bit = not all(bytes(chunk).isascii() for piece in job.wire for chunk in chunks(piece))
         words, given = "", {}
         if job.sender_parameters:
             given = {word.partition("=")[0].upper(): word for word in job.sender_parameters.split()}
@@ -371,8 +373,8 @@ def _unavailable(reply: Reply) -> Reply:
     return Reply(451, "4.4.1", f"next hop said: {reply.code} {clean(reply.text)}", "next_hop_down")
 
 
-def _header_has_utf8(wire: tuple[bytes, ...]) -> bool:
-    for piece in wire:
+def _header_has_utf8(wire: tuple[Octets, ...]) -> bool:
+    for piece in (start(each, DEFAULT.header_size) for each in wire):
         end = piece.find(b"\r\n\r\n")
         if not (piece if end < 0 else piece[:end]).isascii():
             return True

@@ -28,6 +28,7 @@ from domsec.gateway.session import (
     parse_parameters,
     parse_path,
 )
+from domsec.octets import Octets
 from domsec.pipeline import Direction, Recipient, Session
 
 COMMAND_LIMIT: Final = 2048  # RFC 5321 4.5.3.1.4 asks for 512 and more with extensions; UTF-8 addresses are long
@@ -83,8 +84,8 @@ class Arrived:
     sender: str
     sender_parameters: str
     recipients: tuple[Recipient, ...]
-    octets: bytes
-    wire: bytes
+    octets: Octets
+    wire: Octets
     session: Session
 
 
@@ -392,7 +393,6 @@ class Server:
         rest = data.feed(chunk)
         if data.problem is None and data.size > self._reserved and not self._reserve(data.size - self._reserved):
             data.drop("memory")
-            data.octets = data.wire = b""
         if rest is None:
             if data.size > OVERRUN * self._profile.size:
                 self.close("size")
@@ -444,7 +444,9 @@ class Server:
 
     def _reset(self) -> None:
         self._release()
-        self._data = None
+        if self._data is not None:
+            self._data.close()
+            self._data = None
         self._sender = None
         self._sender_parameters = ""
         self._recipients = []
