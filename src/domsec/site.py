@@ -6,14 +6,15 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from domsec import oids
 from domsec.cms.algorithms import SignatureAlgorithm, default_signature_algorithm
+from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential, WithoutPkcs1v15
-from domsec.errors import ConfigurationError
+from domsec.errors import ConfigurationError, MalformedMessage
 from domsec.ess.lists import MLReceiptPolicy
 from domsec.ess.names import mail_address
 from domsec.policy.boundaries import NO_BOUNDARIES, Boundaries, boundaries
@@ -35,7 +36,7 @@ from domsec.services.peer import Peers
 from domsec.services.sign import Grant, Signer, Stripped
 from domsec.stores import certificates, credentials, public_suffixes
 from domsec.trust.discovered import Found
-from domsec.trust.path import Validator
+from domsec.trust.path import Validator, is_authority
 from domsec.trust.source import CertificateSource, MemorySource, SourcesInOrder
 
 if TYPE_CHECKING:  # whose stores are files, and who asks nobody, need not wait for what the others load
@@ -210,7 +211,11 @@ def load_site(
     """
     trust = configuration.trust
     snapshot, _ = certificates.load_snapshot(
-        roles=trust.roles, users=trust.users, certificates=trust.certificates, crls=trust.crls
+        roles=trust.roles,
+        users=trust.users,
+        certificates=trust.certificates,
+        crls=trust.crls,
+        grace=configuration.revocation.grace or timedelta(0),
     )
 
     def opened(options: Key | None, sources: Sequence[str]) -> tuple[Credential, ...]:
@@ -257,8 +262,22 @@ def with_table(site: Site, table: CertificateTable) -> Site:
     """
     snapshot = site.validator.snapshot
     known = dict.fromkeys((*snapshot.intermediates, *table.certificate_authorities()))
-    validator = Validator(dataclasses.replace(snapshot, intermediates=tuple(known)), limits=site.configuration.limits)
+    validator = site.validator.on(dataclasses.replace(snapshot, intermediates=tuple(known)))
     return dataclasses.replace(site, validator=validator, source=SourcesInOrder(site.source, table))
+
+
+def own_certificates(site: Site) -> tuple[Certificate, ...]:
+    """Those of our own keys, and of the CAs that help to build paths."""
+    ours = (*site.signing_keys, *site.confidentiality_keys, *site.attribute_keys)
+    known = site.validator.snapshot.intermediates
+    return tuple(dict.fromkeys((*(each.certificate for each in ours), *filter(_is_authority, known))))
+
+
+def _is_authority(certificate: Certificate) -> bool:
+    try:
+        return is_authority(certificate)
+    except MalformedMessage:
+        return False
 
 
 def load_list(configuration: Configuration, name: str, *, environment_password: str | None = None) -> MailList:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -492,3 +493,28 @@ def test_agreements_become_peers_with_their_anchors(folder: Path) -> None:
 
 def test_the_defaults_of_an_agreement_are_those_of_a_peer() -> None:
     assert peers([PeerOptions(domain="b.example")], lambda _: AnchorSet()) == (Peer("b.example"),)
+
+
+# --- revocation ------------------------------------------------------------------------------------------------------
+
+
+def test_how_revocation_is_kept_fresh(folder: Path) -> None:
+    assert load(folder, MINIMAL).revocation.fetch == "no"
+    given = ('fetch = "both"', 'folder = "."', 'every = "30m"', "ports = [80, 8080]", 'networks = ["10.1.0.0/16"]')
+    fresh = load(folder, "\n".join((f"{MINIMAL}[revocation]", *given, 'grace = "12h"'))).revocation
+    assert (fresh.every, fresh.grace, fresh.ports) == (timedelta(minutes=30), timedelta(hours=12), (80, 8080))
+    assert "10.1.2.3" in fresh.networks
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ('fetch = "crls"', "domsec.toml:3: revocation.fetch without folder, expected where to keep what was fetched"),
+        ('folder = "gone"', 'domsec.toml:3: revocation.folder is "gone", which does not exist, expected'),
+        ("ports = [0]", "domsec.toml:3: revocation.ports[0] is 0, expected a list of port numbers"),
+        ('every = "1s"', 'domsec.toml:3: revocation.every is "1s", expected a time such as'),
+    ],
+)
+def test_what_is_wrong_with_it(folder: Path, given: str, expected: str) -> None:
+    (problem,) = problems(folder, f"{MINIMAL}[revocation]\n{given}\n")
+    assert problem.startswith(expected)

@@ -58,6 +58,26 @@ _ROWS: Final[dict[str, tuple[str, str, Literal["counter", "gauge", "level", "sec
         "level",
         "when our certificate ends, in Unix time",
     ),
+    "fetches_new": (
+        "domsec_revocation_fetches_total",
+        'result="new"',
+        "counter",
+        "revocation lists and OCSP responses",
+    ),
+    "fetches_same": (
+        "domsec_revocation_fetches_total",
+        'result="unchanged"',
+        "counter",
+        "revocation lists and OCSP responses",
+    ),
+    "fetches_failed": (
+        "domsec_revocation_fetches_total",
+        'result="failed"',
+        "counter",
+        "revocation lists and OCSP responses",
+    ),
+    "revocation_places": ("domsec_revocation_places", "", "gauge", "places of revocation that are kept fresh"),
+    "revocation_stale": ("domsec_revocation_stale", "", "gauge", "of these, those of which nothing current is known"),
     "ready": ("domsec_workers_ready", "", "gauge", "workers that take mail"),
 }
 _INDEX: Final = {key: number for number, key in enumerate(_ROWS)}

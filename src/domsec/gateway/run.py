@@ -15,14 +15,16 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from domsec import pipeline
 from domsec.daemon import announce, set_up_log
 from domsec.errors import ConfigurationError
 from domsec.gateway import release, workers
+from domsec.gateway.http_get import Guard
+from domsec.gateway.refresh import Refresh, Refresher
 from domsec.gateway.relay import NextHop
 from domsec.gateway.server import IN_FLIGHT, Gateway, Handler, Journal, Listener, Settings
 from domsec.gateway.workers import Hooks, Service
@@ -31,13 +33,15 @@ from domsec.policy.check import check, role_problems
 from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import Endpoint
 from domsec.services.verdict import as_json
-from domsec.site import Recorded, Site, load_discovery, load_site, with_table
+from domsec.site import Recorded, Site, load_discovery, load_site, own_certificates, with_table
 from domsec.stores import certificates, credentials, public_suffixes
 from domsec.stores.audit import AuditTrail, FileAudit
 from domsec.stores.discovery import Discovery
 from domsec.stores.group_commit import GroupCommit
 from domsec.stores.key_process import process_at
+from domsec.stores.revocations import RevocationFolder
 from domsec.trust.discovered import Found, Question
+from domsec.trust.path import Validator
 
 PASSWORD_VARIABLE = "DOMSEC_PASSWORD"
 
@@ -182,12 +186,13 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         )
 
     table = CertificateTable(holds.database)
-    recording = dataclasses.replace(with_table(site, table), record=record)
-    harvester = Harvester(table, recording.source, configuration.inbound.harvest)
+    current = _Current(dataclasses.replace(with_table(site, table), record=record))
+    harvester = Harvester(table, current.site.source, configuration.inbound.harvest)
     expiry = Expiry(site, table)
+    refresher = _refresher(current)
 
     def handler(transaction: Transaction, found: Found | None = None) -> Decision:
-        decision = pipeline.process(transaction, recording, found)
+        decision = pipeline.process(transaction, current.site, found)
         if decision.harvested:
             harvester.take(decision.harvested, transaction.id, transaction.received_at)
         return decision
@@ -197,10 +202,13 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         return lambda transaction: handler(transaction, found)
 
     async def beside(gateway: Gateway) -> None:
+        if refresher is not None:
+            refresher.counters = gateway.counters
         await asyncio.gather(
             release.run(holds, gateway),
             harvester.run(gateway.counters),
             watch_expiry(expiry, gateway.counters, lambda: datetime.now(UTC)),
+            *([refresher.run()] if refresher is not None else []),
         )
 
     return Hooks(
@@ -211,6 +219,40 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         discover,
         background=beside,
     )
+
+
+@dataclasses.dataclass(slots=True)
+class _Current:
+    """The site in force. A message takes it as it is when it comes; a fresh one needs no lock to take its place."""
+
+    site: Site
+
+    def trust(self, validator: Validator) -> None:
+        self.site = dataclasses.replace(self.site, validator=validator)
+
+
+def _refresher(current: _Current) -> Refresher | None:
+    """What keeps revocation fresh, with all that was fetched before taken into use; None where nothing is fetched."""
+    wanted = current.site.configuration.revocation
+    if wanted.fetch == "no" or wanted.folder is None:
+        return None
+    refresher = Refresher(
+        RevocationFolder(wanted.folder),
+        Refresh(
+            kinds=_FETCHED[wanted.fetch],
+            every=wanted.every,
+            guard=Guard(frozenset(wanted.ports), wanted.networks),
+            grace=wanted.grace or timedelta(0),
+        ),
+        base=current.site.validator,
+        swap=current.trust,
+        own=own_certificates(current.site),
+    )
+    refresher.load()
+    return refresher
+
+
+_FETCHED: Final = {"crls": frozenset({"crl"}), "ocsp": frozenset({"ocsp"}), "both": frozenset({"crl", "ocsp"})}
 
 
 def _plain(transaction: Transaction) -> dict[str, object]:

@@ -28,6 +28,7 @@ from domsec.policy.options import (
     ConfidentialityKey,
     DirectoryOptions,
     Evidence,
+    Fresh,
     General,
     Inbound,
     Key,
@@ -83,6 +84,7 @@ class Configuration:
     keys: Keys = Keys()
     keyd: Keyd = Keyd()
     trust: Trust = Trust()
+    revocation: Fresh = Fresh()
     directories: tuple[DirectoryOptions, ...] = ()
     outbound: Outbound = Outbound()
     inbound: Inbound = Inbound()
@@ -185,6 +187,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
         "next_hop": reader.section(NextHop, ("next_hop",)) or NextHop(),
         "keyd": reader.section(Keyd, ("keyd",)) or Keyd(),
         "trust": reader.section(Trust, ("trust",)) or Trust(),
+        "revocation": reader.section(Fresh, ("revocation",)) or Fresh(),
         "inbound": reader.section(Inbound, ("inbound",)) or Inbound(),
         "store": reader.section(Store, ("store",)) or Store(),
         "web": reader.section(Web, ("web",)) or Web(),
@@ -364,7 +367,17 @@ def _advice(key: str, path: KeyPath, known: Set[str]) -> str:
 
 def _contradictions(configuration: Configuration) -> Iterator[Problem]:
     """What no option says by itself, but two say together."""
-    for rule in (_routes, _needed_keys, _own_domains, _directories, _evidence, _lists, _known_signers, _destinations):
+    for rule in (
+        _routes,
+        _needed_keys,
+        _own_domains,
+        _fresh,
+        _directories,
+        _evidence,
+        _lists,
+        _known_signers,
+        _destinations,
+    ):
         yield from rule(configuration)
     for text, index, option in _agreements(configuration.peers, configuration.domains):
         yield configuration.problem(text, "peer", index, option)
@@ -488,6 +501,12 @@ def _lists(c: Configuration) -> Iterator[Problem]:
         if bool(one.receipts_to) != (one.receipts in ("instead-of", "in-addition-to")):
             text = f'list[{index}].receipts is "{one.receipts}" with {len(one.receipts_to)} receipts_to'
             yield c.problem(f"{text}, expected addresses for instead-of and in-addition-to only", "list", index)
+
+
+def _fresh(c: Configuration) -> Iterator[Problem]:
+    if c.revocation.fetch != "no" and c.revocation.folder is None:
+        text = "revocation.fetch without folder, expected where to keep what was fetched"
+        yield c.problem(text, "revocation", "fetch")
 
 
 def _directories(c: Configuration) -> Iterator[Problem]:

@@ -223,6 +223,10 @@ def _file_or_folder(value: object, base: Path) -> Path:
     return _existing(value, base, fit=lambda path: path.is_file() or path.is_dir())
 
 
+def _folder(value: object, base: Path) -> Path:
+    return _existing(value, base, fit=Path.is_dir)
+
+
 def _new_file(value: object, base: Path) -> Path:
     path = base / _string(value, base)
     if path.is_dir():
@@ -396,6 +400,7 @@ MODE = Kind('file permissions in octal such as "0660"', _mode)
 FILE = Kind("an existing file", _file)
 FILES = list_of(FILE, "a list of existing files")
 PLACES = list_of(Kind("an existing file or folder", _file_or_folder), "a list of existing files or folders")
+FOLDER = Kind("an existing folder", _folder)
 NEW_FILE = Kind("a file in an existing folder", _new_file)
 CREDENTIAL = Kind("an existing file or a pkcs11: URI", _credential)
 CREDENTIALS = one_or_more(CREDENTIAL, "an existing file, a pkcs11: URI, or a list of them")

@@ -33,6 +33,7 @@ from domsec.policy.kinds import (
     FIELD_NAME,
     FILE,
     FILES,
+    FOLDER,
     FORMS,
     LDAP_URL,
     MODE,
@@ -57,6 +58,7 @@ from domsec.policy.kinds import (
     TcpAddress,
     choice,
     integer,
+    list_of,
 )
 from domsec.services.peer import MAPPING_FORMS, Naming, Target
 
@@ -67,6 +69,7 @@ Refusal = Literal["hold", "reject", "pass"]
 NoCertificate = Literal["hold", "reject", "clear"]
 Violation = Literal["hold", "reject", "deliver"]
 Revocation = Literal["hard", "soft", "off"]
+Fetch = Literal["no", "crls", "ocsp", "both"]
 Signature = Literal["pkcs1", "pss"]
 KeyTransport = Literal["oaep", "pkcs1v15"]
 Cipher = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
@@ -86,6 +89,8 @@ NO_CERTIFICATE: Kind[NoCertificate] = choice("hold", "reject", "clear")
 UNKNOWN_DOMAINS: Kind[Literal["pass", "hold", "reject"]] = choice("pass", "hold", "reject")
 VIOLATION: Kind[Violation] = choice("hold", "reject", "deliver")
 REVOCATION: Kind[Revocation] = choice("hard", "soft", "off")
+FETCH: Kind[Fetch] = choice("no", "crls", "ocsp", "both")
+PORTS = list_of(integer(1, 65535), "a list of port numbers")
 SIGNATURE: Kind[Signature] = choice("pkcs1", "pss")
 KEY_TRANSPORT: Kind[KeyTransport] = choice("oaep", "pkcs1v15")
 CIPHER: Kind[Cipher] = choice("aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc")
@@ -428,6 +433,46 @@ class DirectoryOptions:
     keep: int = option(integer(0, 604_800), 3600, "Seconds until a certificate it had is asked for again.", "600")
     keep_nothing: int = option(
         integer(0, 86_400), 600, "Seconds until a certificate it did not have is asked for again.", "60"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fresh:
+    """How revocation is kept fresh. It is never fetched while a message waits, but beside: for the certificates of
+    every path that holds, from the places that they name, by HTTP. What was fetched survives a restart.
+    """
+
+    fetch: Fetch = option(
+        FETCH,
+        "no",
+        "`crls`: revocation lists. `ocsp`: a response of the issuer's responder about each certificate, which tells it "
+        "with whom we exchange mail. `both`, or `no`: nothing but `trust.crls`.",
+        '"crls"',
+    )
+    folder: Path | None = optional(
+        FOLDER, "Where what was fetched is kept; written by the gateway's user alone.", '"/var/lib/domsec/revocation"'
+    )
+    every: timedelta = option(
+        DURATION,
+        timedelta(hours=1),
+        "How often a place is asked, with If-Modified-Since; sooner where what is known ends before.",
+        '"4h"',
+        written='"1h"',
+    )
+    ports: tuple[int, ...] = option(PORTS, (80,), "Ports that may be asked.", "[80, 8080]")
+    networks: Networks = option(
+        NETWORKS,
+        Networks(),
+        "Addresses that may be asked though they are not public: loopback, private and link-local ones never are "
+        "otherwise, since a certificate could name them.",
+        '["10.1.2.0/28"]',
+        written="[]",
+    )
+    grace: timedelta | None = optional(
+        DURATION,
+        "How long a revocation list or OCSP response is believed after its end, for want of a newer one. Those of "
+        "`trust.crls` as well. Without it not at all.",
+        '"12h"',
     )
 
 
@@ -1044,6 +1089,7 @@ SECTIONS: tuple[Section, ...] = (
     _section("keys.attributes", Key, _ROLE.format("attribute-authority", "It makes additional attributes signatures.")),
     _section("keyd", Keyd),
     _section("trust", Trust),
+    _section("revocation", Fresh),
     _section("directory", DirectoryOptions, repeats=True),
     _section("outbound", Outbound),
     _section("outbound.evidence", Evidence, repeats=True),

@@ -238,6 +238,12 @@ class CrlIndex:
             return Status("unknown", f"the revocation list of {newest.this_update:%Y-%m-%d} is out of date")
         return Status("good", "", newest.until(self.grace))
 
+    def prepare(self, issuer: Certificate) -> None:
+        """Check the signatures of an issuer's CRLs and make their tables, so that whoever asks next need not wait."""
+        for crl in self.of(issuer.subject):
+            if self._signed(crl, issuer):
+                _ = crl.entries
+
     def _signed(self, crl: Crl, issuer: Certificate) -> bool:
         key = (crl.sha256, issuer.spki)
         if key not in self._checked:

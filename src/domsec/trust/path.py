@@ -15,7 +15,7 @@ import hashlib
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -106,15 +106,28 @@ class Snapshot:
 class Validator:
     """Validates against one snapshot and remembers the verdicts. A new snapshot wants a new Validator.
 
-    `allow_weak` lets signatures with SHA-1 or MD5, small RSA keys and DSA pass: for looking at old mail only.
+    `allow_weak` lets signatures with SHA-1 or MD5, small RSA keys and DSA pass: for looking at old mail only. `note`
+    gets each path that holds, but for revocation, when it is found: whoever keeps that fresh wants to know.
     """
 
-    def __init__(self, snapshot: Snapshot, *, limits: Limits = DEFAULT, allow_weak: bool = False) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        limits: Limits = DEFAULT,
+        allow_weak: bool = False,
+        note: Callable[[tuple[Certificate, ...]], None] | None = None,
+    ) -> None:
         self.snapshot = snapshot
         self._limits = limits
         self._allow_weak = allow_weak
+        self._note = note
         self._algorithm = PathAlgorithm()
         self._cache = _Cache(CACHE_SIZE)
+
+    def on(self, snapshot: Snapshot, *, note: Callable[[tuple[Certificate, ...]], None] | None = None) -> Validator:
+        """One as this, against another snapshot."""
+        return Validator(snapshot, limits=self._limits, allow_weak=self._allow_weak, note=note or self._note)
 
     def validate(
         self,
@@ -175,6 +188,8 @@ class Validator:
             return replace(invalid, reason=outcome.text), None
         if search.revocation == "off":
             return PathVerdict("valid", "", "off", chain), None
+        if self._note is not None:
+            self._note(chain)
         status = self._revocation(chain, search)
         if status.state == "revoked":
             return PathVerdict("invalid", status.text, "revoked", chain), status.until

@@ -1,0 +1,250 @@
+"""Revocation kept fresh, while no message waits for it: what paths want is fetched, and a new snapshot is swapped in.
+
+    a path holds        it is noted (`Refresher.note`), which costs a message one append
+    every PAUSE         notes are written to the folder, what is new in the folder becomes a snapshot, and the one
+                        process that has the folder's lock fetches what is due
+    what was fetched    is kept if its issuer signed it, it holds now, and it is no older than what was there
+
+Where a place does not answer, what is known of it goes on for as long as it holds, and for the grace of the
+configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from domsec.cms.certificates import Certificate
+from domsec.errors import DomsecError, MalformedMessage
+from domsec.gateway.http_get import FetchFailed, Got, Guard, get
+from domsec.gateway.metrics import Counters
+from domsec.stores.revocations import Fetched, RevocationFolder
+from domsec.trust.crl import Crl, CrlIndex
+from domsec.trust.ocsp import MAX_SIZE as LARGEST_RESPONSE
+from domsec.trust.ocsp import OcspIndex, OcspResponse
+from domsec.trust.path import Validator
+from domsec.trust.places import Place, accepted_crl, accepted_response, places, refusal
+
+PAUSE: Final = 5.0  # seconds between looks into the folder
+FIRST_RETRY: Final = timedelta(minutes=1)
+SOONEST: Final = timedelta(minutes=1)  # after a success, however soon it ends
+AT_ONCE: Final = 4  # places that are asked at the same time
+NOTES: Final = 1000  # paths of which notes wait to be written
+
+_log = logging.getLogger("domsec.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """What the configuration says."""
+
+    kinds: frozenset[str]  # of "crl", "ocsp"
+    every: timedelta
+    guard: Guard
+    grace: timedelta = timedelta(0)
+
+
+@dataclass(slots=True)
+class _State:
+    """When a place is due, and how often it failed in a row."""
+
+    due: datetime
+    failures: int = 0
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What stood at a place last, and what was read of it."""
+
+    fetched: Fetched
+    found: Crl | OcspResponse | None = None
+
+    @property
+    def until(self) -> datetime | None:
+        """How long it holds; None if nothing is known."""
+        if isinstance(self.found, Crl):
+            return self.found.next_update
+        ends = [answer.until(timedelta(0)) for answer in self.found.answers] if self.found is not None else []
+        return min(ends, default=None)
+
+
+@dataclass
+class Refresher:
+    """For one process. `base` is what the configuration's files and tables say; `swap` gets each new validator."""
+
+    folder: RevocationFolder
+    settings: Refresh
+    base: Validator
+    swap: Callable[[Validator], None]
+    counters: Counters | None = None
+    own: tuple[Certificate, ...] = ()  # whose places are wanted from the start
+    _notes: deque[tuple[Certificate, ...]] = field(default_factory=lambda: deque(maxlen=NOTES))
+    _generation: object = None
+    _known: dict[str, _Known] = field(default_factory=dict)  # by the name of the place
+    _states: dict[str, _State] = field(default_factory=dict)
+
+    def note(self, chain: tuple[Certificate, ...]) -> None:
+        """A path holds, so revocation of its certificates is wanted. Called while a message is judged."""
+        self._notes.append(chain)
+
+    def load(self) -> bool:
+        """Swap in what the folder has, if that is not what it had; whether it was. Raises StoreUnavailable."""
+        generation = self.folder.generation()
+        if generation == self._generation:
+            return False
+        known = {}
+        for entry in self.folder.entries():
+            if entry.place.kind in self.settings.kinds:
+                known[entry.place.name] = self._read(entry)
+        self._known = known
+        self.swap(self._validator())
+        self._generation = generation
+        return True
+
+    def _read(self, entry: Fetched) -> _Known:
+        """What was read before is taken again, with all that was found out about it."""
+        before = self._known.get(entry.place.name)
+        if before is not None and before.fetched == entry:
+            return before
+        if not entry.octets:
+            return _Known(entry)
+        try:
+            return _Known(entry, Crl(entry.octets) if entry.place.kind == "crl" else OcspResponse(entry.octets))
+        except MalformedMessage as problem:
+            _log.warning("what was fetched from %s is not used: %s", shown(entry.place), refusal(problem))
+            return _Known(entry)
+
+    def _validator(self) -> Validator:
+        """With everything that takes long done before a message asks for it."""
+        own, grace = self.base.snapshot, self.settings.grace
+        found = [known.found for known in self._known.values()]
+        lists = dict.fromkeys(each for each in found if isinstance(each, Crl))
+        answers = dict.fromkeys(each for each in found if isinstance(each, OcspResponse))
+        crls = CrlIndex((*own.crls.crls, *lists), grace)
+        for issuer in {known.fetched.place.issuer for known in self._known.values() if known.found is not None}:
+            crls.prepare(issuer)
+        responses = OcspIndex((*own.ocsp.responses, *answers), grace)
+        return self.base.on(replace(own, crls=crls, ocsp=responses), note=self.note)
+
+    # -- beside the mail -------------------------------------------------------------------------------------------
+
+    async def run(self, *, pause: float = PAUSE) -> None:
+        """Keep it fresh, for ever. A folder that fails now may do so no longer later."""
+        await asyncio.to_thread(self._want_own, datetime.now(UTC))
+        while True:
+            try:
+                await asyncio.to_thread(self.look)
+                if await asyncio.to_thread(self.folder.lock):
+                    await self.fetch_due(datetime.now(UTC))
+            except DomsecError as error:
+                _log.error("revocation cannot be kept fresh now: %s", error)
+            except Exception:
+                _log.exception("error while revocation was kept fresh")
+            await asyncio.sleep(pause)
+
+    def _want_own(self, now: datetime) -> None:
+        snapshot = self.base.snapshot
+        noting = self.base.on(snapshot, note=self.note)
+        for certificate in self.own:
+            noting.validate(certificate, anchors=snapshot.roles | snapshot.users, now=now, revocation="soft")
+
+    def look(self) -> None:
+        """Write down what is wanted, and take what others fetched. Raises StoreUnavailable."""
+        while self._notes:
+            for place in places(self._notes[0]):
+                if place.kind in self.settings.kinds:
+                    self.folder.want(place)
+            self._notes.popleft()  # only now: a folder that failed is to have it later
+        self.load()
+
+    async def fetch_due(self, now: datetime) -> int:
+        """Ask every place that is due; how many were. Raises StoreUnavailable."""
+        if not self._states:
+            await asyncio.to_thread(self.folder.forget_unwanted)
+        self._states = {
+            name: self._states.get(name) or _State(self._first_due(known, now)) for name, known in self._known.items()
+        }
+        self._gauge(now)
+        due = [known for name, known in self._known.items() if self._states[name].due <= now]
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def one(known: _Known) -> None:
+            async with slots:
+                await self._fetch(known, now)
+
+        await asyncio.gather(*(one(known) for known in due))
+        if due:
+            await asyncio.to_thread(self.load)
+        return len(due)
+
+    def _first_due(self, known: _Known, now: datetime) -> datetime:
+        """After a restart what holds is not asked for at once."""
+        until = known.until
+        return now if until is None or until <= now else min(until, now + self.settings.every / 4)
+
+    async def _fetch(self, known: _Known, now: datetime) -> None:
+        entry = known.fetched
+        state = self._states[entry.place.name]
+        try:
+            got = await self._got(entry)
+            kept = known if got.octets is None else await asyncio.to_thread(self._accepted, known, got, now)
+        except (FetchFailed, MalformedMessage) as problem:
+            state.failures += 1
+            state.due = now + min(self.settings.every, FIRST_RETRY * 2 ** min(state.failures - 1, 10))
+            self._count("fetches_failed")
+            _log.warning("%s is not fetched: %s", shown(entry.place), refusal(problem))
+            return
+        state.failures = 0
+        self._count("fetches_same" if got.octets is None else "fetches_new")
+        until = kept.until
+        soon = self.settings.every if until is None else max(SOONEST, (until - now) / 2)
+        state.due = now + min(self.settings.every, soon)
+
+    async def _got(self, entry: Fetched) -> Got:
+        try:
+            uri = entry.place.get
+        except DomsecError as problem:
+            raise FetchFailed(str(problem)) from None
+        if entry.place.kind == "ocsp":
+            return await get(uri, self.settings.guard, size=LARGEST_RESPONSE)
+        known = entry.octets != b""
+        return await get(
+            uri, self.settings.guard, etag=entry.etag if known else "", modified=entry.modified if known else ""
+        )
+
+    def _accepted(self, known: _Known, got: Got, now: datetime) -> _Known:
+        """Keep what came. Raises MalformedMessage for what is not wanted, StoreUnavailable."""
+        place, octets = known.fetched.place, got.octets or b""
+        found: Crl | OcspResponse
+        if place.kind == "crl":
+            found = accepted_crl(octets, place, now)
+            if isinstance(known.found, Crl) and found.this_update < known.found.this_update:
+                raise MalformedMessage(f"a revocation list older than the one of {known.found.this_update:%Y-%m-%d}")
+        else:
+            found = accepted_response(octets, place, now)
+        kept = Fetched(place, octets, got.etag, got.modified)
+        self.folder.put(kept)
+        return _Known(kept, found)
+
+    def _gauge(self, now: datetime) -> None:
+        if self.counters is None:
+            return
+        ends = [known.until for known in self._known.values()]
+        self.counters.set("revocation_places", len(ends))
+        self.counters.set("revocation_stale", sum(end is None or end < now for end in ends))
+
+    def _count(self, key: str) -> None:
+        if self.counters is not None:
+            self.counters.add(key)
+
+
+def shown(place: Place) -> str:
+    """A place in the log."""
+    if place.certificate is None:
+        return place.uri
+    return f"{place.uri} (certificate {place.certificate.sha256[:16]})"
