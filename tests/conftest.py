@@ -30,3 +30,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def vectors() -> Path:
     return VECTORS
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Octets that are more than a word are named by their argument: a key in them is new in every process."""
+    return argname if isinstance(val, bytes) and len(val) > 16 else None
