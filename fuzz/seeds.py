@@ -22,6 +22,7 @@ from domsec.mime import fields, smime
 from domsec.stores.key_protocol import Act, Request, key_digest
 from domsec.trust.issue import PrivateKey, Role
 from domsec.trust.request import request
+from fuzz import directories
 from fuzz.world import ORACLE, ROOT, role_keys
 
 CORPORA = ROOT.parent / "shared" / "corpora"
@@ -219,6 +220,32 @@ def responses() -> Iterator[bytes]:
     """Key processes, for those who ask."""
     for status, said in ((0, bytes(64)), (1, b"no"), (2, b"not so"), (3, b"not now"), (9, b"\xffwhat\n")):
         yield (len(said) + 1).to_bytes(4) + bytes((status,)) + said
+
+
+def ldap_answers() -> Iterator[bytes]:
+    """Directories: entries with certificates, references, results."""
+    done = der.tlv(0x65, der.integer(0, der.ENUMERATED), der.octet_string(b""), der.octet_string(b""))
+    reference = der.tlv(0x73, der.octet_string(b"ldap://x/"))
+    for octets in certificates():
+        for name in (b"userCertificate;binary", b"userSMIMECertificate"):
+            attribute = der.sequence(der.octet_string(name), der.set_of([der.octet_string(octets)]))
+            entry = der.tlv(0x64, der.octet_string(b"dc=example"), der.sequence(attribute))
+            yield b"".join(der.sequence(der.integer(1), each) for each in (entry, reference, done))
+    yield der.sequence(der.integer(1), done)
+
+
+def dns_answers() -> Iterator[bytes]:
+    """Resolvers: what directories.QUERY is answered with."""
+    import dns.flags
+    import dns.message
+    import dns.rrset
+
+    for octets in itertools.islice(certificates(), 40):
+        for flags in (0, dns.flags.AD):
+            made = dns.message.make_response(directories.query())
+            made.flags |= flags
+            made.answer.append(dns.rrset.from_text(directories.OWNER, 60, "IN", "SMIMEA", f"3 0 0 {octets.hex()}"))
+            yield made.to_wire()
 
 
 def configurations() -> Iterator[bytes]:

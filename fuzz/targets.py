@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from domsec.errors import DomsecError
-from fuzz import binary, keys, machines, mail, seeds
+from fuzz import binary, directories, keys, machines, mail, seeds
 
 DICTIONARIES = Path(__file__).parent / "dictionaries"
 
@@ -50,6 +50,8 @@ TARGETS = {
         Target("smtp_client", machines.ask, seeds.answers, "smtp", 4096),
         Target("keyd", keys.serve, seeds.requests, "der", 4096),
         Target("key_process", keys.ask, seeds.responses, "der", 1024),
+        Target("ldap", directories.read_ldap, seeds.ldap_answers, "der", structured=True),
+        Target("dns", directories.read_dns, seeds.dns_answers, "der", 8192),
         Target("configuration", machines.configure, seeds.configurations, "toml", 8192),
     )
 }

@@ -315,6 +315,7 @@ def test_a_domain_speaks_for_its_own_addresses_only() -> None:
     assert [held.indexes for held in decision.held] == [(0,), (1,)]
 
 
+@pytest.mark.requirement("R8162-6-01")
 @pytest.mark.parametrize("outcome", ["insecure", "nothing"])
 @pytest.mark.parametrize("place", [CAROL, GDCA])
 def test_what_unsigned_dns_has_is_as_good_as_nothing(outcome: Outcome, place: str) -> None:
@@ -336,6 +337,7 @@ def test_bogus_answers_put_mail_off(place: str) -> None:
     assert not decision.outgoing
 
 
+@pytest.mark.requirement("R8162-6-01")
 @pytest.mark.parametrize("days", [3, 365])
 def test_an_expired_certificate_is_not_used_though_its_domain_publishes_it(days: int) -> None:
     """RFC 8162 9."""
@@ -346,6 +348,7 @@ def test_an_expired_certificate_is_not_used_though_its_domain_publishes_it(days:
     assert opens(decision, carol) is (days == 365)
 
 
+@pytest.mark.requirement("R8162-6-01")
 def test_a_revoked_certificate_is_not_used_though_its_domain_publishes_it() -> None:
     """RFC 8162 9. Its CA is one of ours, and took it back."""
     ca, bob = beta().ca, beta().users["bob"]

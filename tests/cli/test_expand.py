@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import pki
+import slapd
 import world
 from commands import AT, Desk, Ran, run
 from domsec.services.maillist import Grouping
@@ -282,3 +284,37 @@ def test_the_line_above_a_piped_message_is_not_a_field_of_the_same_name(lists: P
     assert octets.startswith(b"From : ")
     assert expand(lists, "--send", octets=octets).code == 0
     assert sink.sent[0].content.startswith(b"From : Alice")
+
+
+# --- members whose certificates are in directories -------------------------------------------------------------------
+
+
+def _asking(lists: Path, port: int) -> None:
+    """A directory for gamma, and carol@gamma.example in the place of somebody whose certificate is at hand."""
+    text = lists.read_text().replace(CAROL, "carol@gamma.example")
+    text += f'[[directory]]\nkind = "ldap"\nurl = "ldap://127.0.0.1:{port}"\nstarttls = false\n'
+    lists.write_text(text + 'domains = ["gamma.example"]\nbase = "dc=beta,dc=example"\n')
+
+
+def test_a_member_is_found_in_a_directory(lists: Path, sink: Sink) -> None:
+    if reason := slapd.missing():
+        pytest.skip(reason)
+    carol = pki.identity("user", "carol@gamma.example", world.beta().ca)
+    with slapd.server([slapd.person("carol", "carol@gamma.example", [carol.certificate])]) as server:
+        _asking(lists, server.plain)
+        ran = expand(lists, "--send", octets=world.build("E[staff](S(OC))"))
+    assert ran.code == 0, ran.err
+    (sent,) = to(sink, "carol@gamma.example")
+    assert world.judge(sent.content, world.context(carol)).decrypted
+
+
+def test_a_member_whose_directory_is_silent_gets_it_later_and_the_others_now(lists: Path, sink: Sink) -> None:
+    _asking(lists, 1)
+    octets = world.build("E[staff](S(OC))")
+    for _ in range(2):
+        ran = expand(lists, "--send", octets=octets)
+        assert (ran.code, "carol@gamma.example: " in ran.err) == (os.EX_TEMPFAIL, True)
+        assert len(to(sink, BOB)) == 1
+    assert [sent.recipients for sent in sink.sent] == [[BOB]]  # and nobody told the owner that she gets nothing
+    assert expand(lists, octets=octets).code == 4
+    assert expand(lists, octets=world.build("S(OC)")).code == 0  # what is not encrypted asks nobody

@@ -162,10 +162,11 @@ def test_what_others_need_is_written_for_them(office: Path) -> None:
     entry = (folder / "keys.confidentiality.ldif").read_text()
     assert "dn: cn=domain-confidentiality-authority,dc=acme,dc=example\nchangetype: modify\n" in entry
     record = (folder / "keys.confidentiality.smimea").read_text()
-    # sha256 of "domain-confidentiality-authority", as RFC 8162 3 has it
     assert record.endswith(f" 3 0 0 {new.der.hex()}\n")
     assert "._smimecert.acme.example. IN SMIMEA" in record
-    assert not (folder / "keys.signing.smimea").exists()  # nobody encrypts to it
+    assert not (folder / "keys.signing.ldif").exists()  # nobody encrypts to it
+    signing = first(folder / "keys.signing.pem")
+    assert (folder / "keys.signing.smimea").read_text().endswith(f" 3 0 0 {signing.der.hex()}\n")
 
 
 def test_one_certificate_after_the_other_may_come_back(office: Path) -> None:

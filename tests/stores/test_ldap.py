@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import importlib.util
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -83,8 +85,14 @@ def directory(server: slapd.Server, **more: object) -> LdapDirectory:
     return replace(made, **more)  # type: ignore[arg-type]
 
 
-def ask(directory: LdapDirectory, question: Question) -> Answer:
-    return asyncio.run(directory.ask(question))
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+if importlib.util.find_spec("uvloop"):
+    LOOPS["uvloop"] = importlib.import_module("uvloop").new_event_loop
+
+
+def ask(directory: LdapDirectory, question: Question, loop: str = "asyncio") -> Answer:
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        return runner.run(directory.ask(question))
 
 
 def found(directory: LdapDirectory, question: Question) -> set[Certificate]:
@@ -182,10 +190,15 @@ def test_a_star_is_a_star(server: slapd.Server) -> None:
 # --- who is asked, and who asks -------------------------------------------------------------------------------------
 
 
-def test_ldaps_and_clear(server: slapd.Server) -> None:
-    bob = {beta().users["bob"].certificate}
-    assert found(directory(server, tls="ldaps", port=server.secure), BOB) == bob
-    assert found(directory(server, tls="none", context=None), BOB) == bob
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("tls", ["start", "ldaps", "none"])
+def test_every_way_to_connect(server: slapd.Server, tls: str, loop: str) -> None:
+    """In both event loops: the gateway runs in uvloop where that is installed."""
+    port = server.secure if tls == "ldaps" else server.plain
+    answer = ask(directory(server, tls=tls, port=port), BOB, loop)
+    assert answer.certificates == (beta().users["bob"].certificate,)
+    stranger = ask(directory(server, tls=tls, port=port, context=tls_context([beta().ca.certificate])), BOB, loop)
+    assert stranger.outcome == ("found" if tls == "none" else "unavailable")
 
 
 @pytest.mark.parametrize("tls", ["start", "ldaps"])

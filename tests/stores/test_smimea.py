@@ -73,16 +73,18 @@ def ask(servers: zone.Servers, address: str, **more: object) -> Answer:
 # --- where records stand --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R8162-6-01")
 @pytest.mark.parametrize(
     ("address", "label"),
     [
         ("hugh@example.com", "c93f1e400f26708f98cb19d936620da35eec8f72e57f9eec01c1afd6"),  # RFC 8162 3
         ('"hugh"@example.com', "c93f1e400f26708f98cb19d936620da35eec8f72e57f9eec01c1afd6"),
         (r'"h\ugh"@example.com', "c93f1e400f26708f98cb19d936620da35eec8f72e57f9eec01c1afd6"),
+        (f"{CONFIDENTIALITY_AUTHORITY}@x.example", "9d5192e5c4d2026ecac9a6473ead72c5b8870d2ad76d605945bfee26"),
     ],
 )
 def test_the_name_of_the_record(address: str, label: str) -> None:
-    assert owner_name(parse_address(address)) == f"{label}._smimecert.example.com."
+    assert owner_name(parse_address(address)) == f"{label}._smimecert.{address.rpartition('@')[2]}."
 
 
 def test_local_parts_stay_as_they_are_but_for_their_normal_form() -> None:
@@ -133,6 +135,7 @@ def test_where_only_anchors_are_believed_dns_finds_and_no_more(servers: zone.Ser
     assert answer.certificates == (BOB,)
 
 
+@pytest.mark.requirement("R8162-6-01")
 @pytest.mark.parametrize("address", ["bob@plain.example", f"{CONFIDENTIALITY_AUTHORITY}@plain.example"])
 def test_insecure(servers: zone.Servers, address: str) -> None:
     answer = ask(servers, address)
@@ -140,6 +143,7 @@ def test_insecure(servers: zone.Servers, address: str) -> None:
     assert not answer.failed
 
 
+@pytest.mark.requirement("R8162-6-01")
 def test_bogus(servers: zone.Servers) -> None:
     answer = ask(servers, "bob@bad.example")
     assert (answer.outcome, answer.certificates, answer.associations) == ("bogus", (), ())

@@ -28,6 +28,7 @@ from domsec.mime import canonical, fields
 from domsec.mime.addresses import Mailbox
 from domsec.octets import CHUNK, Octets, chunks, in_one_place, start
 from domsec.policy.options import ListOptions
+from domsec.services import discovery
 from domsec.services.check import examine
 from domsec.services.layers import peel
 from domsec.services.maillist import Expansion, Grouping, MailList
@@ -101,11 +102,22 @@ class _Case:
             mail_list = dataclasses.replace(mail_list, grouping=grouping)
         return cls(world, options, mail_list, _as_sent(read_input(file, world.context.limits)))
 
-    def expanded(self, members: Sequence[Mailbox]) -> Expansion:
-        """The copies for these members. Raises ExpansionStopped."""
+    def expanded(self, members: Sequence[Mailbox]) -> tuple[Expansion, tuple[tuple[Mailbox, str], ...]]:
+        """The copies for these members, and those of whom a directory may know more that does not answer now.
+
+        Raises ExpansionStopped.
+        """
         context = dataclasses.replace(self.world.context, keyring=self.mail_list.credentials)
         examination = examine(peel(self.octets, context.keyring, context.limits), context)
-        return service(examination, dataclasses.replace(self.mail_list, members=tuple(members)), context)
+        target = self.mail_list.target
+        if self.mail_list.encrypt or any(layer.encrypted for layer in examination.message.spine()):
+            world = self.world.asking(q for m in members for q in discovery.for_recipient(m, target, context))
+            context = dataclasses.replace(world.context, keyring=self.mail_list.credentials)
+        expansion = service(examination, dataclasses.replace(self.mail_list, members=tuple(members)), context)
+        failures = {m: discovery.failure(m, target, context) for m, _ in expansion.left_out}
+        waiting = tuple((m, str(failure)) for m, failure in failures.items() if failure is not None)
+        left_out = tuple((m, reason) for m, reason in expansion.left_out if failures[m] is None)
+        return dataclasses.replace(expansion, left_out=left_out), waiting
 
     @property
     def message_id(self) -> str:
@@ -141,7 +153,9 @@ def _first_line(octets: Octets) -> bytes:
 
 
 def _write(case: _Case, output: Path | None, *, as_json: bool) -> int:
-    expansion = case.expanded(case.mail_list.members)
+    expansion, waiting = case.expanded(case.mail_list.members)
+    if waiting:
+        raise StoreUnavailable(_told(waiting))
     for member, reason in expansion.left_out:
         console.warning(f"nothing for {member.address}: {reason}")
     if not expansion.copies:
@@ -208,7 +222,7 @@ def _serve(case: _Case, owed: Sequence[Mailbox], hop: NextHop, note: Callable[[S
     from domsec.gateway.lists import distribute
 
     try:
-        expansion = case.expanded(owed)
+        expansion, waiting = case.expanded(owed)
     except ExpansionStopped as stopped:
         _tell_owner(case, hop, "a message was not distributed", [str(stopped)])
         # the sender reads this, and must not learn more: the list opens mail of strangers (decisions A-57)
@@ -220,12 +234,16 @@ def _serve(case: _Case, owed: Sequence[Mailbox], hop: NextHop, note: Callable[[S
         lines = [f"{member.address}: {why}" for member, why in problems]
         _tell_owner(case, hop, "members who get nothing", lines or ["the list has no members"])
         note([member for member, _ in problems])
-    if outcome.deferred:
-        raise StoreUnavailable("; ".join(f"{member.address}: {why}" for member, why in outcome.deferred[:3]))
+    if deferred := (*outcome.deferred, *waiting):
+        raise StoreUnavailable(_told(deferred))
     if len(problems) < len(owed):
         return Exit.DONE
     console.error("nobody on the list can have this message; its owner has been told why")
     return Exit.REFUSED
+
+
+def _told(problems: Sequence[tuple[Mailbox, str]]) -> str:
+    return "; ".join(f"{member.address}: {why}" for member, why in problems[:3])
 
 
 def _key(case: _Case) -> str:

@@ -10,7 +10,6 @@ Each step looks at what is there, so it may be repeated.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -38,6 +37,7 @@ from domsec.errors import ConfigurationError, KeyUnusable
 from domsec.policy.configuration import Configuration
 from domsec.policy.options import Key, ListOptions
 from domsec.services.describe import addresses_of, subject_text
+from domsec.services.finding import mailboxes_of
 from domsec.services.verdict import JSON
 from domsec.stores import credentials, ldif, public_suffixes
 from domsec.stores.certificates import load_certificates
@@ -46,6 +46,7 @@ from domsec.trust import issue as ca
 from domsec.trust import names
 from domsec.trust import request as requests
 from domsec.trust.addresses import addresses
+from domsec.trust.association import Association
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -442,6 +443,11 @@ def _publish(new: Sequence[Own], work: Path) -> None:
         (folder / f"{name}.p7c").write_bytes(stored.written(chain, "pkcs7"))
         if one.role in ("confidentiality", "user"):  # others encrypt to these, and so have to find them
             (folder / f"{name}.ldif").write_bytes(b"version: 1\n\n" + ldif.addition(_entry(one), [one.certificate]))
+        if one.role in (
+            "signing",
+            "confidentiality",
+            "user",
+        ):  # who never met us looks there for what we sign with, too
             (folder / f"{name}.smimea").write_text("".join(f"{record}\n" for record in _records(one.certificate)))
     files = ", ".join(str(file) for file in sorted(folder.iterdir()))
     console.note(f"to be published: {files}")
@@ -457,7 +463,7 @@ def _entry(one: Own) -> str:
 
 def _records(certificate: Certificate) -> Iterator[str]:
     """SMIMEA records of a certificate (RFC 8162): this one, whole, whoever issued it."""
-    for address in addresses(certificate):
-        local, _, domain = address.rpartition("@")
-        owner = hashlib.sha256(local.encode()).hexdigest()[:56]
-        yield f"{owner}._smimecert.{domain}. IN SMIMEA 3 0 0 {certificate.der.hex()}"
+    from domsec.stores.smimea import record_text
+
+    for mailbox in mailboxes_of(addresses(certificate)):
+        yield record_text(mailbox, Association.of(certificate))

@@ -82,7 +82,7 @@ class SmimeaDirectory:
         response = await self._exchange(owner, reader, writer)
         code = response.rcode()
         if code in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-            return self._answer(owner, response)
+            return self.answer(owner, response)
         if code != dns.rcode.SERVFAIL:
             return Answer(self.name, "unusable", text=f"{owner}: the resolver says {dns.rcode.to_text(code)}")
         # without checking there may be an answer: then checking is what failed (RFC 4035 3.2.2)
@@ -95,7 +95,6 @@ class SmimeaDirectory:
         self, owner: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, checking: bool = True
     ) -> dns.message.QueryMessage:
         """One question and its answer. Raises MalformedMessage, LimitExceeded."""
-        import dns.exception
         import dns.flags
         import dns.message
         import dns.rdatatype
@@ -107,15 +106,10 @@ class SmimeaDirectory:
         (size,) = struct.unpack("!H", await reader.readexactly(2))
         if size > self.limits.answer_size:
             raise LimitExceeded("answer_size", f"an answer of {size} octets")
-        try:
-            response = dns.message.from_wire(await reader.readexactly(size))
-        except dns.exception.DNSException as error:
-            raise MalformedMessage(f"the answer is no DNS message: {error}") from None
-        if not isinstance(response, dns.message.QueryMessage) or not query.is_response(response):
-            raise MalformedMessage("an answer to something not asked")
-        return response
+        return read_response(await reader.readexactly(size), query)
 
-    def _answer(self, owner: str, response: dns.message.QueryMessage) -> Answer:
+    def answer(self, owner: str, response: dns.message.QueryMessage) -> Answer:
+        """What a response says of an owner name. Raises MalformedMessage, LimitExceeded."""
         import dns.exception
         import dns.flags
 
@@ -146,6 +140,20 @@ class SmimeaDirectory:
         if self.believed:
             return tuple(kept)
         return tuple(replace(a, usage=_CONSTRAINED.get(a.usage, a.usage)) for a in kept)
+
+
+def read_response(octets: bytes, query: dns.message.Message) -> dns.message.QueryMessage:
+    """A response as it came, if it is one to this question. Raises MalformedMessage."""
+    import dns.exception
+    import dns.message
+
+    try:
+        response = dns.message.from_wire(octets)
+    except (dns.exception.DNSException, ValueError) as error:
+        raise MalformedMessage(f"the answer is no DNS message: {error}") from None
+    if not isinstance(response, dns.message.QueryMessage) or not query.is_response(response):
+        raise MalformedMessage("an answer to something not asked")
+    return response
 
 
 def owner_name(mailbox: Mailbox) -> str:
