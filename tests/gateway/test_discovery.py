@@ -36,9 +36,9 @@ def handlers(directories: Discovery | None, **options: object) -> tuple[Handler,
     def at_test_time(transaction: world.Transaction) -> world.Transaction:
         return replace(transaction, received_at=world.NOW)
 
-    async def discover(wanted: list[Question]) -> Handler:
+    async def discover(direction: str, wanted: list[Question]) -> Handler:
         assert directories is not None
-        found = await directories.find(wanted)
+        found = await directories.find(wanted, direction)
         return lambda transaction: process(at_test_time(transaction), site, found)
 
     return (lambda t: process(at_test_time(t), site)), (discover if directories else None)  # type: ignore[return-value]

@@ -192,6 +192,27 @@ def test_a_turn_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test())
 
 
+def test_what_strangers_have_us_ask_does_not_hold_up_what_our_users_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mail from outside can make us ask domains that never answer, as many as it likes."""
+    monkeypatch.setattr(discovery, "AT_ONCE", 2)
+
+    async def test() -> None:
+        gate = asyncio.Event()
+        directory = Memory(gate=gate)
+        asking = Discovery([Asked(directory)])
+        strangers = [Question(f"x@{number}.example") for number in range(9)]
+        flood = asyncio.create_task(asking.find(strangers, "inbound"))
+        await directory.was_asked(2)
+        ours = asyncio.create_task(asking.find([BOB], "outbound"))
+        await directory.was_asked(3)
+        assert directory.questions[2:] == [BOB.address]
+        gate.set()
+        assert (await ours).failure([BOB]) is None
+        assert (await flood).failure(strangers) is None
+
+    run(test())
+
+
 def test_what_was_not_asked_is_not_known() -> None:
     found = run(Discovery([Asked(bobs())]).find([BOB, asked(dca("beta.example"))]))
     assert found.by_address("bob@gamma.example") == ()

@@ -28,7 +28,7 @@ from domsec.gateway.refresh import Refresh, Refresher
 from domsec.gateway.relay import NextHop
 from domsec.gateway.server import IN_FLIGHT, Gateway, Handler, Journal, Listener, Settings
 from domsec.gateway.workers import Hooks, Service
-from domsec.pipeline import Decision, Held, Transaction
+from domsec.pipeline import Decision, Direction, Held, Transaction
 from domsec.policy.check import check, role_problems
 from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import Endpoint
@@ -197,8 +197,8 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
             harvester.take(decision.harvested, transaction.id, transaction.received_at)
         return decision
 
-    async def discover(wanted: Sequence[Question]) -> Handler:
-        found = await directories.find(wanted)
+    async def discover(direction: Direction, wanted: Sequence[Question]) -> Handler:
+        found = await directories.find(wanted, direction)
         return lambda transaction: handler(transaction, found)
 
     async def beside(gateway: Gateway) -> None:

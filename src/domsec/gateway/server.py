@@ -44,7 +44,7 @@ from domsec.trust.discovered import Question
 Handler = Callable[[Transaction], Decision]
 Hold = Callable[[Transaction, Held], str]
 Journal = Callable[[Mapping[str, object]], None]
-Discover = Callable[[Sequence[Question]], Awaitable[Handler]]  # a handler that knows the answers
+Discover = Callable[[Direction, Sequence[Question]], Awaitable[Handler]]  # a handler that knows the answers
 Durable = Callable[[], Awaitable[None]]  # returns when all that the handler recorded is on the disk
 
 _log = logging.getLogger("domsec.gateway")
@@ -311,7 +311,7 @@ class Gateway:
         try:
             if self.discover is None:
                 raise ConfigurationError("there is nobody to ask")
-            handler = await self.discover(wanted)
+            handler = await self.discover(transaction.direction, wanted)
         except Exception as error:
             return self._failed(transaction, error)
         return self._decide(transaction, handler)

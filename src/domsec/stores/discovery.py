@@ -9,7 +9,7 @@ questions wait for it. What is remembered is bounded, belongs to one process, an
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from domsec.trust.discovered import Answer, Found, Question
 
-AT_ONCE: Final = 16  # questions to one directory at the same time; others wait for their turn
+AT_ONCE: Final = 16  # questions of one queue to one directory at the same time; others wait for their turn
 PAUSE: Final = 15.0  # seconds in which a directory that did not answer is not asked, or not the same again
 KEPT: Final = 10_000  # answers of one directory
 KEPT_OCTETS: Final = 32 * 1024 * 1024  # of the certificates in them
@@ -55,10 +55,13 @@ class Discovery:
     def __init__(self, directories: Sequence[Asked], *, clock: Callable[[], float] = monotonic) -> None:
         self._asked = tuple(_Asking(asked, clock) for asked in directories)
 
-    async def find(self, questions: Iterable[Question]) -> Found:
-        """What every directory that serves the domain of a question says to it. Raises nothing for any of them."""
+    async def find(self, questions: Iterable[Question], queue: str = "") -> Found:
+        """What every directory that serves the domain of a question says to it. Raises nothing for any of them.
+
+        Questions of one queue wait for no other: what strangers have us ask does not hold up what our users need.
+        """
         pairs = [(q, a) for q in dict.fromkeys(questions) for a in self._asked if a.asked.serves(q)]
-        answers = await asyncio.gather(*(asking.answer(question) for question, asking in pairs))
+        answers = await asyncio.gather(*(asking.answer(question, queue) for question, asking in pairs))
         found: dict[Question, tuple[Answer, ...]] = {}
         for (question, _), answer in zip(pairs, answers, strict=True):
             found[question] = (*found.get(question, ()), answer)
@@ -72,27 +75,28 @@ class _Asking:
         self.asked = asked
         self._clock = clock
         self._remembered = _Memory(clock)
-        self._pending: dict[Question, asyncio.Task[Answer]] = {}
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._pending: dict[tuple[Question, str], asyncio.Task[Answer]] = {}
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
         self._silent_until = 0.0
         self._silence = ""
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, question: Question, queue: str) -> Answer:
         remembered = self._remembered.get(question)
         if remembered is not None:
             return remembered
-        task = self._pending.get(question)
+        key = (question, queue)
+        task = self._pending.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._ask(question))
-            self._pending[question] = task
-            task.add_done_callback(lambda _: self._pending.pop(question, None))
+            task = asyncio.get_running_loop().create_task(self._ask(question, self._turns[queue]))
+            self._pending[key] = task
+            task.add_done_callback(lambda _: self._pending.pop(key, None))
         return await asyncio.shield(task)  # whoever else waits for it is not concerned when one gives up
 
-    async def _ask(self, question: Question) -> Answer:
+    async def _ask(self, question: Question, turns: asyncio.Semaphore) -> Answer:
         directory = self.asked.directory
         try:
             async with asyncio.timeout(directory.timeout):  # a turn that does not come is a directory too slow
-                await self._turns.acquire()
+                await turns.acquire()
         except TimeoutError:
             return Answer(directory.name, "unavailable", text="too many questions are waiting for it")
         try:
@@ -100,7 +104,7 @@ class _Asking:
                 return Answer(directory.name, "unavailable", text=f"not asked again yet: {self._silence}")
             answer = await directory.ask(question)
         finally:
-            self._turns.release()
+            turns.release()
         if answer.outcome == "unavailable":
             self._silent_until, self._silence = self._clock() + PAUSE, answer.text
         else:

@@ -23,7 +23,7 @@ from domsec import der, oids
 from domsec.cms import content_info, signed_data
 from domsec.cms.certificates import Certificate
 from domsec.der import Reader
-from domsec.errors import DomsecError, LimitExceeded, MalformedMessage, StoreUnavailable
+from domsec.errors import DomsecError, LimitExceeded, MalformedMessage, StoreUnavailable, Unsupported
 from domsec.limits import DEFAULT, Limits
 from domsec.trust.discovered import Answer, Question
 from domsec.trust.names import rdns
@@ -51,6 +51,8 @@ _RESULTS: Final = {
     52: "unavailable",
     53: "unwilling to perform",
 }
+
+_CONCERNS_ALL: Final = frozenset({8, 13, 51, 52})
 
 # protocolOp of RFC 4511 4.2, 4.5, 4.12
 _BIND_REQUEST, _BIND_RESPONSE = 0x60, 0x61
@@ -368,9 +370,15 @@ def _entry(reader: Reader) -> Iterator[tuple[str, bytes]]:
 
 
 def _result(reader: Reader, operation: int, what: str, also: Sequence[int] = ()) -> int:
-    """The result code, if it is success or one of `also`. Raises StoreUnavailable for others."""
+    """The result code, if it is success or one of `also`.
+
+    Raises StoreUnavailable for what concerns every search, Unsupported for what may be due to this one.
+    """
     reader.enter(operation)
     code = reader.integer(der.ENUMERATED)
-    if code != SUCCESS and code not in also:
-        raise StoreUnavailable(f"{what}: {_RESULTS.get(code, f'result {code}')}")
-    return code
+    if code == SUCCESS or code in also:
+        return code
+    text = f"{what}: {_RESULTS.get(code, f'result {code}')}"
+    if operation == _SEARCH_DONE and code not in _CONCERNS_ALL:
+        raise Unsupported(text)
+    raise StoreUnavailable(text)
