@@ -177,7 +177,7 @@ def test_local_user(user: str | None, mailbox: str, expected: bool) -> None:
     assert allowed(Rule("local", ACME, logins=LOGINS), who, mailbox=mailbox) is expected
 
 
-UPSTREAM = Rule("results", ACME, AWAY, authserv_id="mx.acme.example")
+UPSTREAM = Rule("results", ACME, AWAY, authserv_id="Mx.acme.example")
 PASS = b"Authentication-Results: mx.acme.example; auth=pass (plain) smtp.auth=alice@acme.example\r\n"
 RECEIVED = b"Received: from client\r\n"
 
@@ -264,11 +264,11 @@ def test_owners(login: str, mailbox: str, expected: bool) -> None:
          "certificate: no X-Certificate field with our token above Received"),
         (UPSTREAM, client("198.51.100.1"), PASS, "results: 198.51.100.1 is not the upstream server"),
         (UPSTREAM, client("192.0.2.7"), RECEIVED + PASS,
-         "results: 0 results of mx.acme.example above Received, expected one"),
+         "results: 0 results of Mx.acme.example above Received, expected one"),
         (UPSTREAM, client("192.0.2.7"), PASS.replace(b"=pass", b"pass"),
-         "results: the results of mx.acme.example cannot be read: = is missing"),
+         "results: the results of Mx.acme.example cannot be read: = is missing"),
         (UPSTREAM, client("192.0.2.7"), PASS.replace(b"=pass", b"=fail"),
-         "results: mx.acme.example does not say auth=pass of one login"),
+         "results: Mx.acme.example does not say auth=pass of one login"),
     ],
 )  # fmt: skip
 def test_a_rule_that_gives_nothing_says_why(rule: Rule, who: Client, head: bytes, why: str) -> None:

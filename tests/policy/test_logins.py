@@ -14,8 +14,8 @@ from domsec.policy.logins import load_logins, load_owners
 
 def test_a_table_is_read_as_postfix_reads_it(tmp_path: Path) -> None:
     (tmp_path / "logins").write_text(
-        "# comment\n\nalice\talice@acme.example, sales@Acme.example\n"
-        "  # comment between\n  @lists.acme.example\nBOB bob@acme.example\n"
+        "# comment\n\n   \nalice\talice@acme.example, sales@Acme.example\n"
+        "  # comment between\n  @lists.acme.example\nBOB bob@acme.example,\n"
     )
     assert load_logins(tmp_path / "logins") == {
         "alice": Rights(frozenset({"alice@acme.example", "sales@acme.example"}), frozenset({"lists.acme.example"})),
@@ -45,6 +45,13 @@ def test_each_wrong_line_about_an_owner_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_owners(file)
     assert [problem.split(":")[1] for problem in caught.value.problems] == ["1", "2", "3", "5"]
+
+
+@pytest.mark.parametrize("load", [load_logins, load_owners])
+def test_a_table_in_another_character_set_is_named(tmp_path: Path, load: Callable[[Path], object]) -> None:
+    (tmp_path / "table").write_bytes("jürgen juergen@acme.example\n".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"table: not UTF-8"):
+        load(tmp_path / "table")
 
 
 @pytest.mark.parametrize("load", [load_logins, load_owners])
