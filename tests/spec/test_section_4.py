@@ -460,8 +460,13 @@ def test_an_authority_filed_under_a_persons_name_is_held_to_the_mapping_rule() -
     """A directory that returns an authority's certificate for bob: good if it maps, and never as bob's own."""
 
     class Directory(world.MemorySource):
+        """What is asked for an address returns; there is no entry of an authority's."""
+
         def by_address(self, address: str) -> tuple[world.Certificate, ...]:
             return self.certificates
+
+        def authority(self, role_name: str, domain: str) -> tuple[world.Certificate, ...]:
+            return ()
 
     def find(identity: pki.Identity, target: Target) -> Located:
         at = world.context()
