@@ -12,10 +12,10 @@ from domsec.trust.association import Association
 from domsec.trust.discovered import Answer, Found, Outcome, Question
 
 
-def asked(address: str) -> Question:
+def asked(address: str, *, signer: bool = False) -> Question:
     """The question for a person, or for the authority whose address it is."""
     role = address.partition("@")[0]
-    return Question(address, role if role.endswith("-authority") else "")
+    return Question(address, role if role.endswith("-authority") else "", signer=signer)
 
 
 def dca(domain: str) -> str:
@@ -33,9 +33,9 @@ def answer(said: Iterable[Certificate] | Outcome) -> Answer:
     return Answer("directory", "found", tuple(said))
 
 
-def published(records: Mapping[str, Iterable[Association] | Outcome]) -> Found:
+def published(records: Mapping[str, Iterable[Association] | Outcome], *, signer: bool = False) -> Found:
     """What DNS said, by address: secure records, or an outcome without any."""
-    return Found({asked(address): (_published(said),) for address, said in records.items()})
+    return Found({asked(address, signer=signer): (_published(said),) for address, said in records.items()})
 
 
 def _published(said: Iterable[Association] | Outcome) -> Answer:

@@ -6,6 +6,7 @@ keeps silent makes nothing go out in clear (RFC 3183 4.2, threats T-20).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -372,6 +373,9 @@ def test_an_agreement_goes_before_what_dns_says() -> None:
 # --- mail from domains that never met ours ----------------------------------------------------------------------------
 
 
+vouched = functools.partial(published, signer=True)
+
+
 def receiving(octets: bytes, said: Found | None, **more: object) -> Decision:
     """What beta, which knows no CA but its own, makes of it."""
     at = replace(world.beta_site(peers=(), known=(), anchors=[beta().ca.certificate], **more), asks=True)
@@ -388,18 +392,18 @@ def test_the_authority_of_an_unknown_domain_is_asked_for_and_believed(notation: 
     asked = [question.address for question in receiving(octets, None).wanted]
     assert ADSA in asked
     assert asked[1:] == (["alice@acme.example"] if "S(" in notation else [])
-    said = published({ADSA: [Association.of(acme().signing.certificate)]})
+    said = vouched({ADSA: [Association.of(acme().signing.certificate)]})
     decision = receiving(octets, said)
     assert level(decision) == ("domain" if "S0" in notation else "originator_vouched", "acme.example")
-    assert level(receiving(octets, published({ADSA: "nothing"})))[1] is None
+    assert level(receiving(octets, vouched({ADSA: "nothing"})))[1] is None
 
 
 def test_a_person_of_an_unknown_domain() -> None:
     octets = build("S(OC)")
     assert [question.address for question in receiving(octets, None).wanted] == ["alice@acme.example"]
-    said = published({"alice@acme.example": [Association.of(acme().users["alice"].certificate)]})
+    said = vouched({"alice@acme.example": [Association.of(acme().users["alice"].certificate)]})
     assert receiving(octets, said).log["accepted"] is True
-    other = published({"alice@acme.example": [Association.of(acme().users["bob"].certificate)]})
+    other = vouched({"alice@acme.example": [Association.of(acme().users["bob"].certificate)]})
     assert receiving(octets, other).log["accepted"] is False
 
 
@@ -426,8 +430,8 @@ def test_another_domain_cannot_speak_for_the_one_in_from() -> None:
         published(
             {"domain-signing-authority@evil.example": [Association.of(acme().signing.certificate)], ADSA: "nothing"}
         ),
-        published({ADSA: [Association.of(beta().signing.certificate)]}),
-        published({ADSA: "insecure"}),
+        vouched({ADSA: [Association.of(beta().signing.certificate)]}),
+        vouched({ADSA: "insecure"}),
     ):
         assert level(receiving(octets, said))[1] is None
 
@@ -436,15 +440,15 @@ def test_a_domain_cannot_speak_for_another_beside_it_in_from() -> None:
     """From names people of two domains, and only one of them says that it signed."""
     octets = build("S[domain](S0(OC))", sender="alice@acme.example, eve@evil.example")
     assert receiving(octets, None).wanted == ()
-    said = published({ADSA: [Association.of(acme().signing.certificate)]})
+    said = vouched({ADSA: [Association.of(acme().signing.certificate)]})
     assert level(receiving(octets, said))[1] is None
 
 
 @pytest.mark.parametrize("outcome", [*SILENT, "bogus"])
 def test_mail_whose_authority_cannot_be_asked_for_now_comes_again(outcome: Outcome) -> None:
-    decision = receiving(build("S[domain](S0(OC))"), published({ADSA: outcome}))
+    decision = receiving(build("S[domain](S0(OC))"), vouched({ADSA: outcome}))
     code = "4.7.5" if outcome == "bogus" else "4.4.3"
     assert [(each.code, each.enhanced) for each in decision.refused] == [(451, code)]
-    person = receiving(build("S(OC)"), published({"alice@acme.example": outcome}))
+    person = receiving(build("S(OC)"), vouched({"alice@acme.example": outcome}))
     assert person.outgoing  # as that of somebody unknown
     assert person.log["accepted"] is False

@@ -316,6 +316,7 @@ def _asked(options: DirectoryOptions, configuration: Configuration) -> Asked:
         options.domains,
         float(options.keep),
         float(options.keep_nothing),
+        vouches=options.kind == "smimea" and options.believe == "dnssec",
     )
 
 

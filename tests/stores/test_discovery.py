@@ -71,6 +71,15 @@ def test_a_directory_is_asked_for_its_domains_only(domains: tuple[str, ...], ser
     assert sorted(question.address for question in found.answers) == sorted(served)
 
 
+def test_nobody_is_asked_about_signers_who_cannot_vouch_for_them() -> None:
+    """An LDAP server that is down keeps no mail from coming in."""
+    silent, other = Memory(outcome="unavailable"), Memory()
+    question = asked("domain-signing-authority@beta.example", signer=True)
+    found = run(Discovery([Asked(silent), Asked(other, vouches=True)]).find([question]))
+    assert (silent.questions, other.questions) == ([], [question.address])
+    assert found.failure([question]) is None
+
+
 def test_answers_are_remembered_for_their_time() -> None:
     async def test() -> None:
         clock, directory = Clock(), bobs()

@@ -5,7 +5,7 @@ Judging fetches nothing. It says what it would like to know, somebody finds out,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from domsec.mhs.names import ORName
 from domsec.mime.addresses import Mailbox
@@ -35,7 +35,10 @@ def failure(recipient: Mailbox, target: Target, context: Context) -> Answer | No
 
 def for_authority(domain: str, context: Context) -> tuple[Question, ...]:
     """The questions for the confidentiality authority of a domain: its own, and those of the domains above."""
-    return tuple(_authorities(CONFIDENTIALITY_AUTHORITY, domain, context))
+    peer = context.peers.of(domain)
+    agreed = peer.distinguished_name if peer is not None else None
+    above = encrypt.ascendants(domain, context)
+    return tuple(Question.of_authority(CONFIDENTIALITY_AUTHORITY, each, agreed) for each in above)
 
 
 def for_signers(message: Message, findings: Iterable[Finding], context: Context) -> tuple[Question, ...]:
@@ -74,16 +77,9 @@ def of_signer(
         return ()
     if SignatureType.DOMAIN in types:
         first, *others = mailboxes
-        common = [q for q in _authorities(SIGNING_AUTHORITY, first.domain, context)
-                  if all(m.domain == q.domain or m.domain.endswith(f".{q.domain}") for m in others)]  # fmt: skip
-        return tuple(common)
+        above = [d for d in encrypt.ascendants(first.domain, context)
+                 if all(m.domain == d or m.domain.endswith(f".{d}") for m in others)]  # fmt: skip
+        return tuple(Question.of_authority(SIGNING_AUTHORITY, domain, signer=True) for domain in above)
     if any(each in DOMSEC for each in types) or len(mailboxes) > 1:
         return ()
-    return (Question(mailboxes[0].address),)
-
-
-def _authorities(role: str, domain: str, context: Context) -> Iterator[Question]:
-    peer = context.peers.of(domain)
-    agreed = peer.distinguished_name if peer is not None else None
-    for each in encrypt.ascendants(domain, context):
-        yield Question.of_authority(role, each, agreed)
+    return (Question(mailboxes[0].address, signer=True),)

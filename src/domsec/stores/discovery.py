@@ -43,9 +43,12 @@ class Asked:
     domains: tuple[str, ...] = ()  # whose people and authorities it has, with the domains below; empty is everybody
     keep: float = 3600.0  # how long a certificate is believed to be the one it has
     keep_nothing: float = 600.0  # and that it has none
+    vouches: bool = False  # whether what it says of a certificate can stand for a path to an anchor
 
     def serves(self, question: Question) -> bool:
         domain = question.domain
+        if question.signer and not self.vouches:
+            return False
         return not self.domains or any(domain == each or domain.endswith(f".{each}") for each in self.domains)
 
 

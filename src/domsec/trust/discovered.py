@@ -27,10 +27,13 @@ class Question:
     address: str  # the domain in lower case and A-labels, the local part as it was given
     role: str = ""  # the name of the authority's role; empty for a person
     directory_name: bytes | None = field(default=None, compare=False)  # DER Name agreed for the domain's people
+    signer: bool = False  # a certificate is at hand, and asked is whether the domain stands for it
 
     @classmethod
-    def of_authority(cls, role: str, domain: str, directory_name: bytes | None = None) -> Question:
-        return cls(f"{role}@{domain}", role, directory_name)
+    def of_authority(
+        cls, role: str, domain: str, directory_name: bytes | None = None, *, signer: bool = False
+    ) -> Question:
+        return cls(f"{role}@{domain}", role, directory_name, signer)
 
     @property
     def domain(self) -> str:
