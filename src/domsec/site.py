@@ -132,7 +132,7 @@ class Site:
 
     def serves(self, domain: str) -> bool:
         """Whether a mail domain is one of ours or lies below one."""
-        return any(domain == own or domain.endswith(f".{own}") for own in self.configuration.domains)
+        return self.configuration.serves(domain)
 
     def signer(self, signature: Literal["pkcs1", "pss"], sigtype_oid: str) -> Signer:
         """Our domain signing authority, prepared for a peer's wishes. Only where `signing` is there."""

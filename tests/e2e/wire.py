@@ -126,6 +126,8 @@ class Sink:
         self.sent: list[Sent] = []
         self.tried: list[str] = []
         self.answers: dict[str, str] = {}
+        self.answering = threading.Event()  # not set: what was sent is kept, and the reply to it waits
+        self.answering.set()
         sink = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -167,6 +169,7 @@ class Sink:
                 while (line := peer.rfile.readline()) not in (b".\r\n", b""):
                     content += line.removeprefix(b".")
                 self.sent.append(Sent(sender, accepted, bytes(content)))
+                self.answering.wait(30)
                 say("250 2.0.0 kept")
             elif verb == "DATA":
                 say("503 5.5.1 no recipients")

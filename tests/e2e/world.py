@@ -3,7 +3,8 @@
     alice ─▶ acme inside ─▶ domsec ─▶ acme edge ─▶ tap ─▶ beta edge ─▶ domsec ─▶ beta inside ─▶ Maildir of bob
 
 Everything else than the two domains is a `Sink`. Mail from acme to gamma.example takes a gateway of its own whose next
-hop is the sink itself, so that a test can say what a next hop answers.
+hop is the sink itself, so that a test can say what a next hop answers. It lets nothing out to reviewed.gamma.example
+that acme's reviewer has not seen.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Keys:
     ca: pki.Identity
     signing: pki.Identity
     confidentiality: pki.Identity
+    review: pki.Identity
 
 
 def keys_of(domain: str) -> Keys:
@@ -74,7 +76,7 @@ def keys_of(domain: str) -> Keys:
     def role(name: Role) -> pki.Identity:
         return pki.identity(name, domain, ca, now=now, days=300)
 
-    return Keys(domain, ca, role("signing"), role("confidentiality"))
+    return Keys(domain, ca, role("signing"), role("confidentiality"), role("review"))
 
 
 @dataclass(frozen=True)
@@ -313,7 +315,10 @@ def _build(base: Path) -> World:
     acme = Side(base, keys["acme"], [keys["beta"], keys["gamma"]], person, Ports(*ports[:5]), "beta.example")
     beta = Side(base, keys["beta"], [keys["acme"]], person, Ports(*ports[5:]), "acme.example")
     to_sink = acme.run / "to-sink.sock"
-    for side, partner, inside in ((acme, beta, f"gamma.example domsec:unix:{to_sink}\n"), (beta, acme, "")):
+    for side, partner, inside in (
+        (acme, beta, f"gamma.example domsec:unix:{to_sink}\n.gamma.example domsec:unix:{to_sink}\n"),
+        (beta, acme, ""),
+    ):
         way = f"smtp:[127.0.0.1]:{partner.tap.port}"
         side.configure_postfix(f"{partner.domain} {way}\n.{partner.domain} {way}\n", inside, sink.port)
     return World(base, acme, beta, keys["gamma"], person, sink, _gateway_to_sink(acme, to_sink, sink.port))
@@ -330,7 +335,9 @@ def _gateway_to_sink(acme: Side, listen: Path, port: int) -> Domsec:
     }
     assert all(part in text for part in table)
     path = acme.domsec.configuration.with_name("to-sink.toml")
-    path.write_text(documented.replaced(text, table))
+    reviewer = acme.keys.review.certificate.sha256
+    review = f'[[review]]\nto = ["reviewed.gamma.example"]\nreviewers = ["{reviewer}"]\n'
+    path.write_text(documented.replaced(text, table) + review)
     return Domsec(path, acme.folder / "to-sink.log")
 
 

@@ -21,6 +21,7 @@ from domsec.stores.holds import (
     Hold,
     HoldNotFound,
     HoldStore,
+    Part,
     State,
     WrongState,
 )
@@ -183,6 +184,100 @@ def test_a_claim_whose_worker_died_is_taken_over_when_its_lease_is_over(store: H
     again = store.claim(now=NOW + 10 * MINUTE)
     assert again is not None
     assert (again.id, again.attempts) == (identifier, 2)
+
+
+def test_a_claim_says_whether_another_worker_had_it(store: HoldStore) -> None:
+    identifier = put(store, ready=True)
+    first = store.claim(now=NOW)
+    store.retry(identifier, now=NOW, not_before=NOW)
+    second = store.claim(now=NOW, lease=MINUTE)
+    third = store.claim(now=NOW + MINUTE)
+    assert [each.interrupted for each in (first, second, third) if each] == [False, False, True]
+
+
+def test_a_claim_is_renewed_by_who_has_it(store: HoldStore) -> None:
+    put(store, ready=True)
+    claimed = store.claim(now=NOW, lease=10 * MINUTE)
+    assert claimed is not None
+    store.renew(claimed, now=NOW + 5 * MINUTE, lease=10 * MINUTE)
+    assert store.claim(now=NOW + 14 * MINUTE) is None
+    assert store.claim(now=NOW + 15 * MINUTE) is not None
+    with pytest.raises(WrongState, match="was taken over"):
+        store.renew(claimed, now=NOW)
+
+
+# --- settling -------------------------------------------------------------------------------------------------------
+
+
+def part(reasons: tuple[str, ...] = ("delivery",), *, ready: bool = True) -> Part:
+    return Part("", [HeldRecipient("alice@acme.example")], b"a part", reasons, "BODY=8BITMIME", "inbound", ready)
+
+
+def test_what_a_message_becomes_takes_its_place(store: HoldStore) -> None:
+    identifier = put(store, ready=True)
+    claimed = store.claim(now=NOW)
+    assert claimed is not None
+    kept = store.settle(
+        claimed, "done", now=NOW, note="made two of it", parts=[part(), part(("refused",), ready=False)]
+    )
+    assert [store.get(each).state for each in (identifier, *kept)] == ["done", "approved", "held"]
+    made = store.get(kept[0])
+    assert (made.sender, made.octets, made.sender_parameters, made.direction) == (
+        "",
+        b"a part",
+        "BODY=8BITMIME",
+        "inbound",
+    )
+    assert (made.transaction, made.received_at, made.session) == ("4F2A1", claimed.received_at, claimed.session)
+
+
+def test_a_review_changes_a_message_that_stays(store: HoldStore) -> None:
+    seen = store.get(put(store))
+    store.settle(seen, "held", now=NOW + MINUTE, by="carol", octets=b"reviewed", reasons=["review.missing"])
+    hold = store.get(seen.id)
+    assert (hold.state, hold.octets, hold.size, hold.reasons) == ("held", b"reviewed", 8, ("review.missing",))
+    assert (hold.decided_by, hold.held_at) == ("carol", seen.held_at)
+
+
+def test_of_two_who_decide_at_the_same_time_one_does(store: HoldStore) -> None:
+    seen = store.get(put(store))
+    store.settle(seen, "held", now=NOW + MINUTE, by="carol", octets=b"reviewed by carol")
+    for state in ("held", "approved", "rejected"):
+        with pytest.raises(WrongState, match="has changed meanwhile, look at it again"):
+            store.settle(seen, state, now=NOW + MINUTE, octets=b"reviewed by dave", parts=[part()])  # type: ignore[arg-type]
+    assert store.get(seen.id).octets == b"reviewed by carol"
+    assert len(store.list(None)) == 1
+
+
+def test_who_lost_a_claim_settles_nothing(store: HoldStore) -> None:
+    put(store, ready=True)
+    slow = store.claim(now=NOW, lease=MINUTE)
+    other = store.claim(now=NOW + MINUTE)
+    assert slow is not None
+    assert other is not None
+    with pytest.raises(WrongState):
+        store.settle(slow, "done", now=NOW, parts=[part()])
+    assert len(store.settle(other, "done", now=NOW, parts=[part()])) == 1
+
+
+def test_no_message_is_settled_on_a_way_that_is_not_drawn(store: HoldStore) -> None:
+    seen = store.get(put(store))
+    with pytest.raises(WrongState, match="is held, which cannot become done"):
+        store.settle(seen, "done", now=NOW)
+    store.mark(seen.id, "rejected", now=NOW)
+    with pytest.raises(WrongState, match="is rejected, which cannot become approved"):
+        store.settle(seen, "approved", now=NOW)
+
+
+def test_the_end_of_a_message_and_what_it_becomes_are_one_act(
+    store: HoldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a part cannot be stored, the message is as it was."""
+    seen = store.get(put(store))
+    monkeypatch.setattr("domsec.stores.holds.secrets.token_hex", lambda _: seen.id)  # an id that is there already
+    with pytest.raises(StoreUnavailable):
+        store.settle(seen, "rejected", now=NOW, parts=[part()])
+    assert store.get(seen.id) == seen
 
 
 def test_a_claim_given_back_waits(store: HoldStore) -> None:

@@ -36,6 +36,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "boundary": ("boundary:boundary", "May a message leave for a domain: release or hold, with reasons."),
     "expand": ("expand:expand", "Expand a message for the members of a mail list."),
     "receipt": ("receipt:receipt", "Signed receipts: make, check."),
+    "hold": ("hold:hold", "Held messages: list, show, approve, reject."),
     "cert": ("cert:cert", "Certificates: lint, show, list, import, export, approve, reject, request, issue, replace."),
     "config": ("service:config", "The configuration: check."),
     "postfix": ("postfix:postfix", "What Postfix needs beside the gateway, and what differs in the one that is there."),

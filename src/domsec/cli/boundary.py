@@ -74,11 +74,9 @@ def boundary(
     examination = examine(peel(read_input(file, context.limits), context.keyring, context.limits), context)
     passage = services.check(examination, asked, destination, context)
     if as_json:
-        document = {"destination": destination, "released": passage.released, "reasons": passage.reasons,
-                    "reviews": passage.reviews, "labels": passage.labels}  # fmt: skip
-        console.write_json(plain(document), output)
+        console.write_json(plain(document(passage)), output)
     else:
-        console.print_lines(_words(passage), output)
+        console.print_lines(words(passage), output)
     if not asked:
         console.hint(f"nothing is asked of mail to {destination}: neither by the configuration nor by an option")
     if examination.verdict.malformed:
@@ -110,7 +108,19 @@ def _rule(files: tuple[Path, ...], world: World, *, required: bool) -> Iterator[
     yield LabelRule(required, cleared, line="--clearance" if files else "--require-label")
 
 
-def _words(passage: Passage) -> Iterator[str]:
+def document(passage: Passage) -> dict[str, object]:
+    """What a program is told of it."""
+    return {
+        "destination": passage.destination,
+        "released": passage.released,
+        "reasons": passage.reasons,
+        "reviews": passage.reviews,
+        "labels": passage.labels,
+    }
+
+
+def words(passage: Passage) -> Iterator[str]:
+    """What a person is told of it."""
     yield f"{'release' if passage.released else 'hold'} for {passage.destination}"
     for code, text in passage.reasons:
         yield f"  {code}: {text}"

@@ -32,7 +32,7 @@ C = TypeVar("C", bound=Callable[..., object])
 _ATTRIBUTE: Final = re.compile(r"([0-9.]+)=((?:[0-9A-Fa-f]{2})+)", re.ASCII)
 
 
-def _over_encrypted(command: C) -> C:
+def over_encrypted_option(command: C) -> C:
     return click.option(
         "--over-encrypted",
         type=click.Choice(["direct", "null", "refuse"]),
@@ -46,7 +46,7 @@ def _over_encrypted(command: C) -> C:
 @click.command()
 @file_argument
 @click.option("--unseen", is_flag=True, help="Sign although the original content cannot be seen.")
-@_over_encrypted
+@over_encrypted_option
 @output_option
 @common
 def review(given: Given, file: Path | None, output: Path | None, *, unseen: bool, over_encrypted: OverEncrypted) -> int:
@@ -58,7 +58,7 @@ def review(given: Given, file: Path | None, output: Path | None, *, unseen: bool
     world = load_world(given)
     examination = _examined(file, world)
     signer = several(world.authorities("review"))
-    made = review_message(examination, signer, world.context, manner=_manner(world, over_encrypted), unseen=unseen)
+    made = review_message(examination, signer, world.context, manner=manner_of(world, over_encrypted), unseen=unseen)
     return _written(examination, made, world, output)
 
 
@@ -68,7 +68,7 @@ def review(given: Given, file: Path | None, output: Path | None, *, unseen: bool
               help="A label of another policy that says what the originator's label says.")  # fmt: skip
 @click.option("--aggregate-label", metavar="LABEL", help="The sensitivity of the message with all that is around it.")
 @click.option("--attribute", multiple=True, metavar="OID=HEX", help="An attribute: its type, and its value in DER.")
-@_over_encrypted
+@over_encrypted_option
 @output_option
 @common
 def attributes(
@@ -95,7 +95,7 @@ def attributes(
     )
     examination = _examined(file, world)
     signer = several(world.authorities("attributes"))
-    made = add_attributes(examination, additions, signer, world.context, manner=_manner(world, over_encrypted))
+    made = add_attributes(examination, additions, signer, world.context, manner=manner_of(world, over_encrypted))
     return _written(examination, made, world, output)
 
 
@@ -110,7 +110,7 @@ def _attribute(text: str) -> Attribute:
         raise click.BadParameter(f"{text!r} is no attribute: {error}", param_hint="--attribute") from None
 
 
-def _manner(world: World, over_encrypted: OverEncrypted) -> Manner:
+def manner_of(world: World, over_encrypted: OverEncrypted) -> Manner:
     return Manner(over_encrypted, protect_headers=world.configuration.outbound.protect_headers)
 
 

@@ -44,13 +44,22 @@ DECISIONS: Final[dict[str, tuple[str, str]]] = {
     ),
     "gate.review": (
         "the message may not leave before it was reviewed (`[[review]]`)",
-        "a review-authority looks at it, and signs that with `domsec review`",
+        "a review-authority looks at it: `domsec hold approve`, or `domsec review` before it is sent",
     ),
     "gate.label": (
         "the message may not leave with this label, or without one (`[[boundary]]`)",
         "`domsec boundary FILE --to DOMAIN` says why; the sender labels it rightly, or it goes elsewhere",
     ),
     "review.missing": ("fewer reviews than asked for, by those who may review", "as for gate.review"),
+    "review.not_allowed": (
+        "said by `domsec hold approve`: a review by somebody whom `[[review]]` does not name",
+        "somebody else reviews it, or the entry gets their certificate",
+    ),
+    "review.repeated": ("said by `domsec hold approve`: one reviewer counts once", "another reviewer looks at it"),
+    "refused": (
+        "held mail was approved, and policy refuses it by now",
+        "the reply beside it says why; approve it again after a change, or reject it",
+    ),
     "label.missing": ("there is no label", "the sender labels the message: `domsec sign --label`"),
     "label.unverified": ("a label in a layer whose signature does not hold", "`domsec verify --explain`"),
     "label.unknown_policy": ("a label of a policy that is not known here", "the policy goes into `labels.policies`"),

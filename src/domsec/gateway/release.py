@@ -1,60 +1,148 @@
-"""Delivery of what is held and lacks nothing else: approved by a person, or what a next hop took only in part by SMTP.
+"""What becomes of held messages that may go on, and delivery of what lacks nothing but a next hop.
 
-At least once: a message that was delivered and could not be marked so is delivered again. What the next hop refuses for
-good is held for a person, never dropped: whoever sent it was told 250.
+    approved by a person          decided again, under the policy in force: its outputs take its place in the store
+    owed to a next hop            delivered: such outputs, what a next hop took only in part by SMTP, words to senders
+
+Each step is one act of the store, so that a message is never there twice, or not at all, whenever a worker dies. The
+one thing no store can settle is a worker that dies while the next hop takes a message (RFC 1047). What a person
+released is then left to a person again, who can ask the other side; what was owed without anybody's decision is
+delivered again. What the next hop refuses for good is held for a person, never dropped: whoever sent it was told 250.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from domsec.errors import DomsecError
 from domsec.gateway.data import stuffed
+from domsec.gateway.holding import OWED, RELEASED, is_owed, transaction_of
 from domsec.gateway.replies import Reply
-from domsec.gateway.server import Gateway
+from domsec.gateway.server import Gateway, check
 from domsec.gateway.session import received_field
 from domsec.gateway.smtp_client import Job
-from domsec.pipeline import Recipient
-from domsec.stores.holds import Hold, HoldStore
+from domsec.pipeline import Decision, Recipient, Transaction
+from domsec.stores.holds import LEASE, Addressee, Hold, HoldStore, Part
 
-PAUSE: Final = 30.0  # seconds between looks into the store
+PAUSE: Final = 5.0  # seconds between looks into the store
 FIRST_RETRY: Final = timedelta(minutes=1)
 LAST_RETRY: Final = timedelta(hours=1)
 GIVE_UP: Final = timedelta(days=5)  # as mail queues do; then a person decides
+IN_DOUBT: Final = "a worker ended while the next hop took it: it may have it; approve delivers it again"
 
 _log = logging.getLogger("domsec.gateway")
 
 
-async def run(holds: HoldStore, gateway: Gateway, *, pause: float = PAUSE) -> None:
-    """Deliver what is due, for ever. A store that does not answer now may do so later."""
+Decide = Callable[[Transaction], Awaitable[Decision]]
+
+
+async def run(holds: HoldStore, decide: Decide, gateway: Gateway, *, pause: float = PAUSE) -> None:
+    """Let go and deliver what is due, for ever. A store that does not answer now may do so later.
+
+    Cancelled, it ends the message in hand first.
+    """
     while True:
         try:
-            while await deliver_next(holds, gateway):
+            while await _undisturbed(step(holds, decide, gateway)):
                 pass
         except DomsecError as error:
             _log.error("held messages cannot be delivered now: %s", error)
         await asyncio.sleep(pause)
 
 
-async def deliver_next(holds: HoldStore, gateway: Gateway) -> bool:
-    """Try the next message that is due; whether there was one. Raises StoreUnavailable."""
+async def _undisturbed(work: Coroutine[None, None, bool]) -> bool:
+    """Finish what was begun although we are told to stop: half a delivery is one that nobody knows the end of."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await task
+        raise
+
+
+async def step(holds: HoldStore, decide: Decide, gateway: Gateway) -> bool:
+    """Take the next message that is due; whether there was one. Raises StoreUnavailable."""
     hold = holds.claim(now=_now())
     if hold is None or hold.octets is None:
         return False
-    if hold.reasons[:1] != ("delivery",):  # never past the policy that held it: only what lacked nothing but a next hop
-        holds.mark(hold.id, "failed", now=_now(), by="gateway", note="held by policy, to be decided again")
-        return True
+    renewing = asyncio.create_task(_renew(holds, hold))
+    try:
+        if is_owed(hold):
+            await _deliver(holds, hold, hold.octets, gateway)
+        else:
+            await _decide(holds, hold, decide, gateway)
+    finally:
+        renewing.cancel()
+    return True
+
+
+async def _renew(holds: HoldStore, hold: Hold) -> None:
+    """Keep a message that takes long from being taken by another worker."""
+    while True:
+        await asyncio.sleep(LEASE.total_seconds() / 4)
+        try:
+            holds.renew(hold, now=_now())
+        except DomsecError as error:
+            _log.error("the claim on held message %s could not be renewed: %s", hold.id, error)
+
+
+# --- what was approved ----------------------------------------------------------------------------------------------
+
+
+async def _decide(holds: HoldStore, hold: Hold, decide: Decide, gateway: Gateway) -> None:
+    """Have policy decide what becomes of an approved message, and store that in its place."""
+    transaction = transaction_of(hold, _now())
+    try:
+        decision = await decide(transaction)
+        check(decision, transaction)
+        if gateway.durable is not None:
+            await gateway.durable()
+    except Exception as error:
+        _log.exception("error while deciding again about held message %s", hold.id)
+        holds.retry(hold.id, now=_now(), not_before=_now() + _delay(hold), note=f"not decided: {type(error).__name__}")
+        return
+    later = [refused for refused in decision.refused if refused.code < 500]
+    if later:
+        holds.retry(hold.id, now=_now(), not_before=_now() + _delay(hold), note=later[0].text)
+        return
+    parts = tuple(_parts(hold, decision))
+    kept = holds.settle(hold, "done", now=_now(), parts=parts)
+    for identifier, part in zip(kept, parts, strict=True):
+        _tell(gateway, hold, "released" if part.ready else "held", identifier, part.recipients, part.reasons)
+
+
+def _parts(hold: Hold, decision: Decision) -> Iterator[Part]:
+    for out in decision.outgoing:
+        owed = (OWED, RELEASED, hold.id)
+        yield Part(out.sender, out.recipients, bytes(out.octets), owed, out.sender_parameters, ready=True)
+    for held in decision.held:
+        recipients = [hold.recipients[i] for i in held.indexes]
+        yield Part(hold.sender, recipients, bytes(held.octets), held.reasons, hold.sender_parameters)
+    for refused in decision.refused:
+        recipients = [hold.recipients[i] for i in refused.indexes]
+        reasons = ("refused", f"{refused.code} {refused.enhanced} {refused.text}")
+        yield Part(hold.sender, recipients, hold.octets or b"", reasons, hold.sender_parameters)
+
+
+# --- what is owed ---------------------------------------------------------------------------------------------------
+
+
+async def _deliver(holds: HoldStore, hold: Hold, octets: bytes, gateway: Gateway) -> None:
+    if hold.interrupted and hold.reasons[1:2] == (RELEASED,):
+        _log.error("message %s, held as %s, may have been delivered when a worker ended", hold.transaction, hold.id)
+        holds.settle(hold, "failed", now=_now(), note=IN_DOUBT)
+        return
     relay = gateway.relay_of(hold.direction)
     if relay is None:
         holds.retry(hold.id, now=_now(), not_before=_now() + LAST_RETRY, note="no next hop for this direction")
-        return True
-    replies = await relay.deliver(_job(hold, hold.octets, gateway))
-    _settle(holds, hold, hold.octets, replies)
-    return True
+        return
+    replies = await relay.deliver(_job(hold, octets, gateway))
+    _settle(holds, hold, octets, replies, gateway)
 
 
 def _now() -> datetime:
@@ -75,40 +163,57 @@ def _job(hold: Hold, octets: bytes, gateway: Gateway) -> Job:
     return Job(hold.sender, hold.sender_parameters, recipients, (trace, stuffed(octets)))
 
 
-def _settle(holds: HoldStore, hold: Hold, octets: bytes, replies: Sequence[Reply]) -> None:
+def _settle(holds: HoldStore, hold: Hold, octets: bytes, replies: Sequence[Reply], gateway: Gateway) -> None:
     """What is delivered is done, what was put off is tried again, what was refused waits for a person."""
     overdue = _now() - hold.held_at > GIVE_UP
     refused = [i for i, reply in enumerate(replies) if reply.permanent or (overdue and not reply.positive)]
     deferred = [i for i, reply in enumerate(replies) if not reply.positive and i not in refused]
     if len(deferred) == len(replies):
-        delay = min(LAST_RETRY, FIRST_RETRY * 2 ** min(hold.attempts, 10))
-        holds.retry(hold.id, now=_now(), not_before=_now() + delay, note=_text(replies[0]))
+        holds.retry(hold.id, now=_now(), not_before=_now() + _delay(hold), note=_text(replies[0]))
         return
-    for indexes, ready in ((deferred, True), (refused, False)):
-        if indexes:
-            reasons = ("delivery", _text(replies[indexes[0]]))
-            kept = _put_again(holds, hold, octets, indexes, reasons, ready=ready)
-            if not ready:
-                _log.error("message %s was refused by the next hop and is held as %s", hold.transaction, kept)
-    holds.mark(hold.id, "done", now=_now(), by="gateway")
+    left = [(indexes, ready) for indexes, ready in ((deferred, True), (refused, False)) if indexes]
+    parts = [
+        Part(
+            hold.sender,
+            [hold.recipients[i] for i in indexes],
+            octets,
+            (OWED, _text(replies[indexes[0]])),
+            hold.sender_parameters,
+            ready=ready,
+        )
+        for indexes, ready in left
+    ]
+    kept = holds.settle(hold, "done", now=_now(), parts=parts)
+    delivered = [r for r, reply in zip(hold.recipients, replies, strict=True) if reply.positive]
+    if delivered:
+        _tell(gateway, hold, "delivered", hold.id, delivered, hold.reasons)
+    for identifier, part in zip(kept, parts, strict=True):
+        if not part.ready:
+            _log.error("message %s was refused by the next hop and is held as %s", hold.transaction, identifier)
 
 
-def _put_again(
-    holds: HoldStore, hold: Hold, octets: bytes, indexes: Sequence[int], reasons: Sequence[str], *, ready: bool
-) -> str:
-    return holds.put(
-        direction=hold.direction,
-        sender=hold.sender,
-        sender_parameters=hold.sender_parameters,
-        recipients=[hold.recipients[i] for i in indexes],
-        octets=octets,
-        reasons=reasons,
-        transaction=hold.transaction,
-        received_at=hold.received_at,
-        now=_now(),
-        session=hold.session,
-        ready=ready,
-    )
+def _delay(hold: Hold) -> timedelta:
+    factor: int = 2 ** min(hold.attempts, 10)
+    return min(LAST_RETRY, FIRST_RETRY * factor)
+
+
+def _tell(
+    gateway: Gateway, hold: Hold, action: str, identifier: str, recipients: Sequence[Addressee], reasons: Sequence[str]
+) -> None:
+    """A line in the log, as every message gets one when it comes."""
+    if gateway.journal is not None:
+        gateway.journal(
+            {
+                "time": _now().isoformat(timespec="milliseconds"),
+                "event": "hold",
+                "id": hold.transaction,
+                "direction": hold.direction,
+                "action": action,
+                "hold": identifier,
+                "recipients": [recipient.address for recipient in recipients],
+                "reasons": list(reasons),
+            }
+        )
 
 
 def _text(reply: Reply) -> str:

@@ -22,7 +22,7 @@ from typing import Final, Literal
 from domsec import pipeline
 from domsec.daemon import announce, set_up_log
 from domsec.errors import ConfigurationError
-from domsec.gateway import release, workers
+from domsec.gateway import workers
 from domsec.gateway.http_get import Guard
 from domsec.gateway.refresh import Refresh, Refresher
 from domsec.gateway.relay import NextHop
@@ -35,7 +35,6 @@ from domsec.policy.kinds import Endpoint
 from domsec.services.verdict import as_json
 from domsec.site import Recorded, Site, load_discovery, load_site, own_certificates, with_table
 from domsec.stores import certificates, credentials, public_suffixes
-from domsec.stores.audit import AuditTrail, FileAudit
 from domsec.stores.discovery import Discovery
 from domsec.stores.group_commit import GroupCommit
 from domsec.stores.key_process import process_at
@@ -147,22 +146,16 @@ def _protocol(endpoint: Endpoint) -> Literal["lmtp", "smtp"]:
 
 def _hooks(site: Site, directories: Discovery) -> Hooks:
     """What a worker does with mail, its stores opened."""
+    from domsec.gateway import release
     from domsec.gateway.expiry import Expiry
     from domsec.gateway.expiry import run as watch_expiry
     from domsec.gateway.harvest import Harvester
-    from domsec.stores.audit_table import TableAudit
+    from domsec.gateway.holding import Stores
     from domsec.stores.certificate_table import CertificateTable
-    from domsec.stores.holds import HoldStore
 
     configuration = site.configuration
-    holds = HoldStore.open(configuration.store.url)
-    trail: AuditTrail = (
-        FileAudit(configuration.store.audit, fsync=configuration.store.audit_fsync)
-        if configuration.store.audit
-        else TableAudit(holds.database)
-    )
-
-    commit = GroupCommit(trail)
+    stores = Stores.open(configuration)
+    holds, commit = stores.holds, GroupCommit(stores.trail)
 
     def record(event: str, transaction: str, entry: Recorded) -> None:
         names = [field.name for field in dataclasses.fields(entry) if field.name != "at"]
@@ -201,14 +194,22 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         found = await directories.find(wanted, direction)
         return lambda transaction: handler(transaction, found)
 
+    async def decide(transaction: Transaction) -> Decision:
+        approving = _approving(current.site)
+        decision = pipeline.process(transaction, approving)
+        if decision.wanted:
+            decision = pipeline.process(transaction, approving, await directories.find(decision.wanted))
+        return decision
+
     async def beside(gateway: Gateway) -> None:
         if refresher is not None:
             refresher.counters = gateway.counters
         await asyncio.gather(
-            release.run(holds, gateway),
+            release.run(holds, decide, gateway),
             harvester.run(gateway.counters),
             watch_expiry(expiry, gateway.counters, lambda: datetime.now(UTC)),
             *([refresher.run()] if refresher is not None else []),
+            return_exceptions=True,  # told to stop, it waits for what has something in hand
         )
 
     return Hooks(
@@ -219,6 +220,17 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         discover,
         background=beside,
     )
+
+
+def _approving(site: Site) -> Site:
+    """The installation as it treats what a person let go: mail from outside is delivered with its verdict.
+
+    What cannot be read, and mail of our users, meets the same policy as ever.
+    """
+    inbound = dataclasses.replace(
+        site.configuration.inbound, on_violation="deliver", on_unopenable="deliver", on_unverified="deliver"
+    )
+    return dataclasses.replace(site, configuration=dataclasses.replace(site.configuration, inbound=inbound))
 
 
 @dataclasses.dataclass(slots=True)

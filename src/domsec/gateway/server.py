@@ -326,7 +326,7 @@ class Gateway:
         try:
             decision = handler(transaction)
             if not decision.wanted:
-                _check(decision, transaction)
+                check(decision, transaction)
         except Exception as error:
             return self._failed(transaction, error)
         return decision, {}
@@ -433,7 +433,7 @@ class Gateway:
 # -- outcomes ----------------------------------------------------------------------------------------------------------
 
 
-def _check(decision: Decision, transaction: Transaction) -> None:
+def check(decision: Decision, transaction: Transaction) -> None:
     """Raises ValueError unless each recipient is settled once and each refusal refuses."""
     settled = [index for part in (decision.outgoing, decision.refused, decision.held) for each in part
                for index in each.indexes]  # fmt: skip

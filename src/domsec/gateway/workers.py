@@ -394,8 +394,8 @@ async def _live(
     if page is not None:
         page.close()
     if beside is not None:
-        beside.cancel()
+        beside.cancel()  # it ends what it has in hand
     if not stop.is_set() and os.getppid() == parent:
         await gateway.retire(stop)
-    await gateway.drain()
+    await asyncio.gather(gateway.drain(), *([asyncio.wait([beside], timeout=service.settings.drain)] if beside else ()))
     return 0

@@ -426,8 +426,7 @@ class _Case:
 
     def held_at_boundary(self, passage: Passage, indexes: tuple[int, ...], note: Note) -> Settled:
         """Refuse or hold what may not leave for a destination."""
-        codes = [code for code, _ in passage.reasons]
-        reasons = tuple(dict.fromkeys([f"gate.{code.partition('.')[0]}" for code in codes] + codes))
+        reasons = boundary.codes(passage.reasons)
         action = self.site.configuration.outbound.on_boundary
         note = {**note, "action": action, "boundary": [f"{code}: {text}" for code, text in passage.reasons]}
         if action == "reject":

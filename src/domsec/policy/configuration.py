@@ -118,6 +118,10 @@ class Configuration:
         """Our name in Authentication-Results."""
         return self.inbound.authserv_id or self.domains[0]
 
+    def serves(self, domain: str) -> bool:
+        """Whether a mail domain is one of ours or lies below one."""
+        return any(domain == own or domain.endswith(f".{own}") for own in self.domains)
+
     def problem(self, text: str, *path: str | int, severity: Literal["error", "warning"] = "error") -> Problem:
         """A problem at the place of an option, or of the section around it."""
         return Problem(self.path, _nearest_line(self.lines, path), text, severity)

@@ -626,6 +626,9 @@ class Outbound:
         "What happens to mail that `[[review]]` or `[[boundary]]` does not let out.",
         '"reject"',
     )
+    tell_sender: bool = option(
+        BOOLEAN, True, "Whether the sender is told when a person rejects held mail, and why.", "false"
+    )
     audit_dca: Literal["none", "own"] = option(
         AUDIT_DCA,
         "none",

@@ -89,6 +89,12 @@ class Passage:
         return not self.reasons
 
 
+def codes(reasons: Sequence[Reason]) -> tuple[str, ...]:
+    """What a held message is marked with: the kind of each reason, then the reasons."""
+    found = [code for code, _ in reasons]
+    return tuple(dict.fromkeys([f"gate.{code.partition('.')[0]}" for code in found] + found))
+
+
 def check(examination: Examination, boundary: Boundary, destination: str, context: Context) -> Passage:
     """Whether a message may leave for a destination."""
     findings, now = examination.findings, context.now

@@ -5,8 +5,11 @@
      └─────> expired         │ └──────> failed ──> approved, rejected
                              └──> approved (another attempt later)
 
-A message being released is leased: if its worker dies, another takes it when the lease is over, so it is injected at
-least once. Octets are kept in the row at every size: a file beside it would win at 1 MB only, and be lost alone.
+A held message stays held where a review was added and more are needed. What a message becomes (its outputs, parts that
+are still owed, a word to the sender) is stored by the act that ends it: there is no moment in which both are there, or
+neither. A message being released is leased: if its worker dies, another gets it when the lease is over, and is told
+(`Hold.interrupted`). Octets are kept in the row at every size: a file beside it would win at 1 MB only, and be lost
+alone.
 """
 
 from __future__ import annotations
@@ -14,9 +17,9 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final, Literal, Protocol, cast
+from typing import Final, Literal, NoReturn, Protocol, cast
 
 import domsec.stores.database as db
 from domsec.errors import DomsecError, StoreUnavailable
@@ -25,14 +28,15 @@ from domsec.stores.database import Database, open_database, read_time, sql, time
 State = Literal["held", "approved", "releasing", "done", "failed", "rejected", "expired"]
 
 TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
-    "held": frozenset({"approved", "rejected", "expired"}),
+    "held": frozenset({"held", "approved", "rejected", "expired"}),
     "approved": frozenset({"held", "rejected"}),
     "releasing": frozenset({"done", "failed"}),  # and back by `retry`, which only its worker calls
-    "failed": frozenset({"approved", "rejected"}),
+    "failed": frozenset({"failed", "approved", "rejected"}),
     "done": frozenset(),
     "rejected": frozenset(),
     "expired": frozenset(),
 }
+LEASE: Final = timedelta(minutes=2)  # of a claim; as long as it may take to see that a worker is gone
 FINAL: Final = tuple(state for state, following in TRANSITIONS.items() if not following)
 
 
@@ -84,6 +88,20 @@ class Hold:
     decided_by: str | None = None
     note: str | None = None
     octets: bytes | None = field(default=None, repr=False)
+    interrupted: bool = False  # a claim whose last worker died with it: it may have been given to the next hop
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A message that comes of a stored one, and has its transaction, time and session."""
+
+    sender: str
+    recipients: Sequence[Addressee]
+    octets: bytes = field(repr=False)
+    reasons: Sequence[str]
+    sender_parameters: str = ""
+    direction: str = ""  # empty for that of the other
+    ready: bool = False  # nothing is missing but its delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,30 +152,11 @@ class HoldStore:
 
         `ready` stores it as approved: nothing is missing but its delivery.
         """
-        identifier = secrets.token_hex(8)
-        envelope = {
-            "sender": sender,
-            "sender_parameters": sender_parameters,
-            "recipients": [[recipient.address, recipient.parameters] for recipient in recipients],
-            "session": dict(session or {}),
-        }
-        row = {
-            "id": identifier,
-            "state": "approved" if ready else "held",
-            "held_at": time_text(now),
-            "not_before": time_text(now),
-            "attempts": 0,
-            "direction": direction,
-            "transaction_id": transaction,
-            "received_at": time_text(received_at),
-            "reasons": json.dumps(list(reasons)),
-            "envelope": json.dumps(envelope, default=str),
-            "size": len(octets),
-            "octets": bytes(octets),
-        }
+        part = Part(sender, recipients, octets, reasons, sender_parameters, direction, ready)
+        row = _row(part, transaction, received_at, session or {}, now)
         with self.database.writing() as connection:
             connection.execute(sql.insert(db.holds), row)
-        return identifier
+        return str(row["id"])
 
     def get(self, identifier: str) -> Hold:
         """One held message with its octets. Raises HoldNotFound."""
@@ -199,6 +198,45 @@ class HoldStore:
         sources = [source for source, targets in TRANSITIONS.items() if state in targets]
         self._move(identifier, sources, state, now=now, not_before=now, by=by, note=note)
 
+    def settle(
+        self,
+        seen: Hold,
+        state: State,
+        *,
+        now: datetime,
+        by: str = "",
+        note: str = "",
+        octets: bytes | None = None,
+        reasons: Sequence[str] | None = None,
+        parts: Sequence[Part] = (),
+    ) -> tuple[str, ...]:
+        """Move a message on, change it, and store what it becomes, all of it or nothing; the ids of the parts.
+
+        Only if it still is as it was `seen`, by a reader or by whoever claimed it. Raises HoldNotFound, WrongState.
+        """
+        if state not in TRANSITIONS[seen.state]:
+            raise WrongState(f"held message {seen.id} is {seen.state}, which cannot become {state}")
+        c = db.holds.c
+        decided_at = time_text(seen.decided_at) if seen.decided_at is not None else None
+        changed: dict[str, object] = {"state": state, "decided_at": time_text(now), "not_before": time_text(now)}
+        if octets is not None:
+            changed |= {"octets": bytes(octets), "size": len(octets)}
+        if reasons is not None:
+            changed["reasons"] = json.dumps(list(reasons))
+        change = (
+            sql.update(db.holds)
+            .where(c.id == seen.id, c.state == seen.state, c.attempts == seen.attempts)
+            .where(c.decided_at.is_not_distinct_from(decided_at))
+            .values(decided_by=by or c.decided_by, note=note or c.note, **changed)
+        )
+        rows = [_row(part, seen.transaction, seen.received_at, seen.session, now, seen.direction) for part in parts]
+        with self.database.writing() as connection:
+            if connection.execute(change).rowcount != 1:
+                self._complain(connection, seen.id, state)
+            if rows:
+                connection.execute(sql.insert(db.holds), rows)
+        return tuple(str(row["id"]) for row in rows)
+
     def retry(self, identifier: str, *, now: datetime, not_before: datetime, note: str = "") -> None:
         """Give a claimed message back, to be claimed again at `not_before`. Raises HoldNotFound, WrongState."""
         self._move(identifier, ["releasing"], "approved", now=now, not_before=not_before, by="", note=note)
@@ -227,35 +265,47 @@ class HoldStore:
             )
         )
         with self.database.writing() as connection:
-            if connection.execute(change).rowcount == 1:
-                return
-            found = connection.execute(sql.select(c.state).where(c.id == identifier)).scalar()
+            if connection.execute(change).rowcount != 1:
+                self._complain(connection, identifier, state)
+
+    def _complain(self, connection: sql.Connection, identifier: str, state: State) -> NoReturn:
+        found = connection.execute(sql.select(db.holds.c.state).where(db.holds.c.id == identifier)).scalar()
         if found is None:
             raise HoldNotFound(f"no held message {identifier[:32]!r}")
+        if state in TRANSITIONS[found]:
+            raise WrongState(f"held message {identifier} has changed meanwhile, look at it again")
         raise WrongState(f"held message {identifier} is {found}, which cannot become {state}")
 
-    def claim(self, *, now: datetime, lease: timedelta = timedelta(minutes=30)) -> Hold | None:
+    def claim(self, *, now: datetime, lease: timedelta = LEASE) -> Hold | None:
         """Take for releasing the next approved message, or one whose worker let its lease run out; None if none is due.
 
-        Whoever claims marks it done or failed, or lets it be tried again (`retry`), before the lease is over.
+        Whoever claims settles it or lets it be tried again (`retry`) before the lease is over, or renews that.
         """
         c = db.holds.c
         due = (
-            sql.select(c.id)
+            sql.select(c.id, c.state)
             .where(c.state.in_(("approved", "releasing")), c.not_before <= time_text(now))
             .order_by(c.held_at, c.id)
             .limit(1)
             .with_for_update(skip_locked=True)
         )
         with self.database.writing() as connection:
-            identifier = connection.execute(due).scalar()
-            if identifier is None:
+            found = connection.execute(due).first()
+            if found is None:
                 return None
-            change = sql.update(db.holds).where(c.id == identifier)
+            change = sql.update(db.holds).where(c.id == found.id)
             until = time_text(now + lease)
             connection.execute(change.values(state="releasing", not_before=until, attempts=c.attempts + 1))
-            row = connection.execute(sql.select(db.holds).where(c.id == identifier)).mappings().one()
-        return _hold(row)
+            row = connection.execute(sql.select(db.holds).where(c.id == found.id)).mappings().one()
+        return replace(_hold(row), interrupted=found.state == "releasing")
+
+    def renew(self, claimed: Hold, *, now: datetime, lease: timedelta = LEASE) -> None:
+        """Have a claim for longer. Raises WrongState where another has the message by now."""
+        c = db.holds.c
+        change = sql.update(db.holds).where(c.id == claimed.id, c.state == "releasing", c.attempts == claimed.attempts)
+        with self.database.writing() as connection:
+            if connection.execute(change.values(not_before=time_text(now + lease))).rowcount != 1:
+                raise WrongState(f"held message {claimed.id} was taken over")
 
     def purge(self, *, before: datetime) -> int:
         """Remove messages that came to their end before a moment. Says how many."""
@@ -263,6 +313,36 @@ class HoldStore:
         ended = sql.delete(db.holds).where(c.state.in_(FINAL), c.decided_at < time_text(before))
         with self.database.writing() as connection:
             return connection.execute(ended).rowcount
+
+
+def _row(
+    part: Part,
+    transaction: str,
+    received_at: datetime,
+    session: Mapping[str, object],
+    now: datetime,
+    direction: str = "",
+) -> dict[str, object]:
+    envelope = {
+        "sender": part.sender,
+        "sender_parameters": part.sender_parameters,
+        "recipients": [[recipient.address, recipient.parameters] for recipient in part.recipients],
+        "session": dict(session),
+    }
+    return {
+        "id": secrets.token_hex(8),
+        "state": "approved" if part.ready else "held",
+        "held_at": time_text(now),
+        "not_before": time_text(now),
+        "attempts": 0,
+        "direction": part.direction or direction,
+        "transaction_id": transaction,
+        "received_at": time_text(received_at),
+        "reasons": json.dumps(list(part.reasons)),
+        "envelope": json.dumps(envelope, default=str),
+        "size": len(part.octets),
+        "octets": bytes(part.octets),
+    }
 
 
 def _hold(row: sql.RowMapping) -> Hold:
