@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
 import judges
 import pki
@@ -25,16 +23,5 @@ def program(name: str, folder: Path, person: pki.Identity, anchor: pki.Identity)
         pytest.skip(f"needs {', '.join(lacking)}")
     judges.write_keys(folder, {"me": person}, [anchor.certificate])
     (folder / "p12").mkdir()
-    (folder / "p12" / "me.p12").write_bytes(_as_pkcs12(person))
+    (folder / "p12" / "me.p12").write_bytes(keys.pkcs12_of("me", person))
     return OpenSSL(Files(folder)) if name == "openssl" else NSS(Files(folder))
-
-
-def _as_pkcs12(person: pki.Identity) -> bytes:
-    how = (
-        PrivateFormat.PKCS12.encryption_builder()
-        .kdf_rounds(1000)
-        .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
-        .hmac_hash(SHA1())
-        .build(keys.PASSWORD.encode())
-    )
-    return pkcs12.serialize_key_and_certificates(b"me", person.signing_key, person.certificate.x509, None, how)

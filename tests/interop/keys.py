@@ -6,9 +6,11 @@ Those programs go by the clock of the machine, so these certificates do too.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
@@ -65,7 +67,11 @@ def files(folder: Path) -> Path:
 
 def as_pkcs12(name: str) -> bytes:
     """The key with its certificate as NSS and gpgsm read it; with a new salt each time."""
-    identity = identities()[name]
+    return pkcs12_of(name, identities()[name], [authority().certificate.x509])
+
+
+def pkcs12_of(name: str, identity: Identity, chain: Sequence[x509.Certificate] = ()) -> bytes:
+    """The same for anybody's key."""
     how = (
         PrivateFormat.PKCS12.encryption_builder()
         .kdf_rounds(1000)
@@ -74,5 +80,5 @@ def as_pkcs12(name: str) -> bytes:
         .build(PASSWORD.encode())
     )
     return pkcs12.serialize_key_and_certificates(
-        name.encode(), identity.signing_key, identity.certificate.x509, [authority().certificate.x509], how
+        name.encode(), identity.signing_key, identity.certificate.x509, chain, how
     )
