@@ -22,7 +22,7 @@ from domsec.site import Site
 from domsec.trust import issue
 from domsec.trust.association import Association
 from domsec.trust.discovered import Found, Outcome
-from domsec.trust.path import AnchorSet
+from domsec.trust.path import AnchorSet, Snapshot, Validator
 from world import BETA, acme, beta, build, judge, only
 
 BOB = "bob@beta.example"
@@ -266,6 +266,20 @@ def test_certificate_usages(usage: int, anchored: bool, used: bool) -> None:
     decision = answered(together(said, filed), CAROL, at=at)
     assert opens(decision, carol) is used
     assert used or decision.held
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+def test_nothing_is_fetched_where_certificates_say_for_which_only_their_domain_stands(anchored: bool) -> None:
+    """Anybody can sign a zone, and have us ask wherever, for as much as fits, instead of what we want to know."""
+    gamma = pki.domain("gamma.example", ("carol",))
+    noted: list[tuple[Certificate, ...]] = []
+    carol = gamma.user("carol").certificate
+    anchors = AnchorSet((acme().ca.certificate, *([gamma.ca.certificate] if anchored else [])))
+    validator = Validator(Snapshot(users=anchors), note=noted.append)
+    at = replace(world.context(), validator=validator, revocation="soft")
+    said = [Association.of(gamma.ca.certificate, 2)]
+    assert at.path(carol, [gamma.ca.certificate], role=False, peer=None, associations=said).state == "valid"
+    assert noted == ([(carol, gamma.ca.certificate)] if anchored else [])
 
 
 @pytest.mark.parametrize("selector", [0, 1])

@@ -220,6 +220,20 @@ def test_a_server_that_takes_its_time_is_left(monkeypatch: pytest.MonkeyPatch) -
         fetched(dripping)
 
 
+@pytest.mark.parametrize("length", [http_get.LABEL, http_get.LABEL + 1])
+def test_what_a_server_calls_its_state_is_kept_only_if_it_is_short(length: int) -> None:
+    label = "x" * length
+    got = fetched(ok(b"list", f"ETag: {label}", f"Last-Modified: {label}"))
+    kept = label if length <= http_get.LABEL else ""
+    assert got == Got(b"list", kept, kept)
+    assert fetched(ok(b"list", "ETag: \xff")).etag == ""
+
+
+def test_nothing_new_is_no_answer_to_who_has_nothing() -> None:
+    with pytest.raises(FetchFailed, match="the server says 304"):
+        fetched(b"HTTP/1.1 304 Not Modified\r\n\r\n")
+
+
 # --- redirections ----------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +259,7 @@ def test_redirections_have_an_end() -> None:
         ("http://127.0.0.1:22/", "port 22 may not be asked"),
         ("file:///etc/passwd", "not a URI of http"),
         ("https://127.0.0.1/", "not a URI of http"),
+        ("http://[", "redirected to what is no URI"),
     ],
 )
 def test_a_redirection_leads_nowhere_one_may_not_go(to: str, reason: str) -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 import pki
 import publishing
@@ -22,6 +28,7 @@ from domsec.policy.kinds import NETWORKS, Networks
 from domsec.stores.revocations import RevocationFolder
 from domsec.trust.crl import crl_index
 from domsec.trust.path import AnchorSet, PathVerdict, Snapshot, Validator
+from domsec.trust.places import Place
 from publishing import Publisher
 
 LOOPBACK: Networks = NETWORKS.convert(["127.0.0.0/8"], Path())
@@ -205,6 +212,107 @@ def test_what_should_not_stand_there_is_not_taken(
     assert ours.judge(mallory, NOW + HOUR).revocation == "revoked"
 
 
+def test_a_list_of_something_else_does_not_make_us_forget_who_is_revoked(ca: Publisher, tmp_path: Path) -> None:
+    """Whoever stands between can send every list of the issuer, as long as it is newer. Once ours has ended it may."""
+    mallory = ca.issue("mallory@acme.example").certificate
+    ca.publish([mallory], days=1)
+    ours = gateway(ca, tmp_path / "fetched")
+    ours.judge(mallory)
+    ours.refresh()
+    key = ca.identity.signing_key
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.identity.certificate.x509.subject)
+    builder = builder.last_update(NOW).next_update(NOW + timedelta(days=30))
+    authorities = x509.IssuingDistributionPoint(None, None, False, True, None, False, False)
+    ca.put(builder.add_extension(authorities, True).sign(key, hashes.SHA256()).public_bytes(Encoding.DER))
+    assert ours.refresh(NOW + HOUR) == 1
+    assert ours.counted("new", "failed") == (1, 1)
+    assert ours.judge(mallory, NOW + HOUR).revocation == "revoked"
+    ours.refresh(NOW + timedelta(days=2))
+    assert ours.counted("new", "failed") == (2, 1)
+
+
+def test_an_older_answer_does_not_make_us_forget_who_is_revoked(ca: Publisher, tmp_path: Path) -> None:
+    """Without a nonce whoever stands between can send what was true before, while it still holds."""
+    ca.responder = ca.port
+    mallory = ca.issue("mallory@acme.example", crl=False).certificate
+    place = Place("ocsp", f"http://127.0.0.1:{ca.port}", ca.identity.certificate, mallory)
+    served = ca.folder / unquote(urlsplit(place.get).path).lstrip("/")
+    served.parent.mkdir(parents=True, exist_ok=True)
+    ours = gateway(ca, tmp_path / "fetched")
+    assert ours.judge(mallory).state == "unknown"
+
+    def answer(state: ocsp.OCSPCertStatus, since: datetime) -> None:
+        revoked_at = since if state is ocsp.OCSPCertStatus.REVOKED else None
+        builder = ocsp.OCSPResponseBuilder().add_response(
+            mallory.x509,
+            ca.identity.certificate.x509,
+            hashes.SHA1(),
+            state,
+            since,
+            NOW + timedelta(days=7),
+            revoked_at,
+            None,
+        )
+        builder = builder.responder_id(ocsp.OCSPResponderEncoding.NAME, ca.identity.certificate.x509)
+        served.write_bytes(builder.sign(ca.identity.signing_key, hashes.SHA256()).public_bytes(Encoding.DER))
+
+    answer(ocsp.OCSPCertStatus.REVOKED, NOW - HOUR)
+    assert ours.refresh() == 1
+    assert ours.judge(mallory).revocation == "revoked"
+    answer(ocsp.OCSPCertStatus.GOOD, NOW - 2 * HOUR)
+    assert ours.refresh(NOW + HOUR) == 1
+    assert ours.counted("new", "failed") == (1, 1)
+    assert ours.judge(mallory, NOW + HOUR).revocation == "revoked"
+
+
+def test_places_that_fail_come_last_and_so_many_are_asked_at_once(
+    ca: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever names servers that take their time would keep us from the others."""
+    monkeypatch.setattr("domsec.gateway.refresh.ROUND", 1)
+    good, port = ca.issue("alice@acme.example").certificate, ca.port
+    ca.port = 9  # nobody is there
+    ours = gateway(ca, tmp_path / "fetched")
+    ours.judge(ca.issue("bob@acme.example").certificate)
+    assert ours.refresh() == 1
+    ca.port = port
+    ours.refresher.settings = replace(ours.refresher.settings, guard=Guard(frozenset({9, port}), LOOPBACK))
+    ca.publish()
+    ours.judge(good)
+    assert ours.refresh(NOW + HOUR) == 1
+    assert ours.judge(good, NOW + HOUR).revocation == "good"
+    assert ours.counted("new", "failed") == (1, 1)
+
+
+def test_one_place_with_an_error_of_ours_keeps_no_other_from_being_asked(
+    ca: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice = ca.issue("alice@acme.example").certificate
+    ca.publish()
+    ours = gateway(ca, tmp_path / "fetched")
+    ours.judge(alice)
+    monkeypatch.setattr("domsec.gateway.refresh.accepted_crl", lambda *_: 1 // 0)
+    assert ours.refresh() == 1
+    assert ours.counted("failed") == (1,)
+    assert "error while http" in caplog.text
+    assert ours.refresh() == 0, "it is not due at once"
+
+
+def test_what_nobody_wants_any_more_is_forgotten_without_a_restart(ca: Publisher, tmp_path: Path) -> None:
+    alice = ca.issue("alice@acme.example").certificate
+    ca.publish()
+    ours = gateway(ca, tmp_path / "fetched")
+    ours.judge(alice)
+    ours.refresh()
+    (kept,) = (tmp_path / "fetched").glob("*.fetched")
+    os.utime(kept, (0, 0))
+    ours.refresh(NOW + timedelta(days=1) - timedelta(seconds=1))
+    assert kept.exists()
+    os.utime(kept, (0, 0))
+    ours.refresh(NOW + timedelta(days=1))
+    assert not kept.exists()
+
+
 def test_a_certificate_cannot_make_us_ask_hosts_that_only_we_reach(ca: Publisher, tmp_path: Path) -> None:
     alice = ca.issue("alice@acme.example").certificate
     ca.publish()
@@ -320,8 +428,10 @@ def test_our_own_certificates_are_wanted_from_the_start(ca: Publisher, tmp_path:
             while ours.judge(own).revocation != "revoked":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         running.cancel()
+        await asyncio.wait([running])
 
     asyncio.run(test())
+    assert RevocationFolder(tmp_path / "fetched").lock(), "who retires lets others fetch"
 
 
 def test_a_folder_that_fails_is_told_and_tried_again(

@@ -203,6 +203,15 @@ def test_limit_on_octets(servers: zone.Servers) -> None:
     assert " octets" in answer.text
 
 
+@pytest.mark.parametrize(("length", "outcome"), [(185, "unavailable"), (186, "nothing")])
+def test_a_domain_with_no_room_for_a_name_below_it_has_nothing(length: int, outcome: str) -> None:
+    """Nobody is asked, and no other recipient of the message waits."""
+    domain = f"{'a' * 60}.{'b' * 60}.{'c' * (length - 130)}.example"
+    assert len(domain) == length
+    nobody = SmimeaDirectory("127.0.0.1", 1)
+    assert asyncio.run(nobody.ask(Question(f"bob@{domain}"))).outcome == outcome
+
+
 # --- resolvers that lie ---------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ HEADERS: Final = 64 * 1024  # that come on top of SIZE
 CONNECT: Final = 10.0  # seconds for a name and a connection
 WHOLE: Final = 60.0  # seconds for everything, redirections included
 REDIRECTIONS: Final = 3
+LABEL: Final = 256  # octets of an ETag or a time that are worth keeping
 
 _CHUNK: Final = 64 * 1024
 _REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
@@ -72,8 +73,8 @@ async def get(uri: str, guard: Guard, *, etag: str = "", modified: str = "", siz
                 parts = _split(uri)
                 answer = await _ask(parts, guard, _conditions(etag, modified), size)
                 if answer.status not in _REDIRECTED:
-                    return _taken(answer, size)
-                uri = urljoin(uri, answer.headers.get("Location", ""))
+                    return _taken(answer, size, conditional=bool(_conditions(etag, modified)))
+                uri = _led_to(uri, answer.headers.get("Location", ""))
     except TimeoutError:
         raise FetchFailed("it took too long") from None
     raise FetchFailed(f"more than {REDIRECTIONS} redirections")
@@ -90,9 +91,21 @@ def _split(uri: str) -> SplitResult:
     return parts
 
 
+def _led_to(uri: str, location: str) -> str:
+    try:
+        return urljoin(uri, location)
+    except ValueError:
+        raise FetchFailed("redirected to what is no URI") from None
+
+
 def _conditions(etag: str, modified: str) -> list[tuple[str, str]]:
     stated = (("If-None-Match", etag), ("If-Modified-Since", modified))
-    return [(name, value) for name, value in stated if value and value.isascii() and value.isprintable()]
+    return [(name, value) for name, value in stated if _keepable(value)]
+
+
+def _keepable(value: str) -> str:
+    """What a server calls the state of a thing, if it can be sent back to it; it is kept, so it is short."""
+    return value if value.isascii() and value.isprintable() and len(value) <= LABEL else ""
 
 
 async def _ask(
@@ -177,8 +190,8 @@ def _parsed(octets: bytes) -> http.client.HTTPResponse:
     return answer
 
 
-def _taken(answer: http.client.HTTPResponse, size: int) -> Got:
-    if answer.status == http.client.NOT_MODIFIED:
+def _taken(answer: http.client.HTTPResponse, size: int, *, conditional: bool) -> Got:
+    if answer.status == http.client.NOT_MODIFIED and conditional:
         return Got(None)
     if answer.status != http.client.OK:
         raise FetchFailed(f"the server says {answer.status}")
@@ -188,7 +201,8 @@ def _taken(answer: http.client.HTTPResponse, size: int) -> Got:
         raise FetchFailed("the answer is cut short") from None
     if len(octets) > size:
         raise FetchFailed(f"more than {size} octets")
-    return Got(octets, answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", ""))
+    etag, modified = (_keepable(answer.headers.get(name, "")) for name in ("ETag", "Last-Modified"))
+    return Got(octets, etag, modified)
 
 
 def _unwrapped(address: Address) -> Address:

@@ -3,7 +3,8 @@
     a path holds        it is noted (`Refresher.note`), which costs a message one append
     every PAUSE         notes are written to the folder, what is new in the folder becomes a snapshot, and the one
                         process that has the folder's lock fetches what is due
-    what was fetched    is kept if its issuer signed it, it holds now, and it is no older than what was there
+    what was fetched    is kept if its issuer signed it, it holds now, and it is no older than what was there; a list
+                        that covers something else does not take the place of one that holds
 
 Where a place does not answer, what is known of it goes on for as long as it holds, and for the grace of the
 configuration.
@@ -20,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from domsec.cms.certificates import Certificate
-from domsec.errors import DomsecError, MalformedMessage
+from domsec.errors import DomsecError, MalformedMessage, StoreUnavailable
 from domsec.gateway.http_get import FetchFailed, Got, Guard, get
 from domsec.gateway.metrics import Counters
 from domsec.stores.revocations import Fetched, RevocationFolder
@@ -34,6 +35,8 @@ PAUSE: Final = 5.0  # seconds between looks into the folder
 FIRST_RETRY: Final = timedelta(minutes=1)
 SOONEST: Final = timedelta(minutes=1)  # after a success, however soon it ends
 AT_ONCE: Final = 4  # places that are asked at the same time
+ROUND: Final = 32  # and until notes are looked at again; those that failed come last, as they may be slow too
+FORGETTING: Final = timedelta(days=1)  # how often places are looked for that nobody wants any more
 NOTES: Final = 1000  # paths of which notes wait to be written
 
 _log = logging.getLogger("domsec.gateway")
@@ -87,6 +90,7 @@ class Refresher:
     _generation: object = None
     _known: dict[str, _Known] = field(default_factory=dict)  # by the name of the place
     _states: dict[str, _State] = field(default_factory=dict)
+    _forgot: datetime | None = None
 
     def note(self, chain: tuple[Certificate, ...]) -> None:
         """A path holds, so revocation of its certificates is wanted. Called while a message is judged."""
@@ -136,16 +140,19 @@ class Refresher:
     async def run(self, *, pause: float = PAUSE) -> None:
         """Keep it fresh, for ever. A folder that fails now may do so no longer later."""
         await asyncio.to_thread(self._want_own, datetime.now(UTC))
-        while True:
-            try:
-                await asyncio.to_thread(self.look)
-                if await asyncio.to_thread(self.folder.lock):
-                    await self.fetch_due(datetime.now(UTC))
-            except DomsecError as error:
-                _log.error("revocation cannot be kept fresh now: %s", error)
-            except Exception:
-                _log.exception("error while revocation was kept fresh")
-            await asyncio.sleep(pause)
+        try:
+            while True:
+                try:
+                    await asyncio.to_thread(self.look)
+                    if await asyncio.to_thread(self.folder.lock):
+                        await self.fetch_due(datetime.now(UTC))
+                except DomsecError as error:
+                    _log.error("revocation cannot be kept fresh now: %s", error)
+                except Exception:
+                    _log.exception("error while revocation was kept fresh")
+                await asyncio.sleep(pause)
+        finally:
+            self.folder.unlock()  # a process that retires may serve its connections for long
 
     def _want_own(self, now: datetime) -> None:
         snapshot = self.base.snapshot
@@ -163,14 +170,17 @@ class Refresher:
         self.load()
 
     async def fetch_due(self, now: datetime) -> int:
-        """Ask every place that is due; how many were. Raises StoreUnavailable."""
-        if not self._states:
+        """Ask places that are due, at most ROUND of them; how many were. Raises StoreUnavailable."""
+        if self._forgot is None or now - self._forgot >= FORGETTING:
             await asyncio.to_thread(self.folder.forget_unwanted)
+            self._forgot = now
         self._states = {
             name: self._states.get(name) or _State(self._first_due(known, now)) for name, known in self._known.items()
         }
         self._gauge(now)
-        due = [known for name, known in self._known.items() if self._states[name].due <= now]
+        states = self._states
+        names = sorted((n for n in states if states[n].due <= now), key=lambda n: (states[n].failures, states[n].due))
+        due = [self._known[name] for name in names[:ROUND]]
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def one(known: _Known) -> None:
@@ -191,9 +201,14 @@ class Refresher:
         entry = known.fetched
         state = self._states[entry.place.name]
         try:
-            got = await self._got(entry)
+            got = await self._got(known)
             kept = known if got.octets is None else await asyncio.to_thread(self._accepted, known, got, now)
-        except (FetchFailed, MalformedMessage) as problem:
+        except StoreUnavailable:
+            raise
+        except Exception as problem:  # of this place only: the others are still to be asked
+            if not isinstance(problem, DomsecError):
+                _log.exception("error while %s was fetched", shown(entry.place))
+                problem = FetchFailed("an error of ours")
             state.failures += 1
             state.due = now + min(self.settings.every, FIRST_RETRY * 2 ** min(state.failures - 1, 10))
             self._count("fetches_failed")
@@ -205,17 +220,17 @@ class Refresher:
         soon = self.settings.every if until is None else max(SOONEST, (until - now) / 2)
         state.due = now + min(self.settings.every, soon)
 
-    async def _got(self, entry: Fetched) -> Got:
+    async def _got(self, known: _Known) -> Got:
+        entry = known.fetched
         try:
             uri = entry.place.get
         except DomsecError as problem:
             raise FetchFailed(str(problem)) from None
         if entry.place.kind == "ocsp":
             return await get(uri, self.settings.guard, size=LARGEST_RESPONSE)
-        known = entry.octets != b""
-        return await get(
-            uri, self.settings.guard, etag=entry.etag if known else "", modified=entry.modified if known else ""
-        )
+        if known.found is None:  # then it is of no use to hear that nothing changed
+            return await get(uri, self.settings.guard)
+        return await get(uri, self.settings.guard, etag=entry.etag, modified=entry.modified)
 
     def _accepted(self, known: _Known, got: Got, now: datetime) -> _Known:
         """Keep what came. Raises MalformedMessage for what is not wanted, StoreUnavailable."""
@@ -223,10 +238,12 @@ class Refresher:
         found: Crl | OcspResponse
         if place.kind == "crl":
             found = accepted_crl(octets, place, now)
-            if isinstance(known.found, Crl) and found.this_update < known.found.this_update:
-                raise MalformedMessage(f"a revocation list older than the one of {known.found.this_update:%Y-%m-%d}")
+            if isinstance(known.found, Crl):
+                _check_successor(known.found, found, now)
         else:
-            found = accepted_response(octets, place, now)
+            found = accepted_response(
+                octets, place, now, known.found if isinstance(known.found, OcspResponse) else None
+            )
         kept = Fetched(place, octets, got.etag, got.modified)
         self.folder.put(kept)
         return _Known(kept, found)
@@ -241,6 +258,16 @@ class Refresher:
     def _count(self, key: str) -> None:
         if self.counters is not None:
             self.counters.add(key)
+
+
+def _check_successor(before: Crl, found: Crl, now: datetime) -> None:
+    """Raises MalformedMessage for a list that would make us forget what we know. Whoever stands between can send any
+    list of the issuer, such as that of another distribution point, or what changed since."""
+    if found.this_update < before.this_update:
+        raise MalformedMessage(f"a revocation list older than the one of {before.this_update:%Y-%m-%d}")
+    if found.scope != before.scope and before.current(now):
+        known = f"the one of {before.this_update:%Y-%m-%d}"
+        raise MalformedMessage(f"a revocation list that covers something else than {known}")
 
 
 def shown(place: Place) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LABEL: Final = "_smimecert"
 _LOCAL_PART_OCTETS: Final = 28
+_LONGEST_NAME: Final = 254  # characters of an absolute name (RFC 1035 3.1)
 _CONSTRAINED: Final = {DANE_TA: PKIX_TA, DANE_EE: PKIX_EE}
 
 
@@ -61,6 +62,8 @@ class SmimeaDirectory:
         if mailbox.is_literal:
             return Answer(self.name, "nothing", text="an address literal has no name in DNS")
         owner = owner_name(mailbox)
+        if len(owner) > _LONGEST_NAME:
+            return Answer(self.name, "nothing", text="the domain is so long that there is no name below it")
         try:
             async with asyncio.timeout(self.timeout):
                 reader, writer = await asyncio.open_connection(self.host, self.port)

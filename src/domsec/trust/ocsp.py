@@ -136,6 +136,10 @@ class OcspResponse:
         for attribute, value in found.items():
             object.__setattr__(self, attribute, value)
 
+    def told_at(self, certificate: Certificate, issuer: Certificate) -> datetime | None:
+        """thisUpdate of the newest answer about a certificate; None without any."""
+        return max((a.this_update for a in self.answers if _fits(a, certificate, issuer)), default=None)
+
     def is_from(self, certificate: Certificate) -> bool:
         """Whether the responder calls itself by the name or the key of a certificate."""
         if self.responder_key is not None:

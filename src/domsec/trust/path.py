@@ -141,10 +141,12 @@ class Validator:
         ocsp: Sequence[bytes] = (),
         policies: Policies = NO_POLICIES,
         issuers: frozenset[str] | None = None,
+        noted: bool = True,
     ) -> PathVerdict:
         """The verdict on `certificate` at `now`. `offered`, `crls` and `ocsp` came with it and vouch for nothing.
 
-        `issuers` are the SHA-256 digests of those that may stand between it and an anchor; None is all.
+        `issuers` are the SHA-256 digests of those that may stand between it and an anchor; None is all. What holds is
+        not `noted` where a stranger chose the anchors: whoever keeps revocation fresh goes where certificates say.
         Does not look at what the certificate is to be used for (`domsec.trust.usage`), nor whose it is. Raises nothing
         for any certificate; the first `limits.certificates` offered ones, `limits.crls` CRLs and as many OCSP responses
         are considered.
@@ -163,7 +165,7 @@ class Validator:
         )
         verdict = self._cache.get(key, now)
         if verdict is None:
-            search = _Search(self, offered, anchors, now, revocation, crls, ocsp, policies, issuers)
+            search = _Search(self, offered, anchors, now, revocation, crls, ocsp, policies, issuers, noted=noted)
             verdict = search.verdict(certificate)
             self._cache.put(key, verdict, now, search.until(verdict))
         return verdict
@@ -188,7 +190,7 @@ class Validator:
             return replace(invalid, reason=outcome.text), None
         if search.revocation == "off":
             return PathVerdict("valid", "", "off", chain), None
-        if self._note is not None:
+        if self._note is not None and search.noted:
             self._note(chain)
         status = self._revocation(chain, search)
         if status.state == "revoked":
@@ -264,8 +266,11 @@ class _Search:
         ocsp: Sequence[bytes],
         policies: Policies,
         issuers: frozenset[str] | None,
+        *,
+        noted: bool,
     ) -> None:
         self.now = now
+        self.noted = noted
         self.revocation = revocation
         self.policies = policies
         self.issuers = issuers

@@ -83,10 +83,17 @@ def accepted_crl(octets: bytes, place: Place, now: datetime) -> Crl:
     return crl
 
 
-def accepted_response(octets: bytes, place: Place, now: datetime) -> OcspResponse:
-    """The response that stood at a place, if it tells of the certificate now. Raises MalformedMessage."""
+def accepted_response(octets: bytes, place: Place, now: datetime, before: OcspResponse | None = None) -> OcspResponse:
+    """The response that stood at a place, if it tells of the certificate now, and nothing older than `before`.
+
+    Raises MalformedMessage.
+    """
     response = OcspResponse(octets)
     assert place.certificate is not None
+    if before is not None and (known := before.told_at(place.certificate, place.issuer)) is not None:
+        told = response.told_at(place.certificate, place.issuer)
+        if told is not None and told < known:
+            raise MalformedMessage(f"an OCSP response older than the one of {known:%Y-%m-%d %H:%M:%SZ}")
     status = OcspIndex((response,)).status(place.certificate, place.issuer, now)
     if status.state == "unknown":
         raise MalformedMessage(status.text)
