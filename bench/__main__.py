@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from bench import gateway, keys, library, scaling, trust
+from bench import gateway, keys, library, scaling, stores, trust
 from bench.measure import Result
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -16,7 +16,7 @@ RESULTS = Path(__file__).parent / "results.json"
 
 def main(wanted: list[str]) -> int:
     results: list[Result] = []
-    suites = [library.cases(), keys.cases(), scaling.cases(), trust.cases()]
+    suites = [library.cases(), keys.cases(), scaling.cases(), trust.cases(), stores.cases()]
     if without := keys.missing():
         print(without, file=sys.stderr)
     if shutil.which("smtp-source") and shutil.which("smtp-sink"):

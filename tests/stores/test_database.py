@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import domsec
+import domsec.stores.database as database_module
 from domsec.errors import ConfigurationError, StoreUnavailable
 from domsec.stores.audit_table import TableAudit
 from domsec.stores.certificate_table import CertificateTable
@@ -144,6 +145,18 @@ def test_what_was_written_is_on_the_disk_even_where_the_server_would_wait(postgr
     database = open_database(postgresql.database("synchronous_commit=off"))
     with database.reading() as connection:
         assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+    database.close()
+
+
+def test_a_server_that_does_not_come_to_an_end_is_one_that_does_not_answer(
+    postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 1)
+    database = open_database(postgresql.database())
+    with pytest.raises(StoreUnavailable, match="statement timeout"), database.reading() as connection:
+        connection.exec_driver_sql("SELECT pg_sleep(60)")
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
     database.close()
 
 

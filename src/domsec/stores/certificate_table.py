@@ -171,8 +171,9 @@ class CertificateTable:
         """
         c = db.certificates.c
         query = sql.select(db.certificates).order_by(c.not_after, c.sha256).limit(_CHUNK)
+        narrow = not (address is None and issuer is None and serials is None)
         if state is not None:
-            query = query.where(c.state == state)
+            query = query.where(_is(c.state, state) if narrow else c.state == state)
         if until is not None:
             query = query.where(c.not_after <= time_text(until))
         if issuer is not None:
@@ -210,33 +211,56 @@ class CertificateTable:
     # --- the source -----------------------------------------------------------------------------------------------
 
     def by_address(self, address: str) -> Sequence[Certificate]:
-        return self._named(("address",), folded(address))
+        return self._found(_BY_ADDRESS, folded(address))
 
     def authority(self, role_name: str, domain: str) -> Sequence[Certificate]:
-        return self._named(("address", "authority"), folded(f"{role_name}@{domain}"))
+        return self._found(_BY_AUTHORITY, folded(f"{role_name}@{domain}"))
 
     def by_sid(self, identifier: Identifier) -> Sequence[Certificate]:
-        c = db.certificates.c
         if isinstance(identifier, IssuerAndSerialNumber):
-            having = c.serial == f"{identifier.serial:x}"  # names of issuers may be written in more than one way
+            found = self._found(_BY_SERIAL, f"{identifier.serial:x}")  # a name may be written in more than one way
         else:
-            having = c.key_identifier == identifier.key_identifier.hex()
-        return tuple(found for found in self._found(having) if identifier.matches(found))
+            found = self._found(_BY_KEY_IDENTIFIER, identifier.key_identifier.hex())
+        return tuple(certificate for certificate in found if identifier.matches(certificate))
 
     def certificate_authorities(self) -> Sequence[Certificate]:
         """Those of CAs, for building paths; at most MOST_AUTHORITIES, the newest."""
-        return self._found(db.certificates.c.ca.is_(True), limit=MOST_AUTHORITIES)
+        return self._found(_AUTHORITIES, None, MOST_AUTHORITIES)
 
-    def _named(self, kinds: Sequence[str], name: str) -> Sequence[Certificate]:
-        n = db.certificate_names.c
-        return self._found(db.certificates.c.sha256.in_(sql.select(n.sha256).where(n.name == name, n.kind.in_(kinds))))
-
-    def _found(self, having: sql.ColumnElement[bool], *, limit: int = MOST_FOUND) -> Sequence[Certificate]:
-        c = db.certificates.c
-        query = sql.select(c.der).where(having, c.state == "approved").order_by(c.not_before.desc(), c.sha256)
+    def _found(
+        self, query: sql.Select[tuple[bytes]], wanted: str | None, most: int | None = None
+    ) -> Sequence[Certificate]:
         with self.database.reading() as connection:
-            rows = connection.execute(query.limit(limit)).scalars().all()
+            rows = connection.execute(query, {"wanted": wanted, "most": most or MOST_FOUND}).scalars().all()
         return tuple(_certificate(octets) for octets in rows)
+
+
+def _is(column: sql.Column[str], value: str) -> sql.ColumnElement[bool]:
+    """A condition that finds no rows, but judges those found by others.
+
+    Without statistics, SQLite would rather look through all of a state than through the few of a name.
+    """
+    return sql.func.coalesce(column, "") == value
+
+
+def _question(having: sql.ColumnElement[bool]) -> sql.Select[tuple[bytes]]:
+    """Built once: putting a statement together takes longer than answering it."""
+    c = db.certificates.c
+    query = sql.select(c.der).where(having, _is(c.state, "approved")).order_by(c.not_before.desc(), c.sha256)
+    return query.limit(sql.bindparam("most"))
+
+
+def _named(*kinds: str) -> sql.ColumnElement[bool]:
+    n = db.certificate_names.c
+    return db.certificates.c.sha256.in_(sql.select(n.sha256).where(n.name == _WANTED, n.kind.in_(kinds)))
+
+
+_WANTED: Final[sql.BindParameter[str]] = sql.bindparam("wanted")
+_BY_ADDRESS: Final = _question(_named("address"))
+_BY_AUTHORITY: Final = _question(_named("address", "authority"))
+_BY_SERIAL: Final = _question(db.certificates.c.serial == _WANTED)
+_BY_KEY_IDENTIFIER: Final = _question(db.certificates.c.key_identifier == _WANTED)
+_AUTHORITIES: Final = _question(db.certificates.c.ca.is_(True))
 
 
 def is_digest(text: str) -> bool:

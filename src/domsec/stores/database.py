@@ -47,8 +47,9 @@ __all__ = [
 ]
 
 SCHEMA: Final = 2  # raised with every change of the tables, together with a migration
-BUSY_SECONDS: Final = 30  # how long a writer waits for another one
+BUSY_SECONDS: Final = 30  # how long a writer waits for another one, and anybody for an answer
 CONNECT_SECONDS: Final = 5  # how long a server may take to answer that it is there
+SILENCE: Final = 10_000  # milliseconds that a server's machine may leave what we sent unanswered
 
 _LOCK: Final = 0x646F6D736563  # of PostgreSQL, for who makes or migrates the tables: "domsec"
 
@@ -122,6 +123,7 @@ certificates = sql.Table(
     sql.Index("certificate_by_serial", "serial"),
     sql.Index("certificate_by_issuer", "issuer"),
     sql.Index("certificate_by_key_identifier", "key_identifier"),
+    sql.Index("certificate_by_ca", "ca"),
 )
 
 # by what a certificate is found: its mail addresses, and ROLE@DOMAIN where domain components alone name an authority
@@ -236,13 +238,13 @@ def _sqlite(address: sql.URL) -> sql.Engine:
 
 def _postgresql(address: sql.URL) -> sql.Engine:
     """Raises ImportError without psycopg. A connection that the server ended meanwhile is made anew, not an error."""
-    waits = {"connect_timeout": CONNECT_SECONDS, "application_name": "domsec"}
+    waits = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": SILENCE, "application_name": "domsec"}
     engine = sql.create_engine(address, connect_args=waits, pool_pre_ping=True)
 
     @sql.event.listens_for(engine, "connect")
     def set_up(connection: DBAPIConnection, _: object) -> None:
         cursor = connection.cursor()
-        cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+        cursor.execute(f"SET statement_timeout = '{BUSY_SECONDS}s'")
         cursor.execute("SHOW synchronous_commit")
         if cursor.fetchone() == ("off",):  # one that waits for more than the disk may go on doing so
             cursor.execute("SET synchronous_commit = on")
@@ -271,6 +273,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 def _make_tables(database: Database) -> None:
     with database.writing() as connection:
         if connection.dialect.name == "postgresql":  # where two that make the same table at once are an error of one
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # a change of a large table takes its time
             connection.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK)))
         found = _version(connection)
         if found is not None and not 1 <= found <= SCHEMA:
