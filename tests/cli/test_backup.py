@@ -226,6 +226,43 @@ def test_postgresql_is_saved_and_restored_by_its_own_programs(
     assert states(url) == {ready: "failed"}
 
 
+def test_nobody_sees_the_password_of_the_store_among_the_arguments_of_a_program(
+    configuration: Path, tmp_path: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{postgresql.programs}:/usr/bin:/bin")
+    (tmp_path / "bin").mkdir()
+    for program in ("pg_dump", "pg_restore"):
+        script = tmp_path / "bin" / program
+        script.write_text(
+            f'#!/bin/sh\necho "$0 $*" >> {tmp_path}/arguments\necho "$PGPASSWORD" >> {tmp_path}/passwords\n'
+            f'exec {postgresql.programs / program} "$@"\n'
+        )
+        script.chmod(0o755)
+    url = postgresql.database().replace("postgres@", "postgres:sec%2Fret@")
+    text = configuration.read_text()
+    configuration.write_text(text.replace(f"sqlite:///{tmp_path}/var/domsec.db", url))
+    hold(url, "held")
+    assert run("backup", "--config", configuration, "-o", tmp_path / "backup.tar").code == 0
+    (tmp_path / "root").mkdir()
+    back = run("restore", "--overwrite", "--store", url, tmp_path / "backup.tar", "--root", tmp_path / "root")
+    assert back.code == 0, back.err
+    arguments = (tmp_path / "arguments").read_text()
+    assert arguments.count("postgresql://postgres@/postgres?") == 2
+    assert "ret" not in arguments.replace("restore", "").replace("retrieve", "")
+    assert (tmp_path / "passwords").read_text() == "sec/ret\n" * 2
+
+
+def test_where_the_store_is_there_already_no_file_is_written(configuration: Path, tmp_path: Path) -> None:
+    hold(f"sqlite:///{tmp_path}/var/domsec.db", "held")
+    assert run("backup", "--config", configuration, "-o", tmp_path / "backup.tar").code == 0
+    (tmp_path / "root").mkdir()
+    (tmp_path / "there.db").write_bytes(b"somebody's")
+    store = f"sqlite:///{tmp_path}/there.db"
+    refused = run("restore", tmp_path / "backup.tar", "--root", tmp_path / "root", "--store", store)
+    assert (refused.code, list((tmp_path / "root").iterdir())) == (2, []), refused.err
+    assert (tmp_path / "there.db").read_bytes() == b"somebody's"
+
+
 def test_the_configuration_names_its_files(configuration: Path) -> None:
     from domsec.policy.configuration import Configuration, files_of
 

@@ -10,8 +10,10 @@ import pytest
 import commands
 import pki
 from commands import PLAIN, Ran, run
+from domsec.cli.own import Own, own_certificates
 from domsec.cms.certificates import Certificate
 from domsec.mime import fields
+from domsec.policy.configuration import Configuration
 from domsec.services import encrypt
 from domsec.stores.certificates import load_certificates
 from domsec.stores.imports import imported
@@ -318,6 +320,24 @@ def test_the_file_as_it_was_is_kept(office: Path) -> None:
     changed = (office / "domsec.toml").read_text()
     assert '# before `domsec cert replace`: credential = "signing.pem"  # our signature' in changed
     assert "credential = [" in (office / "domsec.toml.old").read_text()
+
+
+def test_no_copy_of_the_file_is_ever_for_more_than_the_file_is(office: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password may stand in it."""
+    (office / "domsec.toml").chmod(0o600)
+    replace("--work", "work")
+    answer(office)
+    modes: dict[str, set[int]] = {}
+
+    def seen(configuration: Configuration, password: str | None) -> tuple[Own, ...]:
+        for file in office.glob("*domsec.toml*"):
+            modes.setdefault(file.name, set()).add(file.stat().st_mode & 0o777)
+        return own_certificates(configuration, password)
+
+    monkeypatch.setattr("domsec.cli.replacing.own_certificates", seen)
+    replace("--work", "work", "--install", "back")
+    names = (".domsec.toml.new", "domsec.toml", "domsec.toml.old")
+    assert modes == {name: {0o600} for name in names}
 
 
 # --- the report of what ends ----------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -363,18 +362,21 @@ def _use(configuration: Configuration, one: Own, file: Path, given: Given) -> Co
     for name in sorted(changes, key=lambda name: -configuration.lines.get((*one.path, name), 0)):
         _change(lines, configuration, (*one.path, name), (*one.path, "credential"), name, changes[name])
     made = configuration.path.with_name(f".{configuration.path.name}.new")
+    former_file = configuration.path.with_name(f"{configuration.path.name}.old")
     try:
-        made.write_text("\n".join(lines))
+        _copy("\n".join(lines), made, configuration.path)
         own_certificates(Configuration.load(made), given.password)
-        shutil.copy2(configuration.path, configuration.path.with_name(f"{configuration.path.name}.old"))
-        _keep(configuration.path, made)
+        _copy(text, former_file, configuration.path)
         made.replace(configuration.path)
     finally:
         made.unlink(missing_ok=True)
     return Configuration.load(configuration.path)
 
 
-def _keep(old: Path, new: Path) -> None:
+def _copy(text: str, new: Path, old: Path) -> None:
+    """A file for whom the old one is: passwords may stand in it, so it is never for more, not even at first."""
+    new.unlink(missing_ok=True)
+    write_new(text.encode(), new, 0o600)
     found = old.stat()
     if os.geteuid() == 0:
         os.chown(new, found.st_uid, found.st_gid)

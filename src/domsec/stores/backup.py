@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -110,10 +111,10 @@ def restore(archive: Octets, root: Path, store_url: str | None = None, *, overwr
             raise ConfigurationError(f"{url}: the store of the backup was {contents.store}")
         if _digest(members[STORE]) != digest:
             raise MalformedMessage("the store in the backup is not what was saved")
+        _restore_store(members[STORE], url, overwrite=overwrite)  # first, as it is what may be there already or be away
+        _ask_again(url, contents.made_at)
         for saved, place in places.items():
             _put(members[f"{FILES}{saved.path}"], place, saved)
-        _restore_store(members[STORE], url, overwrite=overwrite)
-        _ask_again(url, contents.made_at)
         return contents
 
 
@@ -257,7 +258,7 @@ def _snapshot(url: str, target: Path) -> None:
         except sqlite3.Error as error:
             raise StoreUnavailable(f"{place}: {error}") from None
         return
-    _postgresql("pg_dump", "--format=custom", "--no-owner", "--file", str(target), "--dbname", _libpq(url))
+    _postgresql(url, "pg_dump", "--format=custom", "--no-owner", "--file", str(target))
 
 
 def _shown(url: str) -> str:
@@ -278,8 +279,7 @@ def _restore_store(source: Path, url: str, *, overwrite: bool) -> None:
     address = sql.make_url(url)
     if address.get_backend_name() == "postgresql":
         clean = ("--clean", "--if-exists") if overwrite else ()
-        _postgresql("pg_restore", "--no-owner", "--exit-on-error", "--single-transaction", *clean,
-                    "--dbname", _libpq(url), str(source))  # fmt: skip
+        _postgresql(url, "pg_restore", "--no-owner", "--exit-on-error", "--single-transaction", *clean, str(source))
         return
     place = Path(address.database or "")
     if place.exists() and not overwrite:
@@ -307,15 +307,22 @@ def _ask_again(url: str, made_at: str) -> None:
         database.close()
 
 
-def _libpq(url: str) -> str:
-    """The URL as PostgreSQL's own programs know it: without the name of a Python driver."""
+def _libpq(url: str) -> tuple[str, str]:
+    """The URL as PostgreSQL's own programs know it, without the name of a Python driver; and the password in it."""
     scheme, colon, rest = url.partition(":")
-    return scheme.partition("+")[0] + colon + rest
+    password = sql.make_url(url).password
+    if password is not None:
+        rest = re.sub(r"^(//[^:/]*):[^@]*@", r"\1@", rest)
+    return scheme.partition("+")[0] + colon + rest, str(password or "")
 
 
-def _postgresql(program: str, *arguments: str) -> None:
+def _postgresql(url: str, program: str, *arguments: str) -> None:
+    """Run a program on a store. Everybody on the machine sees its arguments, so the password is none of them."""
+    address, password = _libpq(url)
+    environment = os.environ | ({"PGPASSWORD": password} if password else {})
+    command = [program, "--dbname", address, *arguments]
     try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     except OSError as error:
         raise ConfigurationError(f"{program} cannot be run: {error.strerror}; it comes with PostgreSQL") from None
     if done.returncode:
