@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from domsec import der, oids
 from domsec.cms.algorithms import algorithm_identifier
-from domsec.cms.attributes import Attribute, Attributes
+from domsec.cms.attributes import Attribute, Attributes, attribute
 from domsec.cms.certificates import SubjectKeyIdentifier
 from domsec.cms.signed_data import SignerInfo
 from domsec.services import signature_type
-from domsec.services.signature_type import OIDS, Reading, SignatureType
+from domsec.services.signature_type import MAX_TYPES, OIDS, Reading, SignatureType
 
 
 def read(*signed: Attribute, unsigned: tuple[Attribute, ...] = (), bare: bool = False) -> Reading:
@@ -33,9 +33,9 @@ def read(*signed: Attribute, unsigned: tuple[Attribute, ...] = (), bare: bool = 
 @pytest.mark.parametrize("signed_as", [t for t in SignatureType if t is not SignatureType.UNKNOWN])
 @pytest.mark.parametrize("oid", signature_type.ATTRIBUTE_OIDS)
 def test_what_is_made_is_read(signed_as: SignatureType, oid: str) -> None:
-    attribute = signature_type.attribute(signed_as, oid=oid)
-    assert attribute.values == (der.sequence(der.oid(OIDS[signed_as])),)
-    reading = read(attribute)
+    made = signature_type.attribute(signed_as, oid=oid)
+    assert made.values == (der.sequence(der.oid(OIDS[signed_as])),)
+    reading = read(made)
     assert (reading.state, reading.types, reading.oids) == ("valid", (signed_as,), (OIDS[signed_as],))
     assert [code for code, _ in reading.flags] == (["sigtype.legacy_oid"] if oid == oids.ID_STI else [])
 
@@ -54,6 +54,34 @@ def test_a_signed_one_counts_whatever_is_unsigned() -> None:
     reading = read(domain, unsigned=(review,))
     assert (reading.state, reading.types) == ("valid", (SignatureType.DOMAIN,))
     assert read(domain, review).state == "invalid"
+
+
+def _sequence(*listed: str) -> Attribute:
+    return attribute(oids.ID_AA_SIGNATURE_TYPE, der.sequence(*map(der.oid, listed)))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ((), "the attribute has no value"),
+        ((der.sequence(),), "the sequence of types is empty"),
+        ((der.sequence(*[der.oid("1.2.3")] * (MAX_TYPES + 1)),), "more than 16 signature types"),
+    ],
+)
+def test_what_is_wrong_is_told_beside_what_was_seen_before(value: tuple[bytes, ...], text: str) -> None:
+    """A legacy OID and an unsigned attribute are no less there because the value is wrong."""
+    signed = Attribute(oids.ID_STI, value, b"")
+    reading = read(signed, unsigned=(signature_type.attribute(SignatureType.DOMAIN),))
+    assert reading.state == "invalid"
+    assert [code for code, _ in reading.flags] == ["sigtype.unsigned", "sigtype.legacy_oid", "sigtype.syntax"]
+    assert reading.flags[-1][1] == text
+
+
+def test_as_many_types_as_are_allowed() -> None:
+    reading = read(_sequence(*[f"1.2.{number}" for number in range(MAX_TYPES)]))
+    assert (reading.state, len(reading.oids)) == ("valid", MAX_TYPES)
+    assert reading.types == (SignatureType.UNKNOWN,)
+    assert reading.flags[0] == ("sigtype.unknown", "type 1.2.0 is not known")
 
 
 @given(st.lists(st.binary(max_size=20), max_size=4))
