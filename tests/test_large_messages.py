@@ -295,6 +295,18 @@ def test_a_large_message_passes_both_domains(after_decrypt):
     assert bytes(peel(got, reading.keyring).spine()[-1].entity) == LARGE
 
 
+@pytest.mark.parametrize("wrap", [False, True])
+def test_the_subject_of_a_large_message_is_hidden_and_comes_back(wrap):
+    at = world.acme_site(outbound={"header_confidentiality": "baseline", "wrap_rfc822": wrap})
+
+    sent = world.only(world.send(build("OC", text=LARGE), at=at))
+    got = world.only(world.receive(bytes(sent)))
+
+    seen = [fields.split_message(octets)[0].first("subject") for octets in (sent, got)]
+    assert [found and found.value for found in seen] == ["[...]", "plans"]
+    assert bytes(got).endswith(LARGE.partition(b"\r\n\r\n")[2])
+
+
 def test_the_digests_of_a_large_message_are_recorded_as_those_of_a_small_one():
     signer = Signer(world.credential(acme().review))
     for text in (SMALL, LARGE):
