@@ -552,6 +552,16 @@ def test_odd_certificates_and_revocation_information_are_passed_over() -> None:
     assert signed.crls == (der.sequence(),)
 
 
+@pytest.mark.requirement("R8550-2.1-01")
+def test_ocsp_responses_are_told_from_other_revocation_information() -> None:
+    """RFC 5940 2."""
+    response = der.sequence(der.tlv(der.ENUMERATED, b"\0"))
+    other = der.implicit(1, der.sequence(der.oid("1.2.3"), response))
+    found = der.implicit(1, der.sequence(der.oid(oids.ID_RI_OCSP_RESPONSE), response))
+    signed = read(certificates_only((), [other, found, der.sequence()]))
+    assert (signed.crls, signed.ocsp) == ((der.sequence(),), (response,))
+
+
 def test_content_that_is_no_octet_string_is_unsupported() -> None:
     content = der.sequence(der.oid(oids.ID_DATA), der.explicit(0, der.sequence()))
     with pytest.raises(Unsupported):

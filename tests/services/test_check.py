@@ -8,6 +8,9 @@ import json
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 import names
 import pki
@@ -21,7 +24,7 @@ from domsec.mime import smime
 from domsec.services.peer import Peer
 from domsec.services.signature_type import SignatureType
 from domsec.trust import issue
-from world import acme, build, judge
+from world import acme, beta, build, judge
 
 ALICE = "alice@acme.example"
 
@@ -51,6 +54,65 @@ def test_states_of_a_signature() -> None:
         (world.message(world.signed(world.TEXT, acme().confidentiality)), None, "invalid"),
     ):
         assert state(changed, at) == expected
+
+
+def bringing(*information: bytes) -> bytes:
+    """A message signed by alice with revocation information beside the signature."""
+    alice = acme().users["alice"].certificate
+    whole = smime.recognise(world.entity("S(OC)"))
+    assert isinstance(whole, smime.Pkcs7)
+    parsed = signed_data.parse_signed_data(content_info.parse(whole.der).content)
+    more = content_info.wrap(
+        oids.ID_SIGNED_DATA,
+        der.sequence(
+            der.integer(5),
+            der.set_of([parsed.digest_algorithms[0].raw]),
+            der.sequence(der.oid(oids.ID_DATA), der.explicit(0, der.octet_string(world.TEXT))),
+            der.implicit(0, der.set_of([alice.der])),
+            der.implicit(1, der.set_of(information)),
+            bytes(whole.der)[bytes(whole.der).index(alice.der) + len(alice.der) :],  # the set of signers
+        ),
+    )
+    return world.message(smime.pkcs7_mime(more, "signed-data"))
+
+
+def answer(status: ocsp.OCSPCertStatus, signer: pki.Identity) -> bytes:
+    """An OCSPResponse about alice as OtherRevocationInfoFormat (RFC 5940 2)."""
+    revoked = world.NOW if status is ocsp.OCSPCertStatus.REVOKED else None
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        acme().users["alice"].certificate.x509, acme().ca.certificate.x509, hashes.SHA256(), status,
+        world.NOW - timedelta(hours=1), world.NOW + timedelta(hours=1), revoked, None,
+    )  # fmt: skip
+    builder = builder.responder_id(ocsp.OCSPResponderEncoding.NAME, signer.certificate.x509)
+    made = builder.sign(signer.signing_key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return der.implicit(1, der.sequence(der.oid(oids.ID_RI_OCSP_RESPONSE), made))
+
+
+@pytest.mark.requirement("R8550-2.1-01")
+def test_revocation_information_in_a_message_counts_if_the_issuer_signed_it() -> None:
+    """Whoever sends may leave it out, so without any the mode decides; what the gateway knows goes before."""
+    ca, other, alice = acme().ca, beta().ca, acme().users["alice"].certificate
+
+    def listed(*serials: int, by: pki.Identity = ca) -> bytes:
+        return issue.issue_crl(by.certificate, by.signing_key, serials, now=world.NOW, days=9)
+
+    good, revoked = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
+    for information, hard, soft in (
+        ((), "invalid", "valid"),
+        ((listed(9),), "valid", "valid"),
+        ((listed(alice.serial),), "invalid", "invalid"),
+        ((listed(alice.serial, by=other),), "invalid", "valid"),
+        ((answer(good, ca),), "valid", "valid"),
+        ((answer(revoked, ca),), "invalid", "invalid"),
+        ((answer(revoked, other),), "invalid", "valid"),
+        ((answer(good, ca), listed(alice.serial)), "invalid", "invalid"),
+        ((b"\x30\x00", der.implicit(1, der.sequence())), "invalid", "valid"),
+    ):
+        octets = bringing(*information)
+        assert state(octets, world.context(revocation="hard")) == hard
+        assert state(octets, world.context(revocation="soft")) == soft
+    known = world.context(crls=[listed(alice.serial)], revocation="soft")
+    assert state(bringing(answer(good, ca)), known) == "invalid"
 
 
 @pytest.mark.requirement("R8550-2.3-01", "R5652-5.3-03")

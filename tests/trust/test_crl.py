@@ -14,7 +14,7 @@ import pki
 from domsec import der
 from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
-from domsec.trust import issue
+from domsec.trust import crl, issue
 from domsec.trust.crl import Crl, CrlIndex, crl_index, loadable
 
 ACME = pki.world().acme
@@ -158,6 +158,14 @@ def test_lists_of_strangers_count_only_if_the_issuer_signed_them():
     index = CrlIndex()
     assert index.status(LEAF, CA, pki.NOW, (forged, other)).state == "unknown"
     assert index.status(LEAF, CA, pki.NOW, (forged, genuine)).state == "revoked"
+
+
+def test_a_stranger_may_bring_a_list_so_long_and_no_longer(monkeypatch):
+    octets = plain(1, 2, 3)
+    monkeypatch.setattr(crl, "LARGEST_OFFERED", len(octets))
+    assert len(loadable([octets])) == 1
+    monkeypatch.setattr(crl, "LARGEST_OFFERED", len(octets) - 1)
+    assert loadable([octets]) == ()
 
 
 def test_an_index_has_a_generation_of_its_contents():

@@ -43,6 +43,7 @@ from domsec.octets import Octets, Pieces, chunks, in_one_place, join
 _CONTENT: Final = der.context(0)
 _CERTIFICATES: Final = der.context(0)
 _CRLS: Final = der.context(1)
+_OTHER_REVOCATION: Final = der.context(1)
 _SIGNED_ATTRIBUTES: Final = der.context(0)
 _UNSIGNED_ATTRIBUTES: Final = der.context(1)
 _KEY_IDENTIFIER: Final = der.context(0, constructed=False)
@@ -80,6 +81,7 @@ class SignedData:
     odd_certificates: int  # left out: attribute certificates and whatever cannot be read as a certificate
     crls: tuple[bytes, ...]
     signers: tuple[SignerInfo, ...]
+    ocsp: tuple[bytes, ...] = ()  # OCSPResponses among the revocation information (RFC 5940 2)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ def parse_signed_data(value: Octets, limits: Limits = DEFAULT) -> SignedData:
     digest_algorithms = _read_digest_algorithms(reader, limits)
     content_type, content = _read_content(reader)
     certificates, odd = _read_certificates(reader, limits)
-    crls = _read_crls(reader, limits)
+    crls, ocsp = _read_revocation(reader, limits)
     reader.enter(der.SET)
     signers: list[SignerInfo] = []
     while not reader.at_end():
@@ -103,7 +105,7 @@ def parse_signed_data(value: Octets, limits: Limits = DEFAULT) -> SignedData:
     reader.leave()
     reader.leave()
     reader.end()
-    return SignedData(version, digest_algorithms, content_type, content, certificates, odd, crls, tuple(signers))
+    return SignedData(version, digest_algorithms, content_type, content, certificates, odd, crls, tuple(signers), ocsp)
 
 
 # Sets of algorithms, signer identifiers and sets of certificates are the same in every message of a sender. So these
@@ -181,22 +183,36 @@ def _certificates_in(whole: Octets, most: int, largest: int) -> tuple[tuple[Cert
 _certificates_remembered = functools.lru_cache(maxsize=256)(_certificates_in)
 
 
-def _read_crls(reader: der.Reader, limits: Limits) -> tuple[bytes, ...]:
-    found: list[bytes] = []
+def _read_revocation(reader: der.Reader, limits: Limits) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """CRLs and OCSP responses, as they came. What else there is, is left out."""
+    crls: list[bytes] = []
+    responses: list[bytes] = []
     if reader.peek() != _CRLS:
-        return ()
+        return (), ()
     reader.enter(_CRLS)
     seen = 0
     while not reader.at_end():
         if seen == limits.crls:
             raise LimitExceeded("crls")
         seen += 1
-        is_crl = reader.peek() == der.SEQUENCE
-        octets = reader.skip()
+        is_crl, is_other = reader.peek() == der.SEQUENCE, reader.peek() == _OTHER_REVOCATION
+        octets = bytes(reader.skip())
         if is_crl:
-            found.append(bytes(octets))
+            crls.append(octets)
+        elif is_other and (response := _ocsp_response(octets)):
+            responses.append(response)
     reader.leave()
-    return tuple(found)
+    return tuple(crls), tuple(responses)
+
+
+def _ocsp_response(octets: bytes) -> bytes | None:
+    """What is in an OtherRevocationInfoFormat, if it is an OCSPResponse (RFC 5940 2)."""
+    reader = der.Reader(octets)
+    try:
+        reader.enter(_OTHER_REVOCATION)
+        return bytes(reader.skip()) if reader.oid() == oids.ID_RI_OCSP_RESPONSE else None
+    except MalformedMessage:
+        return None
 
 
 def parse_signer(value: Octets, limits: Limits = DEFAULT) -> SignerInfo:

@@ -142,7 +142,16 @@ def _signer(
         usage = signing_problems(certificate)
         issuers = signed_data.permitted_issuers(info, (*offered, *context.validator.snapshot.intermediates))
         said = context.found.associations(discovery.of_signer(reading.types, originators, context))
-        path = context.path(certificate, offered, role=role, peer=peer, issuers=issuers, associations=said)
+        path = context.path(
+            certificate,
+            offered,
+            role=role,
+            peer=peer,
+            issuers=issuers,
+            associations=said,
+            crls=layer.signed.crls,
+            ocsp=layer.signed.ocsp,
+        )
         if usage:
             state, reason = "invalid", "; ".join(usage)
         elif path.state != "valid":

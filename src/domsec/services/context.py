@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
@@ -29,6 +29,12 @@ def no_public_suffix(_domain: str) -> bool:
 _NOTHING = MemorySource(())
 _NOT_ASKED = Found()
 _NOBODY = Peers()
+
+
+class _Ask(Protocol):
+    """The verdict on one certificate against some anchors; whether a path that holds is noted."""
+
+    def __call__(self, anchors: AnchorSet, *, noted: bool = True) -> PathVerdict: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +64,48 @@ class Context:
         peer: Peer | None,
         issuers: frozenset[str] | None = None,
         associations: Sequence[Association] = (),
+        crls: Sequence[bytes] = (),
+        ocsp: Sequence[bytes] = (),
     ) -> PathVerdict:
         """Validate a certificate: those of roles against the peer's anchors and then the role store, others against
-        the store of users (decisions A-25). `issuers` limits the path as in `Validator.validate`.
+        the store of users (decisions A-25). `issuers` limits the path as in `Validator.validate`; `offered`, `crls` and
+        `ocsp` came with the certificate.
 
         `associations` are what the domain says of the address that the certificate is to be used for: only those that
         they speak of are valid, also without a path to an anchor if they say so (RFC 8162). An agreement that names
         anchors or certificates goes before them.
         """
         offered = tuple(offered)
-        verdict = self._stored(certificate, offered, role, peer, issuers)
+        revocation = (peer.revocation if peer else None) or self.revocation
+
+        def ask(anchors: AnchorSet, *, noted: bool = True) -> PathVerdict:
+            return self.validator.validate(
+                certificate,
+                offered,
+                anchors=anchors,
+                now=self.now,
+                revocation=revocation,
+                crls=crls,
+                ocsp=ocsp,
+                issuers=issuers,
+                noted=noted,
+            )
+
+        verdict = self._stored(ask, role, peer)
         if not associations or (peer is not None and (peer.anchors is not None or peer.pins)):
             return verdict
         if verdict.state == "untrusted":
-            return self._associated(certificate, offered, associations, peer, issuers) or verdict
+            return self._associated(ask, certificate, offered, associations) or verdict
         if _spoken_of(certificate, verdict, associations):
             return verdict
         return replace(verdict, state="invalid", reason="the SMIMEA records of its address speak of others")
 
     def _associated(
         self,
+        ask: _Ask,
         certificate: Certificate,
         offered: tuple[Certificate, ...],
         associations: Iterable[Association],
-        peer: Peer | None,
-        issuers: frozenset[str] | None,
     ) -> PathVerdict | None:
         """The verdict on a certificate for which its domain stands, None if it does not.
 
@@ -95,38 +118,23 @@ class Context:
             anchors = _anchors(each, certificate, known)
             if anchors is None:
                 continue
-            found = self.validator.validate(
-                certificate, offered, anchors=anchors, now=self.now, revocation=self._revocation(peer), issuers=issuers,
-                noted=False,
-            )  # fmt: skip
+            found = ask(anchors, noted=False)
             if found.state == "valid":
                 return replace(found, reason=f"SMIMEA {each} of its domain, proven by DNSSEC")
         return found
 
-    def _stored(
-        self,
-        certificate: Certificate,
-        offered: tuple[Certificate, ...],
-        role: bool,
-        peer: Peer | None,
-        issuers: frozenset[str] | None,
-    ) -> PathVerdict:
+    def _stored(self, ask: _Ask, role: bool, peer: Peer | None) -> PathVerdict:
         snapshot = self.validator.snapshot
         stores: tuple[AnchorSet, ...] = (snapshot.roles,) if role else (snapshot.users,)
         if role and peer is not None and peer.anchors is not None:
             stores = (peer.anchors, *stores)
         verdict: PathVerdict | None = None
         for anchors in stores:
-            verdict = self.validator.validate(
-                certificate, offered, anchors=anchors, now=self.now, revocation=self._revocation(peer), issuers=issuers
-            )
+            verdict = ask(anchors)
             if verdict.state != "untrusted":
                 return verdict
         assert verdict is not None
         return verdict
-
-    def _revocation(self, peer: Peer | None) -> Revocation:
-        return (peer.revocation if peer else None) or self.revocation
 
 
 def _anchors(said: Association, certificate: Certificate, known: Iterable[Certificate]) -> AnchorSet | None:

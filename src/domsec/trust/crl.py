@@ -39,6 +39,7 @@ _BASIC_CONSTRAINTS: Final = ExtensionOID.BASIC_CONSTRAINTS.dotted_string
 # what pyca raises for extensions it cannot read; names of kinds it does not know have an error of their own
 _UNREADABLE: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _FRESHEST_CRL: Final = ExtensionOID.FRESHEST_CRL.dotted_string
+LARGEST_OFFERED: Final = 1024 * 1024  # octets of a CRL that came in a message: its table takes 100 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,9 +320,11 @@ def crl_index(octets: Iterable[bytes], grace: timedelta = timedelta(0)) -> CrlIn
 
 
 def loadable(octets: Iterable[bytes]) -> tuple[Crl, ...]:
-    """Those of a stranger's CRLs that can be loaded."""
+    """Those of a stranger's CRLs that can be loaded, and take no long time to."""
     found = []
     for der in dict.fromkeys(octets):
+        if len(der) > LARGEST_OFFERED:
+            continue
         try:
             found.append(Crl(der))
         except MalformedMessage:
