@@ -256,6 +256,16 @@ def test_what_may_have_been_delivered_is_not_delivered_again_by_itself(holds: Ho
     assert sink.contents() == [OCTETS]
 
 
+def test_nor_is_the_part_of_it_that_was_put_off(holds: HoldStore) -> None:
+    put(holds, BOB, "busy@beta.example", reasons=("delivery", "released", "h1"))
+    assert deliver(holds, Sink(answers={"busy@beta.example": "450 4.2.1 later"}))
+    [later] = holds.list("approved")
+    holds.claim(now=later.not_before)
+    again = holds.claim(now=later.not_before + holds_store.LEASE)
+    assert again is not None
+    assert (again.id, again.interrupted, again.reasons[:2]) == (later.id, True, ("delivery", "released"))
+
+
 def test_what_nobody_released_is_rather_doubled_than_lost(holds: HoldStore) -> None:
     held = put(holds, BOB)
     assert claimed_by_who_died(holds).id == held
@@ -282,6 +292,29 @@ def test_a_delivery_that_takes_long_is_not_begun_by_another_worker(
             await work
 
     asyncio.run(run())
+
+
+def test_a_fault_of_ours_about_one_message_keeps_no_other(holds: HoldStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = put(holds, BOB, held_at=NOW - timedelta(hours=3)), put(holds, CAROL)
+    real = release._job
+
+    def fails(hold: Hold, *rest: object) -> object:
+        if hold.id == first:
+            raise RuntimeError("a bug")
+        return real(hold, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(release, "_job", fails)
+
+    async def run() -> None:
+        async with Sink() as sink, gateway_to(sink) as gateway:
+            beside = asyncio.create_task(release.run(holds, never, gateway, pause=0.01))
+            while holds.get(second).state != "done":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            beside.cancel()
+        assert len(sink.mails) == 1
+
+    asyncio.run(run())
+    assert holds.get(first).state == "releasing"  # until its claim is over
 
 
 def test_a_gateway_that_is_told_to_stop_ends_the_delivery_it_has_begun(holds: HoldStore) -> None:

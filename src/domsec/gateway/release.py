@@ -51,6 +51,8 @@ async def run(holds: HoldStore, decide: Decide, gateway: Gateway, *, pause: floa
                 pass
         except DomsecError as error:
             _log.error("held messages cannot be delivered now: %s", error)
+        except Exception:  # a fault of ours about one message must not keep the others here
+            _log.exception("error while delivering held messages")
         await asyncio.sleep(pause)
 
 
@@ -133,7 +135,7 @@ def _parts(hold: Hold, decision: Decision) -> Iterator[Part]:
 
 
 async def _deliver(holds: HoldStore, hold: Hold, octets: bytes, gateway: Gateway) -> None:
-    if hold.interrupted and hold.reasons[1:2] == (RELEASED,):
+    if hold.interrupted and _is_released(hold):
         _log.error("message %s, held as %s, may have been delivered when a worker ended", hold.transaction, hold.id)
         holds.settle(hold, "failed", now=_now(), note=IN_DOUBT)
         return
@@ -171,13 +173,14 @@ def _settle(holds: HoldStore, hold: Hold, octets: bytes, replies: Sequence[Reply
     if len(deferred) == len(replies):
         holds.retry(hold.id, now=_now(), not_before=_now() + _delay(hold), note=_text(replies[0]))
         return
+    owed = (OWED, RELEASED) if _is_released(hold) else (OWED,)
     left = [(indexes, ready) for indexes, ready in ((deferred, True), (refused, False)) if indexes]
     parts = [
         Part(
             hold.sender,
             [hold.recipients[i] for i in indexes],
             octets,
-            (OWED, _text(replies[indexes[0]])),
+            (*owed, _text(replies[indexes[0]])),
             hold.sender_parameters,
             ready=ready,
         )
@@ -190,6 +193,10 @@ def _settle(holds: HoldStore, hold: Hold, octets: bytes, replies: Sequence[Reply
     for identifier, part in zip(kept, parts, strict=True):
         if not part.ready:
             _log.error("message %s was refused by the next hop and is held as %s", hold.transaction, identifier)
+
+
+def _is_released(hold: Hold) -> bool:
+    return hold.reasons[1:2] == (RELEASED,)
 
 
 def _delay(hold: Hold) -> timedelta:
