@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import pki
 from domsec.cms.certificates import Certificate, IssuerAndSerialNumber, SubjectKeyIdentifier
@@ -54,6 +58,24 @@ def people(count: int, domain: str = "acme.example", **how: object) -> list[Cert
         issue.issue("user", f"p{n}@{domain}", key.public_key(), ca.certificate, ca.signing_key, **how)  # type: ignore[arg-type]
         for n in range(count)
     ]
+
+
+def with_key_identifier(octets: bytes) -> Certificate:
+    issuer = WORLD.acme.ca
+    builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(issuer.certificate.x509.subject)
+    builder = builder.public_key(ALICE.x509.public_key()).serial_number(len(octets))
+    builder = builder.not_valid_before(pki.START).not_valid_after(pki.START + 300 * DAY)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier(octets), False)
+    return Certificate(builder.sign(issuer.signing_key, hashes.SHA256()).public_bytes(Encoding.DER))
+
+
+def test_a_key_identifier_of_any_length_keeps_no_other_certificate_out(table: CertificateTable) -> None:
+    """PostgreSQL has no room for it in an index. Such a one is not found by it."""
+    long = with_key_identifier(random.Random(1).randbytes(8000))
+    usual = with_key_identifier(random.Random(2).randbytes(certificate_table.LONGEST_NAME // 2))
+    assert set(add(table, long, usual, ALICE).new) == {long, usual, ALICE}
+    assert table.by_sid(SubjectKeyIdentifier(usual.ski or b"")) == (usual,)
+    assert table.by_sid(SubjectKeyIdentifier(long.ski or b"")) == ()
 
 
 # --- a source --------------------------------------------------------------------------------------------------------

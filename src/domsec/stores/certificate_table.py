@@ -279,6 +279,7 @@ def row_of(
         ca = is_authority(certificate)
     except MalformedMessage:
         ca = False
+    ski = certificate.ski
     return {
         "sha256": certificate.sha256,
         "state": state,
@@ -291,7 +292,7 @@ def row_of(
         "not_after": time_text(certificate.not_after),
         "serial": f"{certificate.serial:x}",
         "issuer": _issuer(certificate.issuer),
-        "key_identifier": certificate.ski.hex() if certificate.ski is not None else None,
+        "key_identifier": ski.hex() if ski is not None and len(ski) <= LONGEST_NAME // 2 else None,
         "ca": ca,
         "der": certificate.der,
     }
