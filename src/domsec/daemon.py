@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import json
 import logging
 import os
-import shutil
 import socket
+import stat
 import sys
 from datetime import UTC, datetime
 from typing import Literal
@@ -16,23 +17,26 @@ BACKLOG = 1024
 
 
 def listen_unix(path: str, mode: int, *, group: str | None = None) -> socket.socket:
-    """A listening Unix socket. One that nobody serves any more is replaced. Raises OSError, LookupError."""
+    """A listening Unix socket. One that nobody serves any more is replaced. Raises OSError, LookupError.
+
+    The folder may be another user's, who may put a link in its place at any time: no link is followed here.
+    """
     if reachable(path):
         raise OSError("another process listens there")
     with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError("something else than a socket is there")
         os.unlink(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Nobody may connect before the mode is set.
-        mask = os.umask(0o777)
+        mask = os.umask(0o777 & ~mode)
         try:
             sock.bind(path)
         finally:
             os.umask(mask)
         if group is not None:
-            shutil.chown(path, group=group)
-        os.chmod(path, mode)
-        sock.listen(BACKLOG)
+            os.chown(path, -1, grp.getgrnam(group).gr_gid, follow_symlinks=False)
+        sock.listen(BACKLOG)  # nobody can connect before
     except (OSError, LookupError):
         sock.close()
         raise

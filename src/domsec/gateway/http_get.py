@@ -53,7 +53,8 @@ class Guard:
         found = _unwrapped(given)
         if str(found) in self.networks:
             return True
-        return found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
+        inside = found.is_multicast or found.is_reserved or found.is_unspecified
+        return found.is_global and not inside and not (found.version == 6 and found.is_site_local)
 
 
 @dataclass(frozen=True, slots=True)
