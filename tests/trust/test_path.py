@@ -100,6 +100,7 @@ def intermediate(name: str = "between", *, parent: pki.Identity | None = None, k
 
 
 ACME_MAIL = [x509.RFC822Name("acme.example")]
+ACME_MAIL_NAME = x509.RFC822Name("a@acme.example")
 ACME_DIRECTORY = [x509.DirectoryName(issue._name([(oids.ORGANIZATION_NAME, "Acme")]))]
 
 
@@ -516,6 +517,32 @@ X400_NAME = interpersonal.tlv(0xA3, interpersonal.address_content())
 def with_x400_address(issuer: pki.Identity, *extensions: x509.ExtensionType) -> Certificate:
     names = interpersonal.tlv(0x30, X400_NAME, interpersonal.tlv(0x81, b"a@acme.example"))
     return Leaf(issuer)(x509.UnrecognizedExtension(SUBJECT_ALT_NAME, names), *extensions)
+
+
+UPN = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), der.utf8("acme.example"))
+
+
+@pytest.mark.requirement("R5280-4.2.1.10-01")
+@pytest.mark.parametrize("as_anchor", [False, True])
+@pytest.mark.parametrize(
+    ("permitted", "excluded", "alternative", "state"),
+    [
+        ([*ACME_MAIL, UPN], None, ACME_MAIL_NAME, "valid"),
+        (ACME_MAIL, [UPN], ACME_MAIL_NAME, "valid"),
+        ([UPN], None, ACME_MAIL_NAME, "valid"),
+        (None, [UPN], ACME_MAIL_NAME, "valid"),
+        ([*ACME_MAIL, UPN], None, x509.RFC822Name("a@evil.example"), "invalid"),
+        ([UPN], ACME_MAIL, ACME_MAIL_NAME, "invalid"),
+        ([*ACME_MAIL, UPN], None, UPN, "invalid"),
+        (ACME_MAIL, [UPN], UPN, "invalid"),
+    ],
+)
+def test_constraints_on_other_names_bind_whom_has_one(permitted, excluded, alternative, state, as_anchor):
+    """As CAs of Microsoft's have them. What cannot be compared is refused; the other constraints bind as ever."""
+    ca = constrained(permitted, excluded)
+    certificate = Leaf(ca)(x509.SubjectAlternativeName([alternative]))
+    anchors = AnchorSet((ca.certificate,)) if as_anchor else ANCHORS
+    assert validate(certificate, ca.certificate, anchors=anchors).state == state
 
 
 @pytest.mark.requirement("R3854-4.3-01")

@@ -87,10 +87,14 @@ class PathAlgorithm:
 
         try:
             leaf, *between, anchor = path
-            root = _anchor(self._issuers(anchor.der))
-            validation_path = _path(root, [self._issuers(ca.der) for ca in reversed(between)], _parsed(leaf.der))
+            target = _parsed(leaf.der)
+            topmost, *lower = _without_idle_constraints(
+                [self._issuers(ca.der) for ca in (anchor, *reversed(between))], target
+            )
+            root = _anchor(topmost)
+            validation_path = _path(root, lower, target)
             context = self._context(root, validation_path, between, now, crls, issuers)
-            parameters = _parameters(self._issuers(anchor.der), policies)
+            parameters = _parameters(topmost, policies)
             _driven(async_validate_path(context, validation_path, parameters))
         except errors.RevokedError as error:
             return Outcome("revoked", _text(error))
@@ -180,6 +184,39 @@ def _parsed(der: bytes) -> asn1.Certificate:
         kept = [name for name in stated if name.name != "x400_address"]
         parsed._subject_alt_name_value = asn1.GeneralNames(kept)  # type: ignore[assignment, no-untyped-call]
     return parsed
+
+
+def _without_idle_constraints(issuers: Sequence[asn1.Certificate], target: asn1.Certificate) -> list[asn1.Certificate]:
+    """The CAs of a path without their constraints on otherName, if no certificate of the path has such a name.
+
+    They constrain nothing then (RFC 5280 4.2.1.10), but the library fails on them, and CAs of Microsoft's have them.
+    """
+    if any(_has_other_name(certificate) for certificate in (*issuers, target)):
+        return list(issuers)
+    return [_without_other_name_constraints(issuer) for issuer in issuers]
+
+
+def _has_other_name(certificate: asn1.Certificate) -> bool:
+    stated = certificate.subject_alt_name_value
+    return stated is not None and any(name.name == "other_name" for name in stated)
+
+
+def _without_other_name_constraints(issuer: asn1.Certificate) -> asn1.Certificate:
+    from asn1crypto import x509 as asn1
+
+    constraints = issuer.name_constraints_value
+    if constraints is None:
+        return issuer
+    fields = ("permitted_subtrees", "excluded_subtrees")
+    kept = {field: [each for each in constraints[field] if each["base"].name != "other_name"] for field in fields}
+    if all(len(kept[field]) == len(constraints[field]) for field in fields):
+        return issuer
+    changed = _parsed(issuer.dump())  # type: ignore[no-untyped-call]
+    _ = changed.name_constraints_value  # or the library would read them from the extensions later
+    changed._name_constraints_value = asn1.NameConstraints(  # type: ignore[assignment, no-untyped-call]
+        {field: subtrees for field, subtrees in kept.items() if subtrees}
+    )
+    return changed
 
 
 def _parsed_crl(der: bytes) -> asn1_crl.CertificateList:
