@@ -117,7 +117,7 @@ def test_a_level_is_not_added_up() -> None:
 def test_a_store_that_is_away_is_asked_again(
     table: CertificateTable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers = [StoreUnavailable("down"), None]
+    answers = [StoreUnavailable("down"), ZeroDivisionError("a fault of ours"), None]
     watch = Expiry(site(), table)
 
     def look(now: datetime, counters: Counters) -> None:

@@ -183,6 +183,31 @@ def test_certificates_are_stored_beside_the_mail_each_once(table: CertificateTab
     assert table.find(ALICE.certificate.sha256).origin == "message T0 for alice@acme.example"
 
 
+@pytest.mark.parametrize("failure", [StoreUnavailable("down"), ZeroDivisionError("a fault of ours")])
+def test_a_store_that_fails_keeps_no_later_certificate_out(
+    table: CertificateTable, counters: Counters, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    failures = [failure]
+    real = CertificateTable.harvest
+
+    def sometimes(self: CertificateTable, *arguments: object, **more: object) -> object:
+        if failures:
+            raise failures.pop()
+        return real(self, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CertificateTable, "harvest", sometimes)
+
+    async def scene() -> None:
+        worker = harvester(table)
+        task = asyncio.create_task(worker.run(counters))
+        worker.take([one(acme().users["bob"]), one()], "T0", pki.NOW)
+        await until(lambda: counters.get("harvested") == 1)
+        task.cancel()
+
+    asyncio.run(scene())
+    assert state(table, ALICE) == "quarantined"
+
+
 def test_a_store_that_is_away_loses_nothing_but_the_moment(
     table: CertificateTable, counters: Counters, monkeypatch: pytest.MonkeyPatch
 ) -> None:

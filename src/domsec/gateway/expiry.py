@@ -80,4 +80,6 @@ async def run(expiry: Expiry, counters: Counters, now: Callable[[], datetime], *
             await asyncio.to_thread(expiry.look, now(), counters)
         except DomsecError as error:
             _log.warning("it is not known which certificates end soon: %s", error)
+        except Exception:  # nobody else would say it
+            _log.exception("error while looking which certificates end soon")
         await asyncio.sleep(pause)

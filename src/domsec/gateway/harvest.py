@@ -56,6 +56,8 @@ class Harvester:
             except DomsecError as error:
                 _log.warning("certificate %s of %s is not kept: %s", one.certificate.sha256[:16], one.whose, error)
                 self._seen.pop(one.certificate, None)
+            except Exception:  # a fault of ours about one certificate must not keep the others out
+                _log.exception("error while certificate %s was kept", one.certificate.sha256[:16])
 
     def store(self, one: Harvested, transaction: str, at: datetime, counters: Counters) -> None:
         """Keep a certificate unless it is known, and say so. Raises DomsecError."""
