@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,28 @@ def test_a_host_that_leads_to_ourselves_is_not_asked() -> None:
     asyncio.run(test())
 
 
+def test_name_servers_that_do_not_answer_keep_nothing_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    def silent(*_: object, **__: object) -> list[object]:
+        answered.wait(60)
+        return []
+
+    async def test() -> None:
+        monkeypatch.setattr("socket.getaddrinfo", silent)
+        asking = [asyncio.create_task(get(f"http://h{n}.example/", Guard())) for n in range(64)]
+        try:
+            async with asyncio.timeout(20):
+                await asyncio.sleep(0)
+                assert await asyncio.to_thread(lambda: "done") == "done"
+        finally:
+            answered.set()
+        found = await asyncio.gather(*asking, return_exceptions=True)
+        assert all(isinstance(each, FetchFailed) for each in found)
+
+    asyncio.run(test())
+
+
 def test_another_port_is_not_asked() -> None:
     with pytest.raises(FetchFailed, match="port 25 may not be asked"):
         asyncio.run(get("http://127.0.0.1:25/", Guard(networks=LOOPBACK)))
@@ -219,6 +243,21 @@ def test_a_server_that_takes_its_time_is_left(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(http_get, "WHOLE", 0.3)
     with pytest.raises(FetchFailed, match="it took too long"):
         fetched(dripping)
+
+
+def test_what_came_is_put_together_while_mail_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body in chunks of one octet takes long."""
+    threads: list[threading.Thread] = []
+    taken = http_get._taken
+
+    def seen(answer: HTTPResponse, size: int, *, conditional: bool) -> Got:
+        threads.append(threading.current_thread())
+        return taken(answer, size, conditional=conditional)
+
+    monkeypatch.setattr(http_get, "_taken", seen)
+    assert fetched(ok(b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n", "Transfer-Encoding: chunked")).octets == b"ab"
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize("length", [http_get.LABEL, http_get.LABEL + 1])

@@ -8,10 +8,12 @@ came is parsed by `http.client`, when all of it is there.
 from __future__ import annotations
 
 import asyncio
+import functools
 import http.client
 import io
 import ipaddress
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, cast
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -26,6 +28,8 @@ WHOLE: Final = 60.0  # seconds for everything, redirections included
 REDIRECTIONS: Final = 3
 LABEL: Final = 256  # octets of an ETag or a time that are worth keeping
 
+# Threads of our own: a name server that does not answer keeps one for long after we gave up, and mail needs the others.
+_NAMES: Final = ThreadPoolExecutor(4, "names")
 _CHUNK: Final = 64 * 1024
 _REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
@@ -74,7 +78,8 @@ async def get(uri: str, guard: Guard, *, etag: str = "", modified: str = "", siz
                 parts = _split(uri)
                 answer = await _ask(parts, guard, _conditions(etag, modified), size)
                 if answer.status not in _REDIRECTED:
-                    return _taken(answer, size, conditional=bool(_conditions(etag, modified)))
+                    # 32 MB in chunks of one octet take ten seconds, in which mail is to go on
+                    return await asyncio.to_thread(_taken, answer, size, conditional=bool(_conditions(etag, modified)))
                 uri = _led_to(uri, answer.headers.get("Location", ""))
     except TimeoutError:
         raise FetchFailed("it took too long") from None
@@ -132,7 +137,8 @@ async def _connected(host: str, port: int, guard: Guard) -> tuple[asyncio.Stream
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(CONNECT):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            asking = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await loop.run_in_executor(_NAMES, asking)
     except (OSError, UnicodeError, TimeoutError):
         raise FetchFailed("the host has no address") from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
