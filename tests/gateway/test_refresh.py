@@ -33,7 +33,7 @@ from publishing import Publisher
 
 LOOPBACK: Networks = NETWORKS.convert(["127.0.0.0/8"], Path())
 HOUR = timedelta(hours=1)
-NOW = datetime.now(UTC) + timedelta(minutes=10)  # later than what the responder makes, however long the tests take
+NOW = datetime.now(UTC) + timedelta(hours=2)  # later than what the responder makes, however long the tests take
 
 
 @dataclass
@@ -396,6 +396,7 @@ def test_validators_are_swapped_while_messages_are_judged(ca: Publisher, tmp_pat
     ours = gateway(ca, tmp_path / "fetched")
     ours.judge(alice)
     ours.refresh()
+    assert ours.judge(alice).revocation == "good"
     seen: set[str] = set()
     stop = threading.Event()
 

@@ -125,8 +125,8 @@ def test_what_is_no_answer_is_an_error_that_says_so(
             assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize(("hangs_up", "words"), [(1, ""), (2, "the key process closes the connection")])
-def test_who_hangs_up_before_a_word_is_asked_once_more(tmp_path: Path, hangs_up: int, words: str) -> None:
+@pytest.mark.parametrize(("hangs_up", "words"), [(1, ""), (7, ""), (8, "the key process closes the connection")])
+def test_who_hangs_up_before_a_word_is_asked_a_few_times_more(tmp_path: Path, hangs_up: int, words: str) -> None:
     """As the process of a connection does that is made in the moment of a reload."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))

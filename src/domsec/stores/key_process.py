@@ -35,6 +35,7 @@ from domsec.stores.key_protocol import (
 )
 
 SCHEME: Final = "keyd:"
+_ATTEMPTS: Final = 8  # connections for one act, where each is closed at once: every act can be asked for again
 PATIENCE: Final = 5.0  # seconds for one act: a slow token needs one or two
 
 _ERRORS: Final[dict[int, type[DomsecError]]] = {
@@ -74,12 +75,10 @@ class KeyProcess:
         if self._connection is not None and self._owner == os.getpid():
             with contextlib.suppress(ConnectionError):
                 return self._answer(self._connection, octets)
-        with contextlib.suppress(ConnectionResetError):  # it was just reading its keys again
-            return self._first_answer(octets)
-        try:
-            return self._first_answer(octets)
-        except ConnectionResetError:
-            raise StoreUnavailable(f"{self.path}: the key process closes the connection") from None
+        for _ in range(_ATTEMPTS):  # it may just be reading its keys again
+            with contextlib.suppress(ConnectionResetError):
+                return self._first_answer(octets)
+        raise StoreUnavailable(f"{self.path}: the key process closes the connection")
 
     def _first_answer(self, octets: bytes) -> bytes:
         try:
