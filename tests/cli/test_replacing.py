@@ -10,7 +10,7 @@ import pytest
 import commands
 import pki
 from commands import PLAIN, Ran, run
-from domsec.cli.own import Own, own_certificates
+from domsec.cli.own import Own, keys_in_use
 from domsec.cms.certificates import Certificate
 from domsec.mime import fields
 from domsec.policy.configuration import Configuration
@@ -332,9 +332,9 @@ def test_no_copy_of_the_file_is_ever_for_more_than_the_file_is(office: Path, mon
     def seen(configuration: Configuration, password: str | None) -> tuple[Own, ...]:
         for file in office.glob("*domsec.toml*"):
             modes.setdefault(file.name, set()).add(file.stat().st_mode & 0o777)
-        return own_certificates(configuration, password)
+        return keys_in_use(configuration, password)
 
-    monkeypatch.setattr("domsec.cli.replacing.own_certificates", seen)
+    monkeypatch.setattr("domsec.cli.replacing.keys_in_use", seen)
     replace("--work", "work", "--install", "back")
     names = (".domsec.toml.new", "domsec.toml", "domsec.toml.old")
     assert modes == {name: {0o600} for name in names}

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 import pki
+from domsec import der, oids
 from domsec.cms.certificates import Certificate, IssuerAndSerialNumber, SubjectKeyIdentifier
 from domsec.errors import LimitExceeded, StoreUnavailable
 from domsec.limits import DEFAULT
@@ -25,6 +26,7 @@ from domsec.trust.source import CertificateSource, MemorySource, SourcesInOrder
 WORLD = pki.world()
 NOW = pki.NOW
 DAY = timedelta(days=1)
+LONGEST = certificate_table.LONGEST_NAME
 ALICE, BOB = (WORLD.acme.users[name].certificate for name in ("alice", "bob"))
 DCA = WORLD.beta.confidentiality.certificate
 CA = WORLD.beta.ca.certificate
@@ -60,13 +62,17 @@ def people(count: int, domain: str = "acme.example", **how: object) -> list[Cert
     ]
 
 
+def with_extension(extension: x509.ExtensionType, serial: int = 77) -> Certificate:
+    """With what no CA of ours would certify."""
+    ca = WORLD.acme.ca
+    builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(ca.certificate.x509.subject)
+    builder = builder.not_valid_before(pki.START).not_valid_after(pki.START + 300 * DAY).serial_number(serial)
+    builder = builder.public_key(ALICE.x509.public_key()).add_extension(extension, critical=False)
+    return Certificate(builder.sign(ca.signing_key, hashes.SHA256()).public_bytes(Encoding.DER))  # type: ignore[arg-type]
+
+
 def with_key_identifier(octets: bytes) -> Certificate:
-    issuer = WORLD.acme.ca
-    builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(issuer.certificate.x509.subject)
-    builder = builder.public_key(ALICE.x509.public_key()).serial_number(len(octets))
-    builder = builder.not_valid_before(pki.START).not_valid_after(pki.START + 300 * DAY)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier(octets), False)
-    return Certificate(builder.sign(issuer.signing_key, hashes.SHA256()).public_bytes(Encoding.DER))
+    return with_extension(x509.SubjectKeyIdentifier(octets), len(octets))
 
 
 def test_a_key_identifier_of_any_length_keeps_no_other_certificate_out(table: CertificateTable) -> None:
@@ -76,6 +82,25 @@ def test_a_key_identifier_of_any_length_keeps_no_other_certificate_out(table: Ce
     assert set(add(table, long, usual, ALICE).new) == {long, usual, ALICE}
     assert table.by_sid(SubjectKeyIdentifier(usual.ski or b"")) == (usual,)
     assert table.by_sid(SubjectKeyIdentifier(long.ski or b"")) == ()
+
+
+def named(name: x509.GeneralName) -> Certificate:
+    return with_extension(x509.SubjectAlternativeName([name]))
+
+
+def rfc822(length: int) -> tuple[str, Certificate]:
+    domain = ".".join(["x" * 60] * 15)
+    address = f"{'p' * (length - len(domain) - 1)}@{domain}"
+    assert len(address) == length
+    return address, named(x509.RFC822Name(address))
+
+
+def smtp_utf8(octets: int) -> tuple[str, Certificate]:
+    """Of characters that no compression makes small."""
+    local = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range((octets - 7) // 3))
+    address = f"{local}@a.test"
+    text = der.tlv(der.UTF8_STRING, address.encode())
+    return address, named(x509.OtherName(x509.ObjectIdentifier(oids.ID_ON_SMTP_UTF8_MAILBOX), text))
 
 
 # --- a source --------------------------------------------------------------------------------------------------------
@@ -122,6 +147,34 @@ def test_of_very_many_certificates_of_one_address_the_newest_are_found(
     made = [people(1, now=NOW - timedelta(days=n))[0] for n in range(5)]
     add(sqlite_table, *made)
     assert sqlite_table.by_address("p0@acme.example") == tuple(made[:3])
+
+
+def test_of_very_many_cas_the_newest_help_to_build_paths(
+    sqlite_table: CertificateTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificate_table, "MOST_AUTHORITIES", 1)
+    later = pki.ca("a later CA", days=10).certificate
+    add(sqlite_table, CA, later)
+    assert len(sqlite_table.certificate_authorities()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (rfc822(LONGEST), True),
+        (rfc822(LONGEST + 1), False),
+        (smtp_utf8(LONGEST), True),
+        (smtp_utf8(2900), False),
+    ],
+    ids=["longest", "longer", "utf8", "utf8-longer"],
+)
+def test_a_name_that_no_index_takes_is_not_searched_for(
+    table: CertificateTable, name: tuple[str, Certificate], found: bool
+) -> None:
+    address, certificate = name
+    add(table, certificate)
+    assert (certificate in table.by_address(address)) is found
+    assert table.by_sid(IssuerAndSerialNumber(certificate.issuer, certificate.serial)) == (certificate,)
 
 
 def test_several_sources_are_one_and_say_each_certificate_once(sqlite_table: CertificateTable) -> None:

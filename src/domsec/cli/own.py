@@ -40,7 +40,7 @@ class Own:
         return None if ":" in self.source.partition("/")[0] else Path(self.source)
 
 
-def own_certificates(configuration: Configuration, password: str | None) -> tuple[Own, ...]:
+def keys_in_use(configuration: Configuration, password: str | None) -> tuple[Own, ...]:
     """The keys in use, of roles and lists; not those that only decrypt old mail.
 
     Raises ConfigurationError, KeyUnusable, StoreUnavailable, Unsupported.

@@ -28,7 +28,7 @@ from domsec.cli.console import Exit
 from domsec.cli.issuing import KEY_KINDS, armoured, pem_key, write_new
 from domsec.cli.lint import Wanted
 from domsec.cli.options import FILE, PLACE, TIME, Given, json_option
-from domsec.cli.own import Own, configured, own_certificates
+from domsec.cli.own import Own, configured, keys_in_use
 from domsec.cli.world import ROLE_NAMES
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
@@ -128,12 +128,12 @@ def cert_replace(
     configuration = Configuration.load(path)
     if work is not None and install:
         configuration = _install(configuration, affected, work, install, given)
-    own = own_certificates(configuration, given.password)
+    own = keys_in_use(configuration, given.password)
     due = _due(own, affected, given.now)
     table = stored.open_table(path, None)
     if reject_others:
         _reject(table, affected, by=stored.person(by), now=given.now)
-    others = [entry.certificate for entry in table.entries("approved") if entry.certificate in affected]
+    others = _others(table, affected)
     table.close()
     found = [(place, c) for place, c in configured(configuration) if c in affected or c.subject in affected.issuers]
     listed = [
@@ -189,10 +189,19 @@ def _replaces(one: Own, own: Sequence[Own], affected: Affected) -> bool:
     return bool(former) or any(other.place == one.place and other.certificate in affected for other in own)
 
 
+def _others(table: CertificateTable, affected: Affected) -> list[Certificate]:
+    """The approved ones of others."""
+    serials = None if affected.serials is None else sorted(affected.serials)
+    return [
+        entry.certificate
+        for issuer in affected.issuers or (None,)
+        for entry in table.entries("approved", issuer=issuer, serials=serials)
+    ]
+
+
 def _reject(table: CertificateTable, affected: Affected, *, by: str, now: datetime) -> None:
-    for entry in list(table.entries("approved")):
-        if entry.certificate in affected:
-            table.decide(entry.certificate.sha256, "rejected", by=by, now=now, note="domsec cert replace")
+    for certificate in _others(table, affected):
+        table.decide(certificate.sha256, "rejected", by=by, now=now, note="domsec cert replace")
 
 
 def _line(place: str, certificate: Certificate, state: str) -> str:
@@ -296,7 +305,7 @@ def _install(
     """
     for problem in load_certificates(places).problems:
         console.error(str(problem))
-    for one in _due(own_certificates(configuration, given.password), affected, given.now):
+    for one in _due(keys_in_use(configuration, given.password), affected, given.now):
         key, _ = _files(one, work)
         if one.file is None or not key.exists():
             continue
@@ -365,7 +374,7 @@ def _use(configuration: Configuration, one: Own, file: Path, given: Given) -> Co
     former_file = configuration.path.with_name(f"{configuration.path.name}.old")
     try:
         _copy("\n".join(lines), made, configuration.path)
-        own_certificates(Configuration.load(made), given.password)
+        keys_in_use(Configuration.load(made), given.password)
         _copy(text, former_file, configuration.path)
         made.replace(configuration.path)
     finally:

@@ -235,7 +235,7 @@ def cert_list(
 
 def _configured(config: Path | None, until: datetime) -> list[tuple[str, Certificate]]:
     """Of what the configuration names: our own that have no later successor, and those in files."""
-    from domsec.cli.own import configured, own_certificates
+    from domsec.cli.own import configured, keys_in_use
     from domsec.policy.configuration import Configuration
 
     given = Given(config=config)
@@ -245,7 +245,7 @@ def _configured(config: Path | None, until: datetime) -> list[tuple[str, Certifi
     configuration = Configuration.load(path)
     last: dict[str, Certificate] = {}
     try:
-        for own in own_certificates(configuration, given.password):
+        for own in keys_in_use(configuration, given.password):
             if own.place not in last or own.certificate.not_after > last[own.place].not_after:
                 last[own.place] = own.certificate
     except DomsecError as problem:

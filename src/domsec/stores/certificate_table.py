@@ -37,7 +37,8 @@ MOST_FOUND: Final = 64  # certificates that one question is answered with, the n
 MOST_HARVESTED: Final = 50_000  # that came with mail and no person has decided on; some 100 MB
 MOST_OF_A_DOMAIN: Final = 1000  # of these; who can get certificates from a trusted CA can get many
 MOST_AUTHORITIES: Final = 10_000  # CA certificates that help to build paths
-LONGEST_NAME: Final = 1000  # characters that can be searched for; PostgreSQL indexes no more than 2700 octets
+LONGEST_NAME: Final = 1000  # octets that can be searched for; PostgreSQL indexes no more than 2700
+LONGEST_DOMAIN: Final = 255  # characters that tell one domain's share from another's
 SHORTEST_DIGEST: Final = 8  # hexadecimal digits that name a certificate
 
 _CHUNK: Final = 500  # rows in one statement
@@ -121,6 +122,7 @@ class CertificateTable:
 
         `domain` is whose share it is counted to. Raises MalformedMessage, LimitExceeded for what cannot be kept.
         """
+        domain = domain[:LONGEST_DOMAIN]
         row = row_of(certificate, "approved" if rule else "quarantined", origin, now, by=rule, domain=domain)
         with self.database.writing() as connection:
             if _states(connection, [certificate.sha256]):
@@ -290,7 +292,7 @@ def row_of(
         "decided_by": _storable(by) or None,
         "not_before": time_text(certificate.not_before),
         "not_after": time_text(certificate.not_after),
-        "serial": f"{certificate.serial:x}",
+        "serial": f"{certificate.serial:x}"[:LONGEST_NAME],
         "issuer": _issuer(certificate.issuer),
         "key_identifier": ski.hex() if ski is not None and len(ski) <= LONGEST_NAME // 2 else None,
         "ca": ca,
@@ -330,7 +332,7 @@ def _insert(connection: sql.Connection, pairs: Sequence[tuple[Certificate, Mappi
         {"name": name, "kind": kind, "sha256": certificate.sha256}
         for certificate, _ in pairs
         for kind, name in filed_under(certificate)
-        if len(name) <= LONGEST_NAME
+        if len(name.encode()) <= LONGEST_NAME
     ]
     kept = [row for _, row in pairs]
     for insert, rows in (
