@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
 
 from domsec import der, oids
@@ -19,7 +20,7 @@ from domsec.services import describe, names
 from domsec.services.check import examine
 from domsec.services.layers import peel
 from domsec.services.names import Entity
-from domsec.trust import crl, path, request, usage
+from domsec.trust import crl, ocsp, path, request, usage
 from domsec.trust import names as directory_names
 from domsec.trust.addresses import addresses, mail_constraints
 from fuzz import world
@@ -226,6 +227,21 @@ def read_request(data: bytes) -> None:
     authority = world.certificates()[-1]
     with contextlib.suppress(SignatureInvalid), world.signatures_hold():
         request.check(asked, authority, world.NOW)
+
+
+def read_ocsp(data: bytes) -> None:
+    """A response that somebody sent, in an index and asked about each certificate it speaks of."""
+    ocsp.loadable_responses([data])
+    index = ocsp.ocsp_index([data])
+    leaf, issuer = world.certificates()[0], world.certificates()[-1]
+    index.status(leaf, issuer, world.NOW, index.responses)
+    for response in index.responses:
+        response.is_from(issuer)
+        response.is_signed_by(issuer)
+        for answer in response.answers:
+            answer.until(timedelta(days=3))
+            answer.certificate.fits(leaf, issuer)
+            assert answer.certificate.octets
 
 
 def read_crl(data: bytes) -> None:

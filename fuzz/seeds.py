@@ -172,6 +172,27 @@ def lists() -> Iterator[bytes]:
                 yield _binary(file.read_bytes())
 
 
+def ocsp_responses() -> Iterator[bytes]:
+    """OCSP responses in DER, made here and of the corpora."""
+    signing = role_keys()["signing"][0]
+    digest = algorithm_identifier(oids.SHA1)
+    hashed = der.octet_string(bytes(20))
+    name = der.sequence(digest.raw, hashed, hashed, der.integer(7))
+    time = der.tlv(der.GENERALIZED_TIME, b"20261123120000Z")
+    revoked = der.implicit(1, der.sequence(time, der.explicit(0, der.tlv(der.ENUMERATED, b"\1"))))
+    states = (der.implicit(0, der.null()), revoked, der.implicit(2, der.null()))
+    singles = [der.sequence(name, state, time, der.explicit(0, time)) for state in states]
+    data = der.sequence(der.tlv(der.context(2), hashed), time, der.sequence(*singles))
+    certificates = der.explicit(0, der.sequence(signing.certificate.der))
+    algorithm = der.sequence(der.oid(oids.ECDSA_WITH_SHA256))
+    basic = der.sequence(data, algorithm, der.bit_string(bytes(70)), certificates)
+    inner = der.sequence(der.oid(oids.ID_PKIX_OCSP_BASIC), der.octet_string(basic))
+    yield der.sequence(der.tlv(der.ENUMERATED, b"\0"), der.explicit(0, inner))
+    for folder in (CORPORA / "boringssl-pki" / "ocsp_unittest", CORPORA / "botan-x509" / "ocsp"):
+        for file in sorted(folder.glob("*")) if folder.exists() else ():
+            yield _binary(file.read_bytes())
+
+
 def dialogues() -> Iterator[bytes]:
     """Clients of the SMTP server; the octet in front chooses how it listens."""
     hello = {0: b"LHLO me\r\n", 1: b"EHLO me\r\n", 2: b"LHLO me\r\n", 3: b"HELO me\r\n"}

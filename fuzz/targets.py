@@ -41,6 +41,7 @@ TARGETS = {
         Target("certificate", binary.read_certificate, seeds.certificates, "der", structured=True),
         Target("certification_request", binary.read_request, seeds.certification_requests, "der", structured=True),
         Target("crl", binary.read_crl, seeds.lists, "der", structured=True),
+        Target("ocsp", binary.read_ocsp, seeds.ocsp_responses, "der", structured=True),
         Target("addresses", mail.read_addresses, seeds.headers, "mime", 2048),
         Target("values", mail.read_values, seeds.headers, "mime", 2048),
         Target("mime", mail.read_mime, seeds.messages, "mime"),

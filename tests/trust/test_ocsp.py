@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 from cryptography import x509
@@ -239,6 +240,20 @@ def test_what_is_no_successful_response_is_refused(octets):
     with pytest.raises(MalformedMessage):
         OcspResponse(octets)
     assert len(loadable_responses([octets, response()])) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_damaged_response_is_refused_or_says_nothing_else(seed):
+    """Whatever octets: an error of domsec, or an answer that was signed."""
+    random = Random(seed)
+    signer = responder()
+    whole = response(signer=signer, certificates=[signer.certificate])
+    for _ in range(100):
+        octets = bytearray(whole)
+        for _ in range(random.randint(1, 4)):
+            octets[random.randrange(len(octets))] = random.randrange(256)
+        for found in loadable_responses([bytes(octets), bytes(octets[: random.randrange(len(octets))])]):
+            assert asked(index=OcspIndex((found,))).state in ("good", "unknown")
 
 
 def test_a_response_may_bring_so_many_certificates_and_no_more():

@@ -86,10 +86,10 @@ class Answer:
 
     def until(self, grace: timedelta) -> datetime:
         """How long it is believed."""
-        end = self.this_update + WITHOUT_END if self.next_update is None else self.next_update
+        end, more = (self.this_update, WITHOUT_END) if self.next_update is None else (self.next_update, timedelta(0))
         try:
-            return end + grace
-        except OverflowError:
+            return end + more + grace
+        except OverflowError:  # the end of the calendar
             return end
 
 
