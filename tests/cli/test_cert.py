@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 import pki
-from commands import Desk, run
+from commands import Desk, public, run
 from domsec.trust.issue import PrivateKey
 
 WORLD = pki.world()
@@ -138,13 +138,15 @@ def _record(text: str) -> tuple[str, tuple[int, int, int], bytes]:
     return owner, (int(usage), int(selector), int(matching)), bytes.fromhex(data)
 
 
-def test_smimea_prints_a_record_for_each_address(desk: Desk) -> None:
+def test_smimea_prints_a_record_for_each_address(desk: Desk, tmp_path: Path) -> None:
     bob = WORLD.beta.users["bob"].certificate
     ran = run("cert", "smimea", desk.key("beta-bob"))
     assert (ran.code, ran.err) == (0, "")
     assert _record(ran.text) == (f"{BOBS_LABEL}._smimecert.beta.example.", (3, 0, 0), bob.der)
     two = pki.identity("user", "bob@beta.example", WORLD.beta.ca)
-    ran = run("cert", "smimea", desk.add("two", two), "--address", "bob@beta.example", "--address", "x@beta.example")
+    (tmp_path / "two.pem").write_bytes(public(two.certificate))  # not on the desk: others would encrypt to it
+    addresses = ("--address", "bob@beta.example", "--address", "x@beta.example")
+    ran = run("cert", "smimea", tmp_path / "two.pem", *addresses)
     assert [_record(line)[2] for line in ran.text.splitlines()] == [two.certificate.der] * 2
     assert "the certificate does not name x@beta.example, so nobody will use it for that address" in ran.err
 

@@ -6,6 +6,7 @@ the RFC's own example, whose secret is given, and messages of others with the sa
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -146,8 +147,12 @@ def test_a_kem_that_is_not_ours_is_read_and_named(shared: Path, file: str, oid: 
     (found,) = message.recipients
     assert isinstance(found, Encapsulation)
     assert (found.management, found.kem.oid, found.ukm) == (oid, oid, ukm)
-    with pytest.raises(DecryptionFailed):
-        decrypt(message, [NamedByTheMessage(credential("mlkem768").key, found.identifier)])
+    with contextlib.suppress(
+        DecryptionFailed
+    ):  # but for one in 256: what CBC makes of a key drawn anew may have padding
+        opened = decrypt(message, [NamedByTheMessage(credential("mlkem768").key, found.identifier)])
+        assert not opened.authenticated
+        assert b"Hello" not in bytes(opened.plaintext)
 
 
 # --- no oracle -------------------------------------------------------------------------------------------------------
