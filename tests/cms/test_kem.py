@@ -147,9 +147,8 @@ def test_a_kem_that_is_not_ours_is_read_and_named(shared: Path, file: str, oid: 
     (found,) = message.recipients
     assert isinstance(found, Encapsulation)
     assert (found.management, found.kem.oid, found.ukm) == (oid, oid, ukm)
-    with contextlib.suppress(
-        DecryptionFailed
-    ):  # but for one in 256: what CBC makes of a key drawn anew may have padding
+    with contextlib.suppress(DecryptionFailed):
+        # one key in 256 that is drawn anew: what CBC makes of the content happens to end in padding
         opened = decrypt(message, [NamedByTheMessage(credential("mlkem768").key, found.identifier)])
         assert not opened.authenticated
         assert b"Hello" not in bytes(opened.plaintext)

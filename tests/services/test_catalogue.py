@@ -426,3 +426,7 @@ def _strings() -> Iterator[tuple[Path, str]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in reasons:
                 yield path, node.value
+
+
+def test_a_signature_that_is_too_weak_does_not_hold_whatever_it_says_it_is() -> None:
+    assert "signature.invalid" in world.codes(short_key(), "violation")

@@ -16,6 +16,7 @@ from domsec.errors import SigningRefused
 from domsec.mime import smime
 from domsec.services import sign
 from domsec.services.context import Context
+from domsec.services.peer import Peer
 from domsec.services.sign import Evidence, Grant
 from domsec.services.signature_type import SignatureType
 from domsec.trust import issue
@@ -260,6 +261,21 @@ def test_a_domain_vouches_only_for_names_it_covers() -> None:
         inner = world.signed(world.TEXT, pki.Identity(certificate, names.key()))
         over = world.signed(inner, acme().signing, extra=[world.typed(SignatureType.DOMAIN)])
         assert judge(world.message(over)).level == level
+
+
+@pytest.mark.requirement("R3183-3.2-14")
+def test_a_domain_vouches_as_far_as_was_agreed() -> None:
+    """The originator's certificate names him in a domain two below as well: with `max_ascent` 1 that is too far."""
+    certificate = names.certificate("cn=Alice", "alice@acme.example", "alice@a.b.acme.example")
+    inner = world.signed(world.TEXT, pki.Identity(certificate, names.key()))
+    octets = world.message(world.signed(inner, acme().signing, extra=[world.typed(SignatureType.DOMAIN)]))
+    agreed = world.context(peers=(Peer(domain="acme.example", max_ascent=1),))
+    assert (judge(octets).level, judge(octets, agreed).level) == ("originator_vouched", "domain")
+
+
+def test_only_domain_signatures_are_told_to_cover_ciphertext() -> None:
+    verdict = judge(build("S[review](S[domain](E(S[bob](OC))))"))
+    assert [f.layer for f in verdict.flags if f.code == "coverage.ciphertext_only"] == ["1.1"]
 
 
 @pytest.mark.requirement("R3183-3.2-18")
