@@ -187,9 +187,10 @@ def test_a_claim_whose_worker_died_is_taken_over_when_its_lease_is_over(store: H
 
 
 def test_a_claim_says_whether_another_worker_had_it(store: HoldStore) -> None:
-    identifier = put(store, ready=True)
+    put(store, ready=True)
     first = store.claim(now=NOW)
-    store.retry(identifier, now=NOW, not_before=NOW)
+    assert first is not None
+    store.retry(first, now=NOW, not_before=NOW)
     second = store.claim(now=NOW, lease=MINUTE)
     third = store.claim(now=NOW + MINUTE)
     assert [each.interrupted for each in (first, second, third) if each] == [False, False, True]
@@ -281,13 +282,28 @@ def test_the_end_of_a_message_and_what_it_becomes_are_one_act(
 
 
 def test_a_claim_given_back_waits(store: HoldStore) -> None:
-    identifier = put(store, ready=True)
-    store.claim(now=NOW)
-    store.retry(identifier, now=NOW, not_before=NOW + 5 * MINUTE, note="451 4.4.1 next hop is down")
+    put(store, ready=True)
+    claimed = store.claim(now=NOW)
+    assert claimed is not None
+    store.retry(claimed, now=NOW, not_before=NOW + 5 * MINUTE, note="451 4.4.1 next hop is down")
     assert store.claim(now=NOW + 4 * MINUTE) is None
     assert store.claim(now=NOW + 5 * MINUTE) is not None
-    with pytest.raises(WrongState):
-        store.retry(put(store), now=NOW, not_before=NOW)
+
+
+def test_who_lost_a_claim_gives_nothing_back(store: HoldStore) -> None:
+    """A releaser that was away for longer than its lease: what the next one does, or did, stays."""
+    identifier = put(store, ready=True)
+    slow = store.claim(now=NOW, lease=MINUTE)
+    other = store.claim(now=NOW + MINUTE)
+    assert slow is not None
+    assert other is not None
+    with pytest.raises(WrongState, match="was taken over"):
+        store.retry(slow, now=NOW, not_before=NOW, note="451 4.4.2 lost")
+    assert store.get(identifier).state == "releasing"
+    store.settle(other, "done", now=NOW)
+    with pytest.raises(WrongState, match="was taken over"):
+        store.retry(slow, now=NOW, not_before=NOW)
+    assert store.get(identifier).state == "done"
 
 
 def test_only_what_has_ended_is_purged(store: HoldStore) -> None:

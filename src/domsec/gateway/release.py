@@ -106,11 +106,11 @@ async def _decide(holds: HoldStore, hold: Hold, decide: Decide, gateway: Gateway
             await gateway.durable()
     except Exception as error:
         _log.exception("error while deciding again about held message %s", hold.id)
-        holds.retry(hold.id, now=_now(), not_before=_now() + _delay(hold), note=f"not decided: {type(error).__name__}")
+        holds.retry(hold, now=_now(), not_before=_now() + _delay(hold), note=f"not decided: {type(error).__name__}")
         return
     later = [refused for refused in decision.refused if refused.code < 500]
     if later:
-        holds.retry(hold.id, now=_now(), not_before=_now() + _delay(hold), note=later[0].text)
+        holds.retry(hold, now=_now(), not_before=_now() + _delay(hold), note=later[0].text)
         return
     parts = tuple(_parts(hold, decision))
     kept = holds.settle(hold, "done", now=_now(), parts=parts)
@@ -141,7 +141,7 @@ async def _deliver(holds: HoldStore, hold: Hold, octets: bytes, gateway: Gateway
         return
     relay = gateway.relay_of(hold.direction)
     if relay is None:
-        holds.retry(hold.id, now=_now(), not_before=_now() + LAST_RETRY, note="no next hop for this direction")
+        holds.retry(hold, now=_now(), not_before=_now() + LAST_RETRY, note="no next hop for this direction")
         return
     replies = await relay.deliver(_job(hold, octets, gateway))
     _settle(holds, hold, octets, replies, gateway)
@@ -171,7 +171,7 @@ def _settle(holds: HoldStore, hold: Hold, octets: bytes, replies: Sequence[Reply
     refused = [i for i, reply in enumerate(replies) if reply.permanent or (overdue and not reply.positive)]
     deferred = [i for i, reply in enumerate(replies) if not reply.positive and i not in refused]
     if len(deferred) == len(replies):
-        holds.retry(hold.id, now=_now(), not_before=_now() + _delay(hold), note=_text(replies[0]))
+        holds.retry(hold, now=_now(), not_before=_now() + _delay(hold), note=_text(replies[0]))
         return
     owed = (OWED, RELEASED) if _is_released(hold) else (OWED,)
     left = [(indexes, ready) for indexes, ready in ((deferred, True), (refused, False)) if indexes]

@@ -196,7 +196,21 @@ class HoldStore:
     ) -> None:
         """Move a message on along the arrows above; `by` decided it. Raises HoldNotFound, WrongState."""
         sources = [source for source, targets in TRANSITIONS.items() if state in targets]
-        self._move(identifier, sources, state, now=now, not_before=now, by=by, note=note)
+        c = db.holds.c
+        change = (
+            sql.update(db.holds)
+            .where(c.id == identifier, c.state.in_(sources))
+            .values(
+                state=state,
+                not_before=time_text(now),
+                decided_at=time_text(now),
+                decided_by=by or c.decided_by,
+                note=note or c.note,
+            )
+        )
+        with self.database.writing() as connection:
+            if connection.execute(change).rowcount != 1:
+                self._complain(connection, identifier, state)
 
     def settle(
         self,
@@ -237,36 +251,20 @@ class HoldStore:
                 connection.execute(sql.insert(db.holds), rows)
         return tuple(str(row["id"]) for row in rows)
 
-    def retry(self, identifier: str, *, now: datetime, not_before: datetime, note: str = "") -> None:
-        """Give a claimed message back, to be claimed again at `not_before`. Raises HoldNotFound, WrongState."""
-        self._move(identifier, ["releasing"], "approved", now=now, not_before=not_before, by="", note=note)
+    def retry(self, claimed: Hold, *, now: datetime, not_before: datetime, note: str = "") -> None:
+        """Give a claimed message back, to be claimed again at `not_before`.
 
-    def _move(
-        self,
-        identifier: str,
-        sources: Sequence[State],
-        state: State,
-        *,
-        now: datetime,
-        not_before: datetime,
-        by: str,
-        note: str,
-    ) -> None:
+        Raises WrongState where another has it by now, or was done with it.
+        """
         c = db.holds.c
         change = (
             sql.update(db.holds)
-            .where(c.id == identifier, c.state.in_(sources))
-            .values(
-                state=state,
-                not_before=time_text(not_before),
-                decided_at=time_text(now),
-                decided_by=by or c.decided_by,
-                note=note or c.note,
-            )
+            .where(c.id == claimed.id, c.state == "releasing", c.attempts == claimed.attempts)
+            .values(state="approved", not_before=time_text(not_before), decided_at=time_text(now), note=note or c.note)
         )
         with self.database.writing() as connection:
             if connection.execute(change).rowcount != 1:
-                self._complain(connection, identifier, state)
+                raise WrongState(f"held message {claimed.id} was taken over")
 
     def _complain(self, connection: sql.Connection, identifier: str, state: State) -> NoReturn:
         found = connection.execute(sql.select(db.holds.c.state).where(db.holds.c.id == identifier)).scalar()
