@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -934,3 +935,30 @@ def test_revocation_lists_signed_with_ml_dsa_count():
     snapshot = Snapshot(crls=crl_index([crl]))
     assert validate(good, snapshot=snapshot, **options).state == "valid"
     assert validate(bad, snapshot=snapshot, **options).revocation == "revoked"
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+
+def test_threads_that_share_a_validator_get_what_each_would_alone():
+    """What asn1crypto has parsed is not for two at a time: one of them read of an IndexError in a good path."""
+    interval = sys.getswitchinterval()
+    leaves = [pki.identity("user", f"{number}@acme.example", ACME.ca).certificate for number in range(4)]
+    reasons: list[str] = []
+    try:
+        sys.setswitchinterval(1e-5)
+        for _ in range(60):
+            validator, together = Validator(Snapshot()), threading.Barrier(len(leaves))
+
+            def judge(leaf: Certificate, validator=validator, together=together) -> None:
+                together.wait()
+                reasons.append(validate(leaf, validator=validator).reason)
+
+            threads = [threading.Thread(target=judge, args=(leaf,)) for leaf in leaves]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert set(reasons) == {""}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,15 +55,17 @@ class Outcome:
 
 
 class PathAlgorithm:
-    """RFC 5280 6.1 for complete paths. Keeps what it parsed of CA certificates and CRLs."""
+    """RFC 5280 6.1 for complete paths. Keeps what it parsed of CA certificates and CRLs. Threads may share it."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # what asn1crypto has parsed it parses further while it is read
         self._issuers = functools.lru_cache(maxsize=256)(_parsed)
         self._lists = functools.lru_cache(maxsize=64)(_parsed_crl)
 
     def check(self, path: Sequence[Certificate], now: datetime, policies: Policies) -> Outcome:
         """Everything but revocation. `path` goes from the certificate in question to the anchor."""
-        return self._run(path, now, policies, None, ())
+        with self._lock:
+            return self._run(path, now, policies, None, ())
 
     def check_revocation(
         self, path: Sequence[Certificate], now: datetime, crls: Sequence[Crl], issuers: Sequence[Certificate]
@@ -71,7 +74,8 @@ class PathAlgorithm:
 
         The certificates above are taken as good. `issuers` are certificates that may have signed a CRL.
         """
-        return self._run(path, now, NO_POLICIES, crls, issuers)
+        with self._lock:
+            return self._run(path, now, NO_POLICIES, crls, issuers)
 
     def _run(
         self,
