@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from domsec.cms.certificates import Certificate
 from domsec.trust import issue
-from domsec.trust.issue import KeyKind, PrivateKey, Role, SigningKey
+from domsec.trust.issue import KeyKind, Naming, PrivateKey, Role, SigningKey
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 START = NOW - timedelta(days=30)
@@ -79,6 +79,7 @@ def identity(
     now: datetime = START,
     days: int = DAYS,
     name: str | None = None,
+    naming: Naming = "strict",
     subject: tuple[tuple[str, str], ...] = (),
     serial: int | None = None,
     key: PrivateKey | None = None,
@@ -94,6 +95,7 @@ def identity(
         now=now,
         days=days,
         name=name,
+        naming=naming,
         subject=subject,
         serial=serial,
     )

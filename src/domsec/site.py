@@ -123,6 +123,7 @@ class Site:
             revocation=self.configuration.trust.revocation,
             is_public_suffix=self.is_public_suffix,
             labelling=self.labelling,
+            own_naming=own.naming if (own := self.configuration.keys.confidentiality) is not None else "strict",
             accept_outer_domain=self.configuration.inbound.accept_outer_domain,
         )
 

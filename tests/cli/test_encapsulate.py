@@ -152,6 +152,28 @@ policies = ["{POLICY[1]}"]
     assert found["labels"]["aggregate"][0]["marking"] == "[ Food Luxury Sweet Contains Nut ]"
 
 
+@pytest.mark.parametrize("naming", ["strict", "mailbox"])
+def test_a_key_named_by_its_mailbox_serves_where_the_configuration_says_so(
+    desk: Desk, tmp_path: Path, naming: str
+) -> None:
+    for role in ("review", "attributes", "signing"):
+        desk.add(f"{role}-mailbox", pki.identity(role, "acme.example", pki.world().acme.ca, naming="mailbox"))
+    file = tmp_path / "domsec.toml"
+    keys = "".join(
+        f'[keys.{role}]\ncredential = "{desk.key(f"{role}-mailbox")}"\nnaming = "{naming}"\n'
+        for role in ("review", "attributes", "signing")
+    )
+    file.write_text(f'domains = ["acme.example"]\n{keys}')
+    for verb in (
+        ("review",),
+        ("attributes", "--attribute", "1.2.3=0500"),
+        ("sign-domain", "--evidence", "local:alice@acme.example"),
+    ):
+        ran = run(*verb, "--config", file, *desk.trust[-2:], stdin=PLAIN)
+        assert (ran.code == 0) is (naming == "mailbox"), ran.err
+        assert ("gate.authority" in ran.err) is (naming == "strict")
+
+
 def test_of_several_configured_keys_the_newest_valid_one_reviews(desk: Desk, tmp_path: Path) -> None:
     old = desk.add("old", pki.identity("review", "acme.example", pki.world().acme.ca, days=5))
     file = tmp_path / "domsec.toml"

@@ -115,6 +115,7 @@ def test_a_password_file_protects_the_new_key(tmp_path: Path) -> None:
         (["--ca-name", "CA", "--key", "x25519"], "a CA needs a key that signs"),
         (["--ca-name", "CA", "--key", "ml-kem-768"], "a CA needs a key that signs"),
         (["--ca-name", "CA", "--subject", "X=1"], "expected KEY=VALUE"),
+        (["--ca-name", "CA", "--naming", "mailbox"], "expected --role with it"),
         (["--ca-name", "CA", "--subject", "C=Deutschland"], "no certificate can carry"),
     ],
 )
@@ -165,6 +166,23 @@ def test_a_name_that_no_verifier_accepts_is_issued_with_a_warning(ca: Path) -> N
     ran = run("cert", "issue", "--ca", ca, "--role", "signing", "--domain", "example", "-o", "new.pem")
     assert ran.code == 0
     assert "domsec: warning: new.pem cannot serve as domain-signing-authority" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [("signing", "domain-signing-authority"), ("confidentiality", "domain-confidentiality-authority"),
+     ("review", "review-authority"), ("attributes", "attribute-authority")],
+)  # fmt: skip
+def test_a_role_is_named_by_its_mailbox_where_that_is_asked_for(ca: Path, role: str, name: str) -> None:
+    for_role = ("--role", role, "--domain", "acme.example")
+    file = issued(ca, *for_role, "--naming", "mailbox")
+    lint = run("cert", "lint", "--json", file, "--naming", "mailbox")
+    assert [r for r, found in lint.json["roles"].items() if found["serves"]] == [role]
+    assert lint.json["certificate"]["subject"] == f"CN={name}@acme.example"
+    _, csr = requested(*for_role, "--naming", "mailbox")
+    by_request = run("cert", "lint", "--json", answered(ca, csr, *for_role), "--naming", "mailbox")
+    assert by_request.json["certificate"]["subject"] == f"CN={name}@acme.example"
+    assert run("cert", "lint", file, "--role", role).code == 1
 
 
 # --- request ---------------------------------------------------------------------------------------------------------
@@ -333,6 +351,7 @@ def test_possession_stated_by_who_was_revoked_is_refused(ca: Path) -> None:
         (["--role", "signing", "--domain", "a.example", "--key", "x25519"], "cannot sign"),
         (["--user", "a@b.example", "--key", "x25519"], "needs another"),
         (["--user", "a@b.example", "--subject", "X=1"], "expected KEY=VALUE"),
+        (["--user", "a@b.example", "--naming", "mailbox"], "expected --role with it"),
     ],
 )
 def test_what_cannot_be_asked_for_is_told(arguments: list[str], complaint: str) -> None:
@@ -341,7 +360,9 @@ def test_what_cannot_be_asked_for_is_told(arguments: list[str], complaint: str) 
     assert complaint in ran.err
 
 
-@pytest.mark.parametrize("arguments", [["--key", "p256"], ["--name", "Alice"], ["--subject", "O=Acme"]])
+@pytest.mark.parametrize(
+    "arguments", [["--key", "p256"], ["--name", "Alice"], ["--subject", "O=Acme"], ["--naming", "mailbox"]]
+)
 def test_the_request_says_what_is_issued(ca: Path, arguments: list[str]) -> None:
     _, csr = requested()
     ran = run("cert", "issue", "--ca", ca, "--request", csr, *arguments, "-o", "x.crt")

@@ -201,6 +201,21 @@ def test_another_kind_may_be_asked_for_and_a_key_that_cannot_sign_is_vouched_for
     assert "keys.signing.csr asks for a certificate for a new p384 key" in other
 
 
+def test_names_by_mailbox_are_asked_for_again(office: Path) -> None:
+    (office / "signing.pem").unlink()
+    issue("--ca", "old.pem", "--role", "signing", "--domain", "acme.example", "--naming", "mailbox", "-o",
+          "signing.pem")  # fmt: skip
+    file = office / "domsec.toml"
+    file.write_text(file.read_text().replace('"signing.pem"', '"signing.pem"\nnaming = "mailbox"'))
+    assert replace("--work", "work").code == 1
+    answer(office)
+    assert first(office / "back" / "signing.crt").x509.subject.rfc4514_string() == (
+        "CN=domain-signing-authority@acme.example"
+    )
+    ran = replace("--work", "work", "--install", "back", "--reject-others")
+    assert ran.code == 0, ran.err
+
+
 def test_a_password_protects_the_new_key_as_it_did_the_old_one(office: Path) -> None:
     (office / "password").write_text("open sesame\n")
     (office / "signing.pem").unlink()

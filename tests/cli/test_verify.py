@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pki
-from commands import AT, EXPECTED, ORACLE, PLAIN, Desk, Options, domain_signed, run
+from commands import AT, EXPECTED, ORACLE, PLAIN, Desk, Options, domain_signed, public, run
 from domsec.mime import fields, smime
 from domsec.services.layers import null_layer
 from domsec.trust import issue
@@ -153,6 +153,14 @@ def test_whoever_trusts_nobody_is_told_so() -> None:
     ran = run("verify", *AT, stdin=domain_signed(WORLD.acme.signing))
     assert ran.code == 3
     assert "domsec: hint: no anchor is trusted" in ran.err
+
+
+def test_whoever_trusts_somebody_for_one_domain_is_not(tmp_path: Path) -> None:
+    (tmp_path / "beta-ca.pem").write_bytes(public(WORLD.beta.ca.certificate))
+    (tmp_path / "peers.toml").write_text('[[peer]]\ndomain = "beta.example"\nanchors = ["beta-ca.pem"]\n')
+    ran = run("verify", *AT, "--peer", tmp_path / "peers.toml", stdin=domain_signed(WORLD.acme.signing))
+    assert ran.code == 3
+    assert "no anchor is trusted" not in ran.err
 
 
 @pytest.mark.requirement("R3183-1-02")

@@ -16,39 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-import pki
 import slapd
 import zone
 from directories import dca
-from domsec.cms.credential import credential_from_private_key
 from domsec.policy.configuration import Configuration
-from domsec.services import layers
 from domsec.site import load_site
 from e2e.domsec_process import Domsec
-from e2e.letters import Letter, fields_of, letter
+from e2e.gateways import ROLES, Side, arrived, inside, on, pem, side
+from e2e.letters import fields_of, letter
 from e2e.wire import Sent, Sink, Tap, free_ports
-from e2e.world import Keys, keys_of, wait_until
+from e2e.world import Keys, keys_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
 CAROL = "carol@gamma.example"
-ROLES = ("signing", "confidentiality")
-
-
-@dataclass
-class Side:
-    """One domain with its gateway, and what it hands to others."""
-
-    keys: Keys
-    gateway: Domsec
-    outbound: int
-    inbound: int
-
-    def send(self, sender: str, recipients: list[str], message: bytes) -> None:
-        with smtplib.SMTP("127.0.0.1", self.outbound, timeout=30) as client:
-            client.sendmail(sender, recipients, message)
 
 
 @dataclass
@@ -60,10 +42,6 @@ class There:
     back: Tap
     sink: Sink
     directory: slapd.Server
-
-    def arrived(self, sent: Letter, address: str) -> bytes:
-        wait_until(lambda: any(sent.within(each.content) for each in self.sink.to(address)), f"mail for {address}")
-        return sent.arrived(lambda: (each.content for each in self.sink.to(address)))
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +75,9 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[There]:
         acme = _side(base / "acme", keys["acme"], ports[:2], wire.port, sink, servers, [keys["gamma"]], ldap)
         (base / "acme" / "ldap-ca.pem").write_bytes(directory.ca)
         beta = _side(base / "beta", keys["beta"], ports[2:], back.port, sink, servers, [], "")
-        for side in (acme, beta):
-            stack.callback(side.gateway.kill)
-            side.gateway.start()
+        for each in (acme, beta):
+            stack.callback(each.gateway.kill)
+            each.gateway.start()
         yield There(acme, beta, keys["gamma"], wire, back, sink, directory)
 
 
@@ -110,14 +88,9 @@ def _published(base: Path, keys: Keys) -> list[str]:
 def _record(base: Path, keys: Keys, role: str) -> str:
     """The record that the administrator of a domain pastes into its zone."""
     path = base / f"{keys.domain}-{role}.pem"
-    path.write_bytes(_pem(getattr(keys, role), keys.ca))
+    path.write_bytes(pem(getattr(keys, role), keys.ca))
     printed = subprocess.run([Domsec.program, "cert", "smimea", str(path)], check=True, capture_output=True)
     return printed.stdout.decode().strip()
-
-
-def _pem(identity: pki.Identity, ca: pki.Identity) -> bytes:
-    key = identity.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return key + b"".join(i.certificate.x509.public_bytes(Encoding.PEM) for i in (identity, ca))
 
 
 def _side(
@@ -130,53 +103,9 @@ def _side(
     trusted: list[Keys],
     more: str,
 ) -> Side:
-    folder.mkdir()
-    for role in ROLES:
-        (folder / f"{role}.pem").write_bytes(_pem(getattr(keys, role), keys.ca))
-        (folder / f"{role}.pem").chmod(0o600)
-    anchors = [each.ca.certificate.x509.public_bytes(Encoding.PEM) for each in (keys, *trusted)]
-    (folder / "roots.pem").write_bytes(b"".join(anchors))
-    (folder / "domsec.toml").write_text(
-        f"""\
-domains = ["{keys.domain}"]
-[listen]
-outbound = "smtp:127.0.0.1:{ports[0]}"
-inbound = "smtp:127.0.0.1:{ports[1]}"
-workers = 1
-hostname = "gateway.{keys.domain}"
-[next_hop]
-outbound = "smtp:127.0.0.1:{next_hop}"
-inbound = "smtp:127.0.0.1:{sink.port}"
-[keys.signing]
-credential = "signing.pem"
-[keys.confidentiality]
-credential = "confidentiality.pem"
-[trust]
-roles = ["roots.pem"]
-[[outbound.evidence]]
-kind = "network"
-networks = ["127.0.0.0/8"]
-[[directory]]
-kind = "smimea"
-resolver = "127.0.0.1:{servers.resolver}"
-{more}
-[store]
-url = "sqlite:///domsec.db"
-"""
-    )
-    return Side(keys, Domsec(folder / "domsec.toml", folder / "domsec.log"), *ports)
-
-
-def _inside(sent: Sent, keys: Keys) -> str:
-    """The layers of what is encrypted to an authority."""
-    key = credential_from_private_key(keys.confidentiality.key, keys.confidentiality.certificate)
-    message = layers.peel(sent.content, [key])
-    return " ".join(layer.kind for layer in message.spine())
-
-
-def _on(tap: Tap, sent: Letter) -> Sent:
-    (found,) = (each for each in tap.sent if sent.within(each.content))
-    return found
+    dns = f'[[directory]]\nkind = "smimea"\nresolver = "127.0.0.1:{servers.resolver}"\n'
+    anchors = [each.ca for each in (keys, *trusted)]
+    return side(folder, keys, ports, next_hop, sink, trusted=anchors, more=dns + more)
 
 
 @pytest.mark.requirement("R3183-4.2-01", "R3183-4.2-07")
@@ -188,14 +117,14 @@ def test_domains_that_never_met_exchange_protected_mail(there: There):
     ):
         sent = letter("we never met", author=author, to=reader)
         one.send(author, [reader], sent.octets)
-        got = there.arrived(sent, reader)
+        got = arrived(there.sink, sent, reader)
         assert sent.secret in got
         (result,) = fields_of(got, "Authentication-Results")
         assert "smime=pass" in result
         assert f"domsec-domain={one.keys.domain}" in result
-        crossed = _on(tap, sent)
+        crossed = on(tap, sent)
         assert sent.secret not in crossed.content
-        assert _inside(crossed, other.keys) == "auth_enveloped signed null content"
+        assert inside(crossed, other.keys) == "auth_enveloped signed null content"
         record = other.gateway.journal()[-1]
         assert (record["level"], record["domain"]) == ("domain", one.keys.domain)
 
@@ -205,9 +134,9 @@ def test_a_partner_is_found_in_ldap(there: There):
     """acme asks over TLS, and beta hands on what is not for it."""
     sent = letter("to gamma", to=CAROL)
     there.acme.send("alice@acme.example", [CAROL], sent.octets)
-    got = there.arrived(sent, CAROL)
+    got = arrived(there.sink, sent, CAROL)
     assert sent.secret not in got
-    assert _inside(Sent("", [], got), there.gamma) == "auth_enveloped signed null content"
+    assert inside(Sent("", [], got), there.gamma) == "auth_enveloped signed null content"
     asked = there.acme.gateway.journal()[-1]["directories"]
     assert f"asked for {dca('gamma.example')}: ldaps://localhost:{there.directory.secure}: 1 certificates" in asked
 
@@ -217,7 +146,7 @@ def test_what_unsigned_dns_has_is_not_used(there: There):
     """Anybody on the way could have put it there. The mail leaves as it would if there were nothing."""
     sent = letter("to delta", to="dora@delta.example")
     there.acme.send("alice@acme.example", ["dora@delta.example"], sent.octets)
-    assert sent.secret in there.arrived(sent, "dora@delta.example")
+    assert sent.secret in arrived(there.sink, sent, "dora@delta.example")
     assert "insecure" in str(there.acme.gateway.journal()[-1]["directories"])
 
 
@@ -234,7 +163,7 @@ def test_what_was_tampered_with_puts_the_mail_off_and_nothing_leaves(there: Ther
 
 def test_the_trust_of_the_site_is_what_the_test_says(there: There):
     """Neither domain's CA is among the other's anchors."""
-    for side, other in ((there.acme, there.beta), (there.beta, there.acme)):
-        roots = load_site(Configuration.load(side.gateway.configuration)).validator.snapshot.roles
-        assert side.keys.ca.certificate in roots
+    for one, other in ((there.acme, there.beta), (there.beta, there.acme)):
+        roots = load_site(Configuration.load(one.gateway.configuration)).validator.snapshot.roles
+        assert one.keys.ca.certificate in roots
         assert other.keys.ca.certificate not in roots

@@ -42,7 +42,7 @@ from domsec.services.layers import peel
 from domsec.services.verdict import Verdict
 from domsec.site import load_site
 from domsec.trust import issue
-from domsec.trust.issue import Role, SigningKey
+from domsec.trust.issue import KeyKind, Naming, Role, SigningKey
 from e2e import documented
 from e2e.domsec_process import Domsec
 from e2e.postfix import Instance
@@ -67,16 +67,21 @@ class Keys:
     review: pki.Identity
 
 
-def keys_of(domain: str) -> Keys:
+def keys_of(domain: str, *, ca: pki.Identity | None = None, naming: Naming = "strict") -> Keys:
+    """From a CA of its own, or from one that issues for others as well."""
     now = datetime.now(UTC) - timedelta(hours=1)
-    key = issue.new_key("p256")
-    assert isinstance(key, SigningKey)
-    ca = pki.Identity(issue.issue_ca(f"{domain} CA", key, now=now, days=400), key)
+    ca = ca or ca_named(f"{domain} CA")
 
     def role(name: Role) -> pki.Identity:
-        return pki.identity(name, domain, ca, now=now, days=300)
+        return pki.identity(name, domain, ca, now=now, days=300, naming=naming)
 
     return Keys(domain, ca, role("signing"), role("confidentiality"), role("review"))
+
+
+def ca_named(name: str, kind: KeyKind = "p256") -> pki.Identity:
+    key = issue.new_key(kind)
+    assert isinstance(key, SigningKey)
+    return pki.Identity(issue.issue_ca(name, key, now=datetime.now(UTC) - timedelta(hours=1), days=400), key)
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,7 @@ class Person:
 
 def _person() -> Person:
     now = datetime.now(UTC) - timedelta(hours=1)
-    key = issue.new_key("rsa2048")
-    assert isinstance(key, SigningKey)
-    ca = pki.Identity(issue.issue_ca("people CA", key, now=now, days=400), key)
+    ca = ca_named("people CA", "rsa2048")
     return Person(ca, pki.identity("user", "dave@people.example", ca, "rsa2048", now=now, days=300, name="Dave"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
@@ -390,6 +391,16 @@ def test_an_encrypting_authority_that_does_not_cover_the_originator_is_flagged()
         assert verdict.accepted is (code is None)
     none = judge(build("E[beta](S[domain](S(OC)))"), world.context(beta().confidentiality))
     assert "enc_agent.unknown" in world.codes(none, "info")
+
+
+@pytest.mark.requirement("R3183-4.1-09")
+def test_our_own_authority_may_be_named_by_its_mailbox() -> None:
+    """What partners have agreed on with us is no fault when we open what they encrypted."""
+    mailbox = pki.identity("confidentiality", "beta.example", beta().ca, naming="mailbox")
+    sealed = encrypt.encrypt(world.entity("S[domain](S0(OC))"), [mailbox.certificate])
+    ours = world.context(mailbox)
+    assert "naming.cn" in world.codes(judge(world.message(sealed), ours))
+    assert judge(world.message(sealed), replace(ours, own_naming="mailbox")).accepted
 
 
 def test_every_authority_that_says_it_encrypted_is_looked_at() -> None:

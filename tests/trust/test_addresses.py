@@ -29,6 +29,19 @@ def certificate(*alternative_names, subject=(), raw: bytes | None = None):
     return issue.issue_ca([*subject, (oids.COMMON_NAME, "x")], key, now=pki.START, days=1, extensions=extensions)
 
 
+def test_a_certificate_without_a_subject_is_called_by_its_addresses():
+    key = issue.new_key("p256")
+    for names, text in (
+        ([x509.RFC822Name("a@acme.example"), x509.RFC822Name("b@acme.example")], "a@acme.example, b@acme.example"),
+        ([x509.DNSName("acme.example")], "no name"),
+        ([x509.OtherName(MAILBOX, b"\x0c\x01\xff")], "a name that cannot be read"),
+    ):
+        extensions = [(x509.SubjectAlternativeName(names), True)]
+        nameless = issue.issue_ca([], key, now=pki.START, days=1, extensions=extensions)
+        assert addresses.subject_text(nameless) == text
+    assert addresses.subject_text(pki.world().acme.signing.certificate) == "CN=domain-signing-authority"
+
+
 @pytest.mark.requirement("R8550-3-02")
 def test_every_form_of_address_is_found_once():
     found = certificate(

@@ -68,6 +68,28 @@ def test_a_request_for_a_role_has_its_name_and_address(role, name):
     assert holder(read_request(octets)) == Holder(role, "acme.example", None, IN_ACME)
 
 
+@pytest.mark.parametrize(("role", "name"), NAMES)
+def test_a_role_may_be_asked_for_by_its_mailbox_alone(role, name):
+    octets = made(role, subject=IN_ACME, naming="mailbox")
+    asked = x509.load_der_x509_csr(octets)
+    assert asked.subject.rfc4514_string() == f"CN={name}@acme.example,O=Acme"
+    assert holder(read_request(octets)) == Holder(role, "acme.example", None, IN_ACME, "mailbox")
+
+
+def test_a_role_without_a_common_name_is_asked_for_by_its_mailbox():
+    key = ec.generate_private_key(ec.SECP256R1())
+    octets = _by_pyca(key, hashes.SHA256(), name=None, addresses=("review-authority@acme.example",))
+    assert holder(read_request(octets)) == Holder("review", "acme.example", None, (), "mailbox")
+
+
+def test_the_mailbox_of_a_role_beside_the_name_of_another_is_no_holder():
+    key = ec.generate_private_key(ec.SECP256R1())
+    for name in ("review-authority", "Alice", "domain-signing-authority@beta.example"):
+        octets = _by_pyca(key, hashes.SHA256(), name=name, addresses=("domain-signing-authority@acme.example",))
+        with pytest.raises(MalformedMessage, match="do not name the same role"):
+            holder(read_request(octets))
+
+
 def test_a_person_is_asked_for_by_address_and_name():
     octets = made("user", "alice@acme.example", name="Alice", subject=IN_ACME)
     assert holder(read_request(octets)) == Holder("user", "alice@acme.example", "Alice", IN_ACME)
@@ -306,9 +328,9 @@ def _with_key(octets: bytes, spki: bytes) -> bytes:
 
 
 def _by_pyca(
-    key: Any, digest: Any, *, name: str = "Alice", addresses: tuple[str, ...] = ("alice@acme.example",)
+    key: Any, digest: Any, *, name: str | None = "Alice", addresses: tuple[str, ...] = ("alice@acme.example",)
 ) -> bytes:
     alternative = x509.SubjectAlternativeName([x509.RFC822Name(address) for address in addresses])
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] if name else [])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject).add_extension(alternative, critical=False)
     return builder.sign(key, digest).public_bytes(Encoding.DER)

@@ -23,12 +23,13 @@ from domsec.cli.world import ROLE_NAMES, role_of
 from domsec.cms.certificates import Certificate
 from domsec.errors import ConfigurationError, DomsecError, KeyUnusable
 from domsec.mime.addresses import parse_address
-from domsec.services.describe import addresses_of, or_addresses_of, subject_text
+from domsec.services.describe import addresses_of, or_addresses_of
 from domsec.services.verdict import JSON
 from domsec.stores import credentials, public_suffixes
 from domsec.stores.certificates import certificates_in
 from domsec.stores.files import read_file
 from domsec.trust import usage
+from domsec.trust.addresses import subject_text
 from domsec.trust.association import DANE_TA, PKIX_TA, Association
 from domsec.trust.names import name_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import click
 
@@ -57,8 +57,8 @@ def review(given: Given, file: Path | None, output: Path | None, *, unseen: bool
     """
     world = load_world(given)
     examination = _examined(file, world)
-    signer = several(world.authorities("review"))
-    made = review_message(examination, signer, world.context, manner=manner_of(world, over_encrypted), unseen=unseen)
+    signer, manner = several(world.authorities("review")), manner_of(world, "review", over_encrypted)
+    made = review_message(examination, signer, world.context, manner=manner, unseen=unseen)
     return _written(examination, made, world, output)
 
 
@@ -94,8 +94,8 @@ def attributes(
         tuple(_attribute(text) for text in attribute),
     )
     examination = _examined(file, world)
-    signer = several(world.authorities("attributes"))
-    made = add_attributes(examination, additions, signer, world.context, manner=manner_of(world, over_encrypted))
+    signer, manner = several(world.authorities("attributes")), manner_of(world, "attributes", over_encrypted)
+    made = add_attributes(examination, additions, signer, world.context, manner=manner)
     return _written(examination, made, world, output)
 
 
@@ -110,8 +110,9 @@ def _attribute(text: str) -> Attribute:
         raise click.BadParameter(f"{text!r} is no attribute: {error}", param_hint="--attribute") from None
 
 
-def manner_of(world: World, over_encrypted: OverEncrypted) -> Manner:
-    return Manner(over_encrypted, protect_headers=world.configuration.outbound.protect_headers)
+def manner_of(world: World, role: Literal["review", "attributes"], over_encrypted: OverEncrypted) -> Manner:
+    protect = world.configuration.outbound.protect_headers
+    return Manner(over_encrypted, naming=world.naming(role), protect_headers=protect)
 
 
 def _examined(file: Path | None, world: World) -> Examination:

@@ -19,10 +19,11 @@ from domsec.mime.addresses import parse_address
 from domsec.octets import Octets, Pieces
 from domsec.services import discovery
 from domsec.services import encrypt as encryption
-from domsec.services.describe import recipient_text, structure, subject_text
+from domsec.services.describe import recipient_text, structure
 from domsec.services.encrypt import Located, Target
 from domsec.services.layers import Layer, Message, mime_entity, peel
 from domsec.services.verdict import JSON
+from domsec.trust.addresses import subject_text
 from domsec.trust.discovered import Found
 
 _TARGETS = click.Choice(["auto", "dca", "recipient", "both"])

@@ -183,7 +183,7 @@ def hold_approve(given: Given, identifier: str, *, unseen: bool, over_encrypted:
     found = stores.holds.get(identifier)
     world = load_world(given)
     signer = functools.cache(functools.partial(_reviewer, world))
-    reviewing = Reviewing(signer, manner_of(world, over_encrypted), unseen=unseen)
+    reviewing = Reviewing(signer, manner_of(world, "review", over_encrypted), unseen=unseen)
     approval = approve(stores, found, reviewing, _person(note), world.site, world.context)
     if approval.made is not None:
         console.note(f"reviewed; content {approval.made.content or 'not seen'} (SHA-256)")

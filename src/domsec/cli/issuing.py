@@ -22,7 +22,6 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.credential import PrivateKeyCredential
 from domsec.errors import ConfigurationError, KeyUnusable, MalformedMessage, SignatureInvalid
 from domsec.mime.addresses import normalise_domain
-from domsec.services.describe import subject_text
 from domsec.stores import credentials, public_suffixes
 from domsec.stores.certificates import load_certificates
 from domsec.stores.files import read_file
@@ -30,11 +29,12 @@ from domsec.stores.pem import blocks, is_pem
 from domsec.trust import issue as ca
 from domsec.trust import request as requests
 from domsec.trust import usage
+from domsec.trust.addresses import subject_text
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from domsec.trust.issue import KeyKind, PrivateKey, SigningKey
+    from domsec.trust.issue import KeyKind, Naming, PrivateKey, SigningKey
     from domsec.trust.request import Holder
 
 KEY_KINDS: Final = (
@@ -64,6 +64,9 @@ _SUBJECT = click.option(
     "--subject", multiple=True, metavar="KEY=VALUE",
     help="Attributes before the common name, root first: C, O, OU, ST, L, DC.",
 )  # fmt: skip
+_NAMING = click.option("--naming", type=click.Choice(["strict", "mailbox"]), default="strict", show_default=True,
+                       help="How a role is named: as RFC 3183 has it, or by its address only, as public CAs "
+                            "issue them.")  # fmt: skip
 _KEY = click.option("--key", "kind", type=click.Choice(KEY_KINDS), help="Kind of key; default p256.")
 
 
@@ -75,6 +78,7 @@ _KEY = click.option("--key", "kind", type=click.Choice(KEY_KINDS), help="Kind of
 @_DOMAIN
 @_USER
 @_NAME
+@_NAMING
 @_SUBJECT
 @_KEY
 @click.option("--new-key", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -93,6 +97,7 @@ def cert_request(
     domain: str | None,
     user: str | None,
     name: str | None,
+    naming: Naming,
     subject: tuple[str, ...],
     kind: KeyKind | None,
     new_key: Path,
@@ -113,6 +118,7 @@ def cert_request(
     whom = _whom(role, domain, user)
     if whom is None:
         raise click.UsageError("expected --role or --user")
+    _naming_is_a_roles(naming, whom)
     _must_not_exist(new_key)
     password = _new_password(password_file, no_password=no_password)
     by = None
@@ -122,7 +128,7 @@ def cert_request(
     kind = kind or "p256"
     new = ca.new_key(kind)
     given = tuple(_attribute(text) for text in subject)
-    made = requests.request(*whom, new, subject=given, name=name, signer=by)
+    made = requests.request(*whom, new, subject=given, name=name, naming=naming, signer=by)
     write_new(pem_key(new, password), new_key, 0o600)
     console.write(armoured(_LABELS[0], made), output)
     console.note(f"{new_key}: a new {kind} key{'' if password else ', without a password'}")
@@ -138,6 +144,11 @@ def _whom(role: Role | None, domain: str | None, user: str | None) -> Whom | Non
     if role is not None and domain is not None:
         return role, mail_domain(domain)
     return None if user is None else ("user", user)
+
+
+def _naming_is_a_roles(naming: Naming, whom: Whom | None) -> None:
+    if naming != "strict" and (whom is None or whom[0] == "user"):
+        raise click.UsageError("--naming is how a role is named, expected --role with it")
 
 
 def _new_password(password_file: Path | None, *, no_password: bool) -> bytes | None:
@@ -167,6 +178,7 @@ def _new_password(password_file: Path | None, *, no_password: bool) -> bytes | N
 @_DOMAIN
 @_USER
 @_NAME
+@_NAMING
 @_SUBJECT
 @_KEY
 @click.option("--days", type=click.IntRange(1, 36500), help=f"Days it is valid; default {DAYS}, for a CA {CA_DAYS}.")
@@ -186,6 +198,7 @@ def cert_issue(
     domain: str | None,
     user: str | None,
     name: str | None,
+    naming: Naming,
     subject: tuple[str, ...],
     kind: KeyKind | None,
     days: int | None,
@@ -210,8 +223,9 @@ def cert_issue(
         raise click.UsageError("expected --ca-name, or whom to issue for: --role, --user, --request")
     if ca_name is None and ca_file is None:
         raise click.UsageError("expected --ca with the CA that issues")
-    if request_file is not None and (name, subject, kind) != (None, (), None):
+    if request_file is not None and (name, naming, subject, kind) != (None, "strict", (), None):
         raise click.UsageError("with --request, the request has the key, the name and the subject")
+    _naming_is_a_roles(naming, whom)
     _must_not_exist(output, *([certificate] if certificate else []))
     now = Given(at=at).now - _CLOCKS
     issuer = _issuer(ca_file, password_file) if ca_file is not None else None
@@ -219,10 +233,12 @@ def cert_issue(
     new: PrivateKey | None = None
     if request_file is not None and issuer is not None:
         holder, made = _answer(request_file, whom, issuer, Given(at=at).now, days or DAYS, crl)
-        whom = holder.role, holder.domain
+        whom, naming = (holder.role, holder.domain), holder.naming
     elif whom is not None and issuer is not None:
         new = ca.new_key(kind or "p256")
-        made = ca.issue(*whom, new.public_key(), *issuer, now=now, days=days or DAYS, subject=given, name=name)
+        made = ca.issue(
+            *whom, new.public_key(), *issuer, now=now, days=days or DAYS, subject=given, name=name, naming=naming
+        )
     else:
         new = ca.new_key(kind or "p256")
         made = _ca(new, (*given, (oids.COMMON_NAME, ca_name or "")), now, days or CA_DAYS, issuer)
@@ -235,7 +251,7 @@ def cert_issue(
     if certificate is not None:
         console.write(_pem(made), certificate)
     if whom is not None and whom[0] != "user":
-        _warn(made, whom[0], Given(at=at).now, output)
+        _warn(made, whom[0], Wanted(Given(at=at).now, naming=naming, is_public_suffix=public_suffixes.load()), output)
     console.note(f"{output}: {subject_text(made)}, valid until {made.not_after:%Y-%m-%d}")
     return Exit.DONE
 
@@ -270,7 +286,7 @@ def _answer(
     where = mail_domain(holder.domain) if holder.role != "user" else holder.domain
     made = ca.issue(
         holder.role, where, asked.public_key, *issuer, now=now - _CLOCKS, days=days, subject=holder.subject,
-        name=holder.name,
+        name=holder.name, naming=holder.naming,
     )  # fmt: skip
     return holder, made
 
@@ -296,8 +312,8 @@ def _request(file: Path) -> bytes:
     return found[0].der
 
 
-def _warn(made: Certificate, role: Role, now: datetime, output: Path) -> None:
-    for problem in lint.lint(made, role, Wanted(now, is_public_suffix=public_suffixes.load())).problems:
+def _warn(made: Certificate, role: Role, wanted: Wanted, output: Path) -> None:
+    for problem in lint.lint(made, role, wanted).problems:
         console.warning(f"{output} cannot serve as {ROLE_NAMES[role]}: {problem}")
 
 

@@ -77,7 +77,8 @@ def _problems(certificate: Certificate, role: Part, wanted: Wanted) -> Iterator[
 def _scope(certificate: Certificate, role: Part, wanted: Wanted) -> str:
     if role in SPEAKS_FOR_DOMAINS:
         domains = wanted.domains or _own_domains(names.domain_parts(certificate))
-        return f"for {', '.join(domains)}" + ("" if wanted.domains else " and what lies below")
+        served = f"for {', '.join(domains)}" + ("" if wanted.domains else " and what lies below")
+        return served if wanted.naming == "strict" else f'{served}, with peers that agree to naming = "{wanted.naming}"'
     return " and ".join(can(certificate)) if role in ("user", "list") else ""
 
 

@@ -35,7 +35,7 @@ from domsec.cms.credential import Credential
 from domsec.errors import ConfigurationError, KeyUnusable
 from domsec.policy.configuration import Configuration
 from domsec.policy.options import Key, ListOptions
-from domsec.services.describe import addresses_of, subject_text
+from domsec.services.describe import addresses_of
 from domsec.services.finding import mailboxes_of
 from domsec.services.verdict import JSON
 from domsec.stores import credentials, ldif, public_suffixes
@@ -44,7 +44,7 @@ from domsec.stores.files import read_file
 from domsec.trust import issue as ca
 from domsec.trust import names
 from domsec.trust import request as requests
-from domsec.trust.addresses import addresses
+from domsec.trust.addresses import addresses, subject_text
 from domsec.trust.association import Association
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
     from domsec.stores.certificate_table import CertificateTable
-    from domsec.trust.issue import KeyKind
+    from domsec.trust.issue import KeyKind, Naming
 
 _KINDS: Final[dict[str, KeyKind]] = {
     oids.ED25519: "ed25519",
@@ -238,7 +238,7 @@ def _request(one: Own, own: Sequence[Own], work: Path, kind: KeyKind | None, giv
     domain, name = _whom(one)
     signer = None if isinstance(new, ca.SigningKey) else _signer(one, own)
     subject = _attributes(one.certificate)
-    made = requests.request(one.role, domain, new, subject=subject, name=name, signer=signer)
+    made = requests.request(one.role, domain, new, subject=subject, name=name, naming=_naming(one), signer=signer)
     write_new(pem_key(new, _password(one, given)), key, 0o600)
     csr.write_bytes(armoured("CERTIFICATE REQUEST", made))
     console.note(f"{one.place}: {csr} asks for a certificate for a new {kind} key")
@@ -277,6 +277,10 @@ def _whom(one: Own) -> tuple[str, str | None]:
             "`domsec cert request` for each"
         )
     return found[0], None
+
+
+def _naming(one: Own) -> Naming:
+    return one.options.naming if isinstance(one.options, Key) else "strict"
 
 
 def _attributes(certificate: Certificate) -> tuple[tuple[str, str], ...]:
@@ -334,7 +338,7 @@ def _check(one: Own, new: Certificate, affected: Affected, configuration: Config
     wanted = Wanted(
         given.now,
         configuration.domains if speaks else (),
-        one.options.naming if isinstance(one.options, Key) else "strict",
+        _naming(one),
         public_suffixes.load(),
     )
     problems = lint.lint(new, "list" if isinstance(one.options, ListOptions) else one.role, wanted).problems

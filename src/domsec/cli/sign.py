@@ -199,7 +199,10 @@ def sign_domain(
     examination = examine(message, context)
     trusted = frozenset(world.configuration.outbound.trust_domain_signature)
     for authority in authorities:
-        signatures.gate(examination, authority.certificate, known, context, trust_domain_signature=trusted)
+        signatures.gate(
+            examination, authority.certificate, known, context,
+            trust_domain_signature=trusted, naming=world.naming("signing"),
+        )  # fmt: skip
     leaving = _leaving(world, [parse_address(address) for address in rcpt], target)
     if hide_subject:
         leaving = _hiding(leaving)

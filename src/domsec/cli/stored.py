@@ -16,8 +16,9 @@ from domsec.cli.console import Exit
 from domsec.cli.options import ADDRESS, FILE, PLACE, TIME, Given, json_option, output_option
 from domsec.cms.certificates import Certificate
 from domsec.errors import DomsecError
-from domsec.services.describe import addresses_of, subject_text
+from domsec.services.describe import addresses_of
 from domsec.services.verdict import JSON
+from domsec.trust.addresses import subject_text
 from domsec.trust.names import name_text
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from domsec.cli import console
 from domsec.cli.options import Given
@@ -33,6 +33,9 @@ from domsec.trust.addresses import addresses
 from domsec.trust.discovered import Found, Question
 from domsec.trust.names import common_names
 from domsec.trust.source import MemorySource, SourcesInOrder
+
+if TYPE_CHECKING:
+    from domsec.trust.issue import Naming
 
 Role = Literal["signing", "confidentiality", "review", "attributes", "user"]
 
@@ -91,7 +94,8 @@ class World:
     @property
     def trusts_nobody(self) -> bool:
         snapshot = self.site.validator.snapshot
-        return not snapshot.roles.certificates and not snapshot.users.certificates
+        agreed = any(peer.anchors or peer.pins for peer in self.site.peers.entries)
+        return not snapshot.roles.certificates and not snapshot.users.certificates and not agreed
 
     def of_role(self, role: Role) -> tuple[Credential, ...]:
         """The keys of the command line that play a role, by the names in their certificates."""
@@ -127,6 +131,11 @@ class World:
             name = ROLE_NAMES[role]
             raise KeyUnusable(f"no credential of {name}, expected --credential with one or [keys.{role}]")
         return found
+
+    def naming(self, role: Literal["signing", "review", "attributes"]) -> Naming:
+        """How the certificates of a role of ours are named (decisions A-14)."""
+        key: Key | None = getattr(self.configuration.keys, role)
+        return key.naming if key is not None else "strict"
 
     def confidentiality(self) -> Credential | None:
         """The confidentiality authority, if we are one."""

@@ -71,7 +71,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 _NAMING,
                 "the common name is not the role name",
                 _ONE_CN,
-                "the certificate was issued for the gateway's host name, or the key of another role signed",
+                "the certificate is of a public CA, which may put nothing but the address there, or was issued for the "
+                "gateway's host name, or the key of another role signed",
                 _OWN_OR_AGREED,
             ),
             "naming.cn_missing": _violation(

@@ -49,7 +49,7 @@ from domsec.services.verdict import (
     Verdict,
     flag,
 )
-from domsec.trust.addresses import addresses
+from domsec.trust.addresses import addresses, subject_text
 from domsec.trust.names import common_names, name_text
 from domsec.trust.usage import signing_problems
 
@@ -160,7 +160,7 @@ def _signer(
     if signing_time is not None and signing_time > context.now + _FUTURE:
         flags = (*flags, ("signing_time.future", f"signed at {signing_time.isoformat()}"))
     verdict = SignerVerdict(
-        subject=name_text(certificate.subject) if certificate else None,
+        subject=subject_text(certificate) if certificate else None,
         issuer=name_text(certificate.issuer) if certificate else None,
         serial=f"{certificate.serial:x}" if certificate else None,
         sha256=certificate.sha256 if certificate else None,
@@ -392,8 +392,12 @@ def _encryption(
         stated = _claims(own, role)
         if stated or (recipients is not None and not _is_for(own, recipients)):
             severity = None if stated else Severity.WARNING  # perhaps a person who got a blind copy
-            found = names.check_naming(own, role, None)
-            flags += [flag(code, f"the authority that opened it: {text}", layer.id, severity) for code, text in found]
+            found = names.check_naming(own, role, Peer("", naming=context.own_naming))
+            flags += [
+                flag(code, f"the authority that opened it: {text}", layer.id, severity)
+                for code, text in found
+                if code != "naming.convention"  # which is ours to know
+            ]
     return replace(finding, flags=tuple(flags))
 
 

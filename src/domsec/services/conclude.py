@@ -35,7 +35,8 @@ from domsec.services.verdict import (
     Verdict,
     flag,
 )
-from domsec.trust.names import common_names, name_text
+from domsec.trust.addresses import subject_text
+from domsec.trust.names import common_names
 
 
 def domain_layer(findings: Iterable[Finding]) -> Finding | None:
@@ -216,9 +217,9 @@ def _originator(level: Level, layer: Finding | None) -> Originator | None:
         return None
     certificate = layer.certificate
     try:
-        name = names.printable((*common_names(certificate), name_text(certificate.subject))[0])
+        name = names.printable((*common_names(certificate), subject_text(certificate))[0])
     except MalformedMessage:
-        name = name_text(certificate.subject)
+        name = subject_text(certificate)
     stated = (*describe.addresses_of(certificate), *(a.text for a in describe.or_addresses_of(certificate)))
     return Originator(name, stated, "stated_by_domain" if level == "domain" else "certificate")
 
@@ -233,7 +234,7 @@ def authority_domain(certificate: Certificate | None, originators: Sequence[Mail
         for domain in known:
             if names.relation(domain, names.labels(mailbox.domain)) != "mismatch":
                 return ".".join(reversed(domain))
-    return ".".join(reversed(known[0])) if known else name_text(certificate.subject)
+    return ".".join(reversed(known[0])) if known else subject_text(certificate)
 
 
 def _subjects(findings: Iterable[Finding], role: str) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ class Context:
     allow_no_attributes: bool = False  # originators' signatures without signed attributes (decisions A-47)
     archive: bool = False  # old mail is read: weak signatures are computed, and believed no more than before (A-47)
     labelling: Labelling = NO_LABELLING
+    own_naming: Literal["strict", "mailbox"] = "strict"  # of our confidentiality authority (decisions A-14)
     accept_outer_domain: bool = False  # a domain signature over ciphertext suffices (decisions A-41)
 
     def path(

@@ -14,6 +14,7 @@ from domsec.services import describe, mathematics
 from domsec.services.context import Context
 from domsec.services.layers import Flags
 from domsec.services.verdict import CountersignatureVerdict
+from domsec.trust.addresses import subject_text
 from domsec.trust.names import name_text
 from domsec.trust.usage import signing_problems
 
@@ -44,7 +45,7 @@ def _judged(one: Countersignature, offered: Sequence[Certificate], context: Cont
         path = context.path(certificate, offered, role=False, peer=None)
         reason = "; ".join(signing_problems(certificate)) or path.reason
     return CountersignatureVerdict(
-        subject=name_text(certificate.subject) if certificate else None,
+        subject=subject_text(certificate) if certificate else None,
         issuer=name_text(certificate.issuer) if certificate else None,
         serial=f"{certificate.serial:x}" if certificate else None,
         sha256=certificate.sha256 if certificate else None,

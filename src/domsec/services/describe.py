@@ -34,7 +34,7 @@ from domsec.services.ess_attributes import identifier_text, name_words
 from domsec.services.layers import SYMBOLS, Layer, Message, carries, nested, signature_symbol
 from domsec.services.signature_type import Reading, SignatureType
 from domsec.services.verdict import JSON, Embedded, EncryptionVerdict, Flag, From, document, flag, unreadable
-from domsec.trust.addresses import addresses, or_addresses
+from domsec.trust.addresses import addresses, or_addresses, subject_text
 from domsec.trust.names import escaped, name_text
 
 ROLE_ORDER: Final = tuple(SignatureType)
@@ -286,13 +286,6 @@ def _countersigner(one: Countersignature, offered: Sequence[Certificate]) -> Cou
 
 
 # --- certificates and recipients ------------------------------------------------------------------------------------
-
-
-def subject_text(certificate: Certificate) -> str:
-    try:
-        return name_text(certificate.subject)
-    except DomsecError:
-        return "a name that cannot be read"
 
 
 def addresses_of(certificate: Certificate | None) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ from domsec.services import names
 from domsec.services.context import Context
 from domsec.services.names import CONFIDENTIALITY_AUTHORITY, Entity
 from domsec.services.peer import CipherName, Peer
-from domsec.trust.addresses import addresses
+from domsec.trust.addresses import addresses, subject_text
 from domsec.trust.association import Association
 from domsec.trust.discovered import Question
-from domsec.trust.names import common_names, name_text
+from domsec.trust.names import common_names
 from domsec.trust.usage import capabilities, encryption_problems, key_usage
 
 Target = Literal["auto", "recipient", "dca", "both"]
@@ -47,12 +47,7 @@ class Considered:
 
     @property
     def subject(self) -> str | None:
-        if self.certificate is None:
-            return None
-        try:
-            return name_text(self.certificate.subject)
-        except DomsecError:
-            return "a name that cannot be read"
+        return None if self.certificate is None else subject_text(self.certificate)
 
     @property
     def outcome(self) -> str:

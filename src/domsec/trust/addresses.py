@@ -46,6 +46,16 @@ def addresses(certificate: Certificate) -> tuple[str, ...]:
     return _all(_subject_alt_names(certificate), certificate.subject)
 
 
+def subject_text(certificate: Certificate) -> str:
+    """The subject for people; where it is empty, as public CAs may leave it, the addresses. Never raises."""
+    if text := names.name_text(certificate.subject):
+        return text
+    try:
+        return names.escaped(", ".join(addresses(certificate))) or "no name"
+    except MalformedMessage:
+        return "a name that cannot be read"
+
+
 def requested_addresses(subject: bytes, alternative: bytes | None) -> tuple[str, ...]:
     """The same of a certification request: its subject, and the subjectAltName it asks for. Raises MalformedMessage."""
     return _all(_NONE if alternative is None else _alternative_names(alternative), subject)

@@ -25,6 +25,7 @@ KeyKind = Literal[
     "ml-dsa-44", "ml-dsa-65", "ml-dsa-87", "ml-kem-768", "ml-kem-1024",
 ]  # fmt: skip
 Role = Literal["signing", "confidentiality", "review", "attributes", "user"]
+Naming = Literal["strict", "mailbox"]  # of a role: RFC 3183 3.1.1, or by its address only (decisions A-14)
 
 SigningKey = (
     rsa.RSAPrivateKey
@@ -129,16 +130,17 @@ def issue(
     days: int,
     subject: Sequence[tuple[str, str]] = (),
     name: str | None = None,
+    naming: Naming = "strict",
     extensions: Iterable[tuple[x509.ExtensionType, bool]] = (),
     serial: int | None = None,
 ) -> Certificate:
     """A certificate for a role of `domain`, or for the person whose address is given as `domain` if role is "user".
 
     `subject` are attributes (OID, value) that stand before the common name, root first; `name` is a person's common
-    name and has no meaning for a role. Raises KeyUnusable if the key cannot do what the role asks for,
-    ConfigurationError for a domain or address that a certificate cannot carry.
+    name and has no meaning for a role, `naming` is how a role is named. Raises KeyUnusable if the key cannot do what
+    the role asks for, ConfigurationError for a domain or address that a certificate cannot carry.
     """
-    named = subject_name(role, domain, subject, name)
+    named = subject_name(role, domain, subject, name, naming)
     builder = _builder(named, public_key, issuer_cert, now, days, serial)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     for extension, critical in (*role_extensions(role, domain, public_key), *extensions):
@@ -147,14 +149,26 @@ def issue(
 
 
 def subject_name(
-    role: Role, domain: str, subject: Sequence[tuple[str, str]] = (), name: str | None = None
+    role: Role,
+    domain: str,
+    subject: Sequence[tuple[str, str]] = (),
+    name: str | None = None,
+    naming: Naming = "strict",
 ) -> x509.Name:
     """What a certificate for a role, or for a person, is named; the arguments are those of `issue`.
 
     Raises ConfigurationError for a name that a certificate cannot carry.
     """
-    common_name = ROLE_NAMES[role] if role != "user" else name or domain
+    if role == "user":
+        common_name = name or domain
+    else:
+        common_name = ROLE_NAMES[role] if naming == "strict" else address_of(role, domain)
     return _name([*subject, (oids.COMMON_NAME, common_name)])
+
+
+def address_of(role: Role, domain: str) -> str:
+    """The mailbox of a role of `domain`; a person is named by theirs."""
+    return domain if role == "user" else f"{ROLE_NAMES[role]}@{domain}"
 
 
 def role_extensions(role: Role, domain: str, key: PublicKey) -> tuple[tuple[x509.ExtensionType, bool], ...]:
@@ -162,11 +176,10 @@ def role_extensions(role: Role, domain: str, key: PublicKey) -> tuple[tuple[x509
 
     Raises KeyUnusable if the key cannot do what the role asks for, ConfigurationError for an address that is none.
     """
-    address = domain if role == "user" else f"{ROLE_NAMES[role]}@{domain}"
     return (
         (_usage_of(role, key), True),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False),
-        (x509.SubjectAlternativeName([_address(address)]), False),
+        (x509.SubjectAlternativeName([_address(address_of(role, domain))]), False),
     )
 
 

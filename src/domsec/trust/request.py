@@ -28,6 +28,7 @@ from domsec.trust import names
 from domsec.trust.addresses import SUBJECT_ALT_NAME, addresses, requested_addresses
 from domsec.trust.issue import (
     ROLE_NAMES,
+    Naming,
     PrivateKey,
     PublicKey,
     Role,
@@ -66,13 +67,14 @@ def request(
     *,
     subject: Sequence[tuple[str, str]] = (),
     name: str | None = None,
+    naming: Naming = "strict",
     signer: Credential | None = None,
 ) -> bytes:
     """A request in DER for a role of `domain`, or for the person whose address is given as `domain` if role is "user".
 
-    `subject` and `name` are those of `domsec.trust.issue.issue`. `signer` signs for a key that cannot (RFC 9883); it
-    has no place with one that can. Raises KeyUnusable if a key cannot do what is asked of it, ConfigurationError for
-    a name or an address that no certificate can carry.
+    `subject`, `name` and `naming` are those of `domsec.trust.issue.issue`. `signer` signs for a key that cannot (RFC
+    9883); it has no place with one that can. Raises KeyUnusable if a key cannot do what is asked of it,
+    ConfigurationError for a name or an address that no certificate can carry.
     """
     public = key.public_key()
     extensions = der.sequence(
@@ -90,7 +92,7 @@ def request(
         asked.append(_statement(signer.certificate))
     information = der.sequence(
         der.integer(0),
-        subject_name(role, domain, subject, name).public_bytes(),
+        subject_name(role, domain, subject, name, naming).public_bytes(),
         public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         der.tlv(_ATTRIBUTES, attributes.set_of_attributes(asked)),
     )
@@ -199,12 +201,14 @@ class Holder:
     domain: str  # of a person the address
     name: str | None  # the common name of a person
     subject: tuple[tuple[str, str], ...]
+    naming: Naming = "strict"
 
 
 def holder(asked: CertificationRequest) -> Holder:
     """Whom a request names: a role, if it has the role's common name and address, else a person.
 
-    Raises MalformedMessage for a request that names nobody or more than one, or a role in one place only.
+    A role's address is enough where there is no common name, or the same once more (decisions A-14). Raises
+    MalformedMessage for a request that names nobody or more than one, or a role in one place only.
     """
     stated = [(oid, value) for rdn in names.rdns(asked.subject) for oid, value in rdn]
     common = [value for oid, value in stated if oid == oids.COMMON_NAME]
@@ -213,12 +217,14 @@ def holder(asked: CertificationRequest) -> Holder:
         raise MalformedMessage(f"a certification request with {found}, expected one address and one common name")
     address, name = asked.addresses[0], common[0] if common else None
     local, _, domain = address.rpartition("@")
-    roles = {_role_named(local), _role_named(name or "")}
-    if len(roles) > 1:
+    role = _role_named(local)
+    by_address = role != "user" and name in (None, address)
+    if not by_address and _role_named(name or "") != role:
         raise MalformedMessage("a certification request whose common name and address do not name the same role")
     subject = tuple((oid, value) for oid, value in stated if oid not in (oids.COMMON_NAME, oids.EMAIL_ADDRESS))
-    role = roles.pop()
-    return Holder(role, address, name, subject) if role == "user" else Holder(role, domain, None, subject)
+    if role == "user":
+        return Holder(role, address, name, subject)
+    return Holder(role, domain, None, subject, "mailbox" if by_address else "strict")
 
 
 def _role_named(text: str) -> Role:
