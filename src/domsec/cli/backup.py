@@ -13,10 +13,10 @@ import click
 from domsec import __version__
 from domsec.cli import console
 from domsec.cli.console import Exit
-from domsec.cli.options import FILE, Given
-from domsec.cli.service import configuration_file
+from domsec.cli.options import FILE, Given, configuration_file
+from domsec.cli.reading import read_octets
 from domsec.errors import ConfigurationError
-from domsec.octets import CHUNK, Octets, chunks, gather
+from domsec.octets import Octets, chunks, start
 
 if TYPE_CHECKING:
     from domsec.policy.configuration import Configuration
@@ -79,9 +79,8 @@ def restore(
     """
     from domsec.stores.backup import restore as put_back
 
-    with file.open("rb") as source:
-        octets = gather(iter(lambda: source.read(CHUNK), b""))
-    if bytes(octets[:1]) == _SEQUENCE:
+    octets = read_octets(file)
+    if start(octets, 1) == _SEQUENCE:
         octets = _opened(octets, Given(credential=credential, password_file=password_file))
     contents = put_back(octets, root, store_url, overwrite=overwrite)
     console.note(f"{len(contents.files)} files and the store, saved at {contents.made_at}, are back")
@@ -101,8 +100,9 @@ def _named(configuration: Configuration, *, keys: bool) -> Iterator[Path]:
 def _encrypted(archive: Octets, certificates: tuple[Path, ...]) -> Octets:
     from domsec.cms import enveloped_data
     from domsec.stores.certificates import certificates_in
+    from domsec.stores.files import read_file
 
-    found = [c for path in certificates for c in certificates_in(path.read_bytes(), str(path))[:1]]
+    found = [c for path in certificates for c in certificates_in(read_file(path), str(path))[:1]]
     return enveloped_data.encrypt(archive, found)
 
 

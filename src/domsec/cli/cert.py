@@ -106,7 +106,7 @@ def cert_lint(
     """Say for each role whether the certificate in FILE can serve, and every reason why not.
 
     Remarks are of what does not keep it from serving: that it expires soon, what public CAs may not issue, and so on.
-        Exit code 0 if it can serve as --role, or without that as at least one.
+    Exit code 0 if it can serve as --role, or without that as at least one.
     """
     wanted = Wanted(Given(at=at).now, tuple(mail_domain(d) for d in domain), naming, public_suffixes.load())
     certificate = _leaf(_certificates(file, password_file))

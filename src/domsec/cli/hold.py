@@ -15,7 +15,7 @@ from domsec.cli import console
 from domsec.cli.boundary import document, words
 from domsec.cli.console import Exit
 from domsec.cli.encapsulate import manner_of, over_encrypted_option
-from domsec.cli.options import FILE, Given, common, json_option, output_option
+from domsec.cli.options import FILE, Given, common, configuration_file, json_option, output_option
 from domsec.cli.sign import several
 from domsec.cli.world import World, load_world
 from domsec.errors import ConfigurationError
@@ -43,10 +43,7 @@ def hold() -> None:
 
 
 def _configuration(given: Given) -> Configuration:
-    path, _ = given.configuration()
-    if path is None:
-        raise click.UsageError("no configuration, expected --config, $DOMSEC_CONFIG or ./domsec.toml")
-    return Configuration.load(path)
+    return Configuration.load(configuration_file(given.config))
 
 
 def _stores(configuration: Configuration) -> Stores:

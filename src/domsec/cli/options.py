@@ -56,6 +56,14 @@ class Given:
         return found, False
 
 
+def configuration_file(config: Path | None) -> Path:
+    """The configuration without which a verb can do nothing. Raises UsageError."""
+    found, _ = Given(config=config).configuration()
+    if found is None:
+        raise click.UsageError("no configuration, expected --config, $DOMSEC_CONFIG or ./domsec.toml")
+    return found
+
+
 class _Time(click.ParamType[datetime]):
     name = "time"
 

@@ -35,6 +35,11 @@ class Own:
         return self.credential.certificate
 
     @property
+    def file_name(self) -> str:
+        """`place` as part of a file's name."""
+        return self.place.replace(" ", ".").replace("/", "_")
+
+    @property
     def file(self) -> Path | None:
         """Where the key is, if it is in a file."""
         return None if ":" in self.source.partition("/")[0] else Path(self.source)

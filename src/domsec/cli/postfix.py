@@ -11,8 +11,7 @@ import click
 
 from domsec.cli import console
 from domsec.cli.console import Exit
-from domsec.cli.options import FILE, json_option
-from domsec.cli.service import configuration_file
+from domsec.cli.options import FILE, configuration_file, json_option
 
 if TYPE_CHECKING:
     from domsec.gateway.postfix.text import File, Instance, Layout

@@ -43,10 +43,11 @@ def read_input(file: Path | None, limits: Limits = UNCONFIGURED) -> Octets:
     Raises ConfigurationError for a file that cannot be read, LimitExceeded for one that is too large, MalformedMessage
     for PEM with something else than CMS, StoreUnavailable where there is no room for a large one.
     """
-    return as_message(_octets(None if file is not None and str(file) == "-" else file, limits.size))
+    return as_message(read_octets(None if file is not None and str(file) == "-" else file, limits.size))
 
 
-def _octets(file: Path | None, most: int) -> Octets:
+def read_octets(file: Path | None, most: int = UNCONFIGURED.size) -> Octets:
+    """The octets of a file, or of standard input for None, whatever they are. Raises as `read_input`."""
     if file is None:
         if sys.stdin.isatty():
             raise click.UsageError("no FILE, and standard input is a terminal")

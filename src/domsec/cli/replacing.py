@@ -27,7 +27,7 @@ from domsec.cli import console, lint, stored
 from domsec.cli.console import Exit
 from domsec.cli.issuing import KEY_KINDS, armoured, pem_key, write_new
 from domsec.cli.lint import Wanted
-from domsec.cli.options import FILE, PLACE, TIME, Given, json_option
+from domsec.cli.options import FILE, PLACE, TIME, Given, configuration_file, json_option
 from domsec.cli.own import Own, configured, keys_in_use
 from domsec.cli.world import ROLE_NAMES
 from domsec.cms.certificates import Certificate
@@ -38,7 +38,7 @@ from domsec.policy.options import Key, ListOptions
 from domsec.services.describe import addresses_of
 from domsec.services.finding import mailboxes_of
 from domsec.services.verdict import JSON
-from domsec.stores import credentials, ldif, public_suffixes
+from domsec.stores import credentials, public_suffixes
 from domsec.stores.certificates import load_certificates
 from domsec.stores.files import read_file
 from domsec.trust import issue as ca
@@ -64,6 +64,8 @@ _KINDS: Final[dict[str, KeyKind]] = {
     oids.ML_KEM_768: "ml-kem-768",
     oids.ML_KEM_1024: "ml-kem-1024",
 }
+_ENCRYPTED_TO: Final = ("confidentiality", "user")  # others have to find them in directories
+_LOOKED_UP: Final = ("signing", *_ENCRYPTED_TO)  # who never met us asks DNS for what we sign with, too
 _SERIAL: Final = re.compile(r"(?:0x)?([0-9a-f]{1,40})", re.IGNORECASE)
 
 
@@ -121,9 +123,7 @@ def cert_replace(
     if install and work is None:
         raise click.UsageError("expected --work with the folder of the requests")
     given = Given(config=config, at=at)
-    path, _ = given.configuration()
-    if path is None:
-        raise click.UsageError("no configuration, expected --config, $DOMSEC_CONFIG or ./domsec.toml")
+    path = configuration_file(config)
     affected = Affected(tuple(map(stored.issuer_name, issuer)), None if serials is None else _serials(serials))
     configuration = Configuration.load(path)
     if work is not None and install:
@@ -205,8 +205,8 @@ def _reject(table: CertificateTable, affected: Affected, *, by: str, now: dateti
 
 
 def _line(place: str, certificate: Certificate, state: str) -> str:
-    whose = ", ".join(addresses_of(certificate)) or subject_text(certificate)
-    return f"{place}: {certificate.sha256[: stored.DIGITS]} serial {certificate.serial:x} {whose} ({state})"
+    digits = certificate.sha256[: stored.DIGITS]
+    return f"{place}: {digits} serial {certificate.serial:x} {stored.whose(certificate)} ({state})"
 
 
 def _described(place: str, certificate: Certificate, state: str) -> JSON:
@@ -245,8 +245,7 @@ def _request(one: Own, own: Sequence[Own], work: Path, kind: KeyKind | None, giv
 
 
 def _files(one: Own, work: Path) -> tuple[Path, Path]:
-    name = one.place.replace(" ", ".").replace("/", "_")
-    return work / f"{name}.key", work / f"{name}.csr"
+    return work / f"{one.file_name}.key", work / f"{one.file_name}.csr"
 
 
 def _password(one: Own, given: Given) -> bytes | None:
@@ -324,7 +323,7 @@ def _install(
         if not file.exists():
             chain = b"".join(stored.written([c], "pem") for c in (new.certificate, *new.chain))
             write_new(key.read_bytes() + chain, file, 0o600)
-            _like(file, one.file)
+            _like(file, one.file, 0o640)
         configuration = _use(configuration, one, file, given)
         console.note(f"{one.place}: {file} is in use from the next reload on, beside {one.source}")
     return configuration
@@ -348,16 +347,15 @@ def _check(one: Own, new: Certificate, affected: Affected, configuration: Config
 
 def _new_file(one: Own, new: Certificate) -> Path:
     assert one.file is not None
-    name = one.place.replace(" ", ".").replace("/", "_")
-    return one.file.with_name(f"{name}-{new.not_before:%Y%m%d}-{new.sha256[:8]}.pem")
+    return one.file.with_name(f"{one.file_name}-{new.not_before:%Y%m%d}-{new.sha256[:8]}.pem")
 
 
-def _like(new: Path, old: Path) -> None:
-    """For whom the old file is, and nobody else."""
+def _like(new: Path, old: Path, most: int) -> None:
+    """For whom the old file is, and nobody else; with no more permissions than `most`."""
     found = old.stat()
     if os.geteuid() == 0:
         os.chown(new, found.st_uid, found.st_gid)
-    new.chmod(found.st_mode & 0o640)
+    new.chmod(found.st_mode & most)
 
 
 def _use(configuration: Configuration, one: Own, file: Path, given: Given) -> Configuration:
@@ -390,10 +388,7 @@ def _copy(text: str, new: Path, old: Path) -> None:
     """A file for whom the old one is: passwords may stand in it, so it is never for more, not even at first."""
     new.unlink(missing_ok=True)
     write_new(text.encode(), new, 0o600)
-    found = old.stat()
-    if os.geteuid() == 0:
-        os.chown(new, found.st_uid, found.st_gid)
-    new.chmod(found.st_mode & 0o777)
+    _like(new, old, 0o777)
 
 
 def _written_source(source: str, folder: Path) -> str:
@@ -452,17 +447,13 @@ def _publish(new: Sequence[Own], work: Path) -> None:
     folder = work / "publish"
     folder.mkdir(parents=True, exist_ok=True)
     for one in new:
-        name = one.place.replace(" ", ".").replace("/", "_")
+        name = one.file_name
         chain = (one.certificate, *one.credential.chain)
         (folder / f"{name}.pem").write_bytes(stored.written(chain, "pem"))
         (folder / f"{name}.p7c").write_bytes(stored.written(chain, "pkcs7"))
-        if one.role in ("confidentiality", "user"):  # others encrypt to these, and so have to find them
-            (folder / f"{name}.ldif").write_bytes(b"version: 1\n\n" + ldif.addition(_entry(one), [one.certificate]))
-        if one.role in (
-            "signing",
-            "confidentiality",
-            "user",
-        ):  # who never met us looks there for what we sign with, too
+        if one.role in _ENCRYPTED_TO:
+            (folder / f"{name}.ldif").write_bytes(stored.written([one.certificate], "ldif", _entry(one)))
+        if one.role in _LOOKED_UP:
             (folder / f"{name}.smimea").write_text("".join(f"{record}\n" for record in _records(one.certificate)))
     files = ", ".join(str(file) for file in sorted(folder.iterdir()))
     console.note(f"to be published: {files}")

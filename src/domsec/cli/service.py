@@ -10,17 +10,19 @@ import click
 
 from domsec.cli import console
 from domsec.cli.console import Exit
-from domsec.cli.options import ADDRESS, FILE, Given, common, file_argument, json_option, output_option
+from domsec.cli.options import (
+    ADDRESS,
+    FILE,
+    Given,
+    common,
+    configuration_file,
+    file_argument,
+    json_option,
+    output_option,
+)
 from domsec.errors import ConfigurationError
 
 _CONFIG = click.option("--config", type=FILE, metavar="FILE", help="The configuration file.")
-
-
-def configuration_file(config: Path | None) -> Path:
-    found, _ = Given(config=config).configuration()
-    if found is None:
-        raise click.UsageError("no configuration, expected --config, $DOMSEC_CONFIG or ./domsec.toml")
-    return found
 
 
 @click.group()

@@ -255,9 +255,13 @@ def _configured(config: Path | None, until: datetime) -> list[tuple[str, Certifi
     return sorted(((p, c) for p, c in found if c.not_after <= until), key=lambda pair: pair[1].not_after)
 
 
+def whose(certificate: Certificate) -> str:
+    """Its addresses, else its subject."""
+    return ", ".join(addresses_of(certificate)) or subject_text(certificate)
+
+
 def _placed_line(place: str, certificate: Certificate) -> str:
-    whose = ", ".join(addresses_of(certificate)) or subject_text(certificate)
-    return f"{certificate.sha256[:DIGITS]} {place:<11} until {certificate.not_after:%Y-%m-%d} {whose}"
+    return f"{certificate.sha256[:DIGITS]} {place:<11} until {certificate.not_after:%Y-%m-%d} {whose(certificate)}"
 
 
 def _placed(place: str, certificate: Certificate) -> JSON:
@@ -279,9 +283,7 @@ def issuer_name(file: Path) -> bytes:
 
 
 def _line(entry: Entry) -> str:
-    certificate = entry.certificate
-    whose = ", ".join(addresses_of(certificate)) or subject_text(certificate)
-    return f"{certificate.sha256[:DIGITS]} {entry.state:<11} until {certificate.not_after:%Y-%m-%d} {whose}"
+    return _placed_line(entry.state, entry.certificate)
 
 
 def _described(entry: Entry) -> JSON:

@@ -28,7 +28,7 @@ from typing import IO, Final, cast
 
 import domsec.stores.database as db
 from domsec.errors import ConfigurationError, MalformedMessage, StoreUnavailable
-from domsec.octets import CHUNK, Octets, gather
+from domsec.octets import CHUNK, Octets, Spool
 from domsec.stores.database import open_database, sql, time_text
 
 FORMAT: Final = 1
@@ -66,11 +66,10 @@ def save(configuration: Path, paths: Iterable[Path], store_url: str, *, now: dat
     Raises ConfigurationError for what cannot be read, StoreUnavailable where the store or the temporary file fails.
     """
     files = sorted({file for path in (configuration, *paths) for file in _regular(path.absolute())})
-    with tempfile.TemporaryDirectory(prefix="domsec-backup-") as folder, _named("the backup"):
+    with tempfile.TemporaryDirectory(prefix="domsec-backup-") as folder, _named("the backup"), Spool() as spool:
         snapshot = Path(folder) / STORE
         _snapshot(store_url, snapshot)
-        archive = Path(folder) / "archive"
-        with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        with tarfile.open(fileobj=cast("IO[bytes]", spool), mode="w|", format=tarfile.PAX_FORMAT) as tar:
             saved = [_add(tar, file) for file in files]
             tar.add(snapshot, STORE, filter=_anonymous)
             manifest = {
@@ -88,8 +87,7 @@ def save(configuration: Path, paths: Iterable[Path], store_url: str, *, now: dat
             entry = tarfile.TarInfo(MANIFEST)
             entry.size, entry.mode = len(text), 0o600
             tar.addfile(entry, io.BytesIO(text))
-        with archive.open("rb") as made:
-            return gather(iter(lambda: made.read(CHUNK), b""))
+        return spool.octets()
 
 
 def restore(archive: Octets, root: Path, store_url: str | None = None, *, overwrite: bool = False) -> Contents:

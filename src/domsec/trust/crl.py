@@ -20,7 +20,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
 from domsec.cms.certificates import Certificate
-from domsec.der import BOOLEAN, INTEGER, SEQUENCE, Reader
+from domsec.der import INTEGER, SEQUENCE, Reader
 from domsec.errors import MalformedMessage
 from domsec.trust import names, usage
 from domsec.trust.signature import is_crl_signed_by
@@ -35,7 +35,6 @@ _HARMLESS: Final = frozenset(
     }
 )
 _MEANINGFUL: Final = frozenset({ExtensionOID.DELTA_CRL_INDICATOR, ExtensionOID.FRESHEST_CRL})
-_BASIC_CONSTRAINTS: Final = ExtensionOID.BASIC_CONSTRAINTS.dotted_string
 # what pyca raises for extensions it cannot read; names of kinds it does not know have an error of their own
 _UNREADABLE: Final = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _FRESHEST_CRL: Final = ExtensionOID.FRESHEST_CRL.dotted_string
@@ -59,7 +58,7 @@ class Scope:
 
     def covers(self, certificate: Certificate) -> bool:
         """RFC 5280 6.3.3 (b) (2). Raises MalformedMessage."""
-        if self.only is not None and (self.only == "authorities") != _is_authority(certificate):
+        if self.only is not None and (self.only == "authorities") != usage.is_ca(certificate):
             return False
         return self.points is None or not self.points.isdisjoint(_distribution_points(certificate))
 
@@ -297,16 +296,6 @@ def _keys(general: Iterable[x509.GeneralName]) -> frozenset[bytes]:
         elif isinstance(name, x509.DirectoryName):
             found.add(name.value.public_bytes())
     return frozenset(found)
-
-
-def _is_authority(certificate: Certificate) -> bool:
-    """Raises MalformedMessage."""
-    value = certificate.extension(_BASIC_CONSTRAINTS)
-    if value is None:
-        return False
-    reader = Reader(value)
-    reader.enter(SEQUENCE)
-    return reader.peek() == BOOLEAN and reader.boolean()
 
 
 def _may_sign_crls(issuer: Certificate) -> bool:

@@ -23,7 +23,7 @@ from typing import Final, Literal
 from cryptography import x509
 
 from domsec.cms.certificates import Certificate
-from domsec.der import BOOLEAN, SEQUENCE, Reader
+from domsec.der import SEQUENCE, Reader
 from domsec.errors import DomsecError, MalformedMessage
 from domsec.limits import DEFAULT, Limits
 from domsec.trust import addresses, names, usage
@@ -35,7 +35,6 @@ from domsec.trust.signature import is_signed_by, weak_signature
 Revocation = Literal["hard", "soft", "off"]
 State = Literal["valid", "invalid", "untrusted", "unknown"]
 
-BASIC_CONSTRAINTS: Final = "2.5.29.19"
 AUTHORITY_KEY_IDENTIFIER: Final = "2.5.29.35"
 
 _NO_NAME: Final = b"\x30\x00"
@@ -464,12 +463,9 @@ def is_authority(certificate: Certificate) -> bool:
 
     Raises MalformedMessage.
     """
-    value = certificate.extension(BASIC_CONSTRAINTS)
-    if value is None:
+    if certificate.extension(usage.BASIC_CONSTRAINTS) is None:
         return certificate.x509.version is x509.Version.v1 and certificate.issuer == certificate.subject
-    reader = Reader(value)
-    reader.enter(SEQUENCE)
-    return reader.peek() == BOOLEAN and reader.boolean()
+    return usage.is_ca(certificate)
 
 
 def _expired(chain: Sequence[Certificate], now: datetime) -> str | None:
