@@ -68,13 +68,14 @@ def gateway(
     kinds: tuple[str, ...] = ("crl", "ocsp"),
     networks: Networks = LOOPBACK,
     grace: timedelta = timedelta(0),
+    size: int = 32 * 1024 * 1024,
     snapshot: Snapshot | None = None,
 ) -> Gateway:
     folder.mkdir(exist_ok=True)
     anchors = AnchorSet((ca.identity.certificate,))
     guard = Guard(frozenset({ca.port, ca.responder}), networks)
     base = Validator(snapshot or Snapshot(users=anchors))
-    settings = Refresh(frozenset(kinds), HOUR, guard, grace)
+    settings = Refresh(frozenset(kinds), HOUR, guard, grace, size)
     made: list[Gateway] = []
     refresher = Refresher(
         RevocationFolder(folder), settings, base, lambda validator: made[0].trust(validator), Metrics().counters()
@@ -296,6 +297,64 @@ def test_one_place_with_an_error_of_ours_keeps_no_other_from_being_asked(
     assert ours.counted("failed") == (1,)
     assert "error while http" in caplog.text
     assert ours.refresh() == 0, "it is not due at once"
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_all_that_is_fetched_has_so_much_room_and_no_more(
+    ca: Publisher, tmp_path: Path, caplog: pytest.LogCaptureFixture, missing: int
+) -> None:
+    """Two places are asked at the same time, and each of them alone would fit."""
+    octets = len(ca.publish())
+    ours = gateway(ca, tmp_path / "fetched")
+    ours.refresher.settings = replace(ours.refresher.settings, size=2 * octets - missing)
+    for number in (1, 2):
+        ours.refresher.folder.want(Place("crl", f"{ca.uri}?{number}", ca.identity.certificate))
+    assert ours.refresh() == 2
+    assert ours.counted("new", "failed") == (2 - missing, missing)
+    assert ("revocation.size" in caplog.text) is bool(missing)
+    ours.refresh()
+    assert ours.refresher.counters is not None
+    assert ours.refresher.counters.get("revocation_octets") == (2 - missing) * octets
+    assert ours.judge(ca.issue("alice@acme.example").certificate).revocation == "good"
+
+
+def test_no_more_is_read_from_a_server_than_there_is_room_for(
+    ca: Publisher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    octets = len(ca.publish())
+    ours = gateway(ca, tmp_path / "fetched")
+    ours.refresher.settings = replace(ours.refresher.settings, size=octets - 1)
+    ours.judge(ca.issue("alice@acme.example").certificate)
+    assert ours.refresh() == 1
+    assert f"more than {octets - 1} octets" in caplog.text
+    assert ours.counted("new", "failed") == (0, 1)
+
+
+def test_a_new_list_takes_the_room_of_the_one_before_it(ca: Publisher, tmp_path: Path) -> None:
+    alice = ca.issue("alice@acme.example").certificate
+    ca.publish()
+    ours = gateway(ca, tmp_path / "fetched")
+    ours.judge(alice)
+    ours.refresh()
+    octets = len(ca.publish(revoked=[alice], now=NOW))
+    ours.refresher.settings = replace(ours.refresher.settings, size=octets)
+    assert ours.refresh(NOW + HOUR) == 1
+    assert ours.judge(alice, NOW + HOUR).revocation == "revoked"
+
+
+def test_what_there_is_no_room_for_any_more_is_not_used_after_a_restart(
+    ca: Publisher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice = ca.issue("alice@acme.example").certificate
+    octets = len(ca.publish())
+    before = gateway(ca, tmp_path / "fetched")
+    before.judge(alice)
+    before.refresh()
+    for size, state in ((octets, "good"), (octets - 1, "unknown")):
+        caplog.clear()
+        ours = gateway(ca, tmp_path / "fetched", size=size)
+        assert ours.judge(alice).revocation == state
+        assert ("revocation.size" in caplog.text) is (state == "unknown")
 
 
 def test_what_nobody_wants_any_more_is_forgotten_without_a_restart(ca: Publisher, tmp_path: Path) -> None:

@@ -193,6 +193,16 @@ def test_a_forged_answer_does_not_hide_the_true_one():
     assert asked(forged, response()).state == "good"
 
 
+def test_who_signed_is_remembered_of_our_own_responses_and_of_no_other():
+    """Whoever writes to us could send one after the other that is new."""
+    own, theirs = response(), response(since=pki.NOW, digest=hashes.SHA256())
+    index = ocsp_index([own])
+    for offered in ((), loadable_responses([theirs]), loadable_responses([own, theirs])):
+        assert index.status(LEAF, CA.certificate, pki.NOW, offered).state == "good"
+    assert {key[0] for key in index._signers} == {each.sha256 for each in loadable_responses([own])}
+    assert len(index._signers) == 1
+
+
 @pytest.mark.parametrize("place", [b"signature", b"content"])
 def test_an_altered_answer_says_nothing(place):
     octets = bytearray(response())

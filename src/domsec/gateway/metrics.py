@@ -78,6 +78,7 @@ _ROWS: Final[dict[str, tuple[str, str, Literal["counter", "gauge", "level", "sec
     ),
     "revocation_places": ("domsec_revocation_places", "", "gauge", "places of revocation that are kept fresh"),
     "revocation_stale": ("domsec_revocation_stale", "", "gauge", "of these, those of which nothing current is known"),
+    "revocation_octets": ("domsec_revocation_octets", "", "gauge", "octets of all that was fetched from them"),
     "ready": ("domsec_workers_ready", "", "gauge", "workers that take mail"),
 }
 _INDEX: Final = {key: number for number, key in enumerate(_ROWS)}

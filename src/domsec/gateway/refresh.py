@@ -22,6 +22,7 @@ from typing import Final
 
 from domsec.cms.certificates import Certificate
 from domsec.errors import DomsecError, MalformedMessage, StoreUnavailable
+from domsec.gateway.http_get import SIZE as LARGEST
 from domsec.gateway.http_get import FetchFailed, Got, Guard, get
 from domsec.gateway.metrics import Counters
 from domsec.stores.revocations import Fetched, RevocationFolder
@@ -50,6 +51,7 @@ class Refresh:
     every: timedelta
     guard: Guard
     grace: timedelta = timedelta(0)
+    size: int = 32 * 1024 * 1024  # octets of all that was fetched; in memory some eight times that
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class Refresher:
     _notes: deque[tuple[Certificate, ...]] = field(default_factory=lambda: deque(maxlen=NOTES))
     _generation: object = None
     _known: dict[str, _Known] = field(default_factory=dict)  # by the name of the place
+    _sizes: dict[str, int] = field(default_factory=dict)  # of what is known, and of what is being taken
     _states: dict[str, _State] = field(default_factory=dict)
     _forgot: datetime | None = None
 
@@ -101,17 +104,26 @@ class Refresher:
         generation = self.folder.generation()
         if generation == self._generation:
             return False
-        known = {}
+        known: dict[str, _Known] = {}
+        sizes: dict[str, int] = {}
+        room = self.settings.size
         for entry in self.folder.entries():
             if entry.place.kind in self.settings.kinds:
-                known[entry.place.name] = self._read(entry)
-        self._known = known
+                name = entry.place.name
+                known[name] = self._read(entry, room)
+                sizes[name] = len(known[name].fetched.octets)
+                room -= sizes[name]
+        self._known, self._sizes = known, sizes
         self.swap(self._validator())
         self._generation = generation
         return True
 
-    def _read(self, entry: Fetched) -> _Known:
-        """What was read before is taken again, with all that was found out about it."""
+    def _read(self, entry: Fetched, room: int) -> _Known:
+        """What was read before is taken again, with all that was found out about it. What there is no room for, as
+        the option may have been lowered, is as if it had never been fetched."""
+        if len(entry.octets) > room:
+            _log.warning("what was fetched from %s is not used: %s", shown(entry.place), self._no_room)
+            return _Known(Fetched(entry.place))
         before = self._known.get(entry.place.name)
         if before is not None and before.fetched == entry:
             return before
@@ -202,7 +214,7 @@ class Refresher:
         state = self._states[entry.place.name]
         try:
             got = await self._got(known)
-            kept = known if got.octets is None else await asyncio.to_thread(self._accepted, known, got, now)
+            kept = known if got.octets is None else await self._taken(known, got, got.octets, now)
         except StoreUnavailable:
             raise
         except Exception as problem:  # of this place only: the others are still to be asked
@@ -226,15 +238,41 @@ class Refresher:
             uri = entry.place.get
         except DomsecError as problem:
             raise FetchFailed(str(problem)) from None
+        room = self._room(entry.place)
+        if room <= 0:
+            raise FetchFailed(self._no_room)
         if entry.place.kind == "ocsp":
-            return await get(uri, self.settings.guard, size=LARGEST_RESPONSE)
+            return await get(uri, self.settings.guard, size=min(LARGEST_RESPONSE, room))
+        size = min(LARGEST, room)
         if known.found is None:  # then it is of no use to hear that nothing changed
-            return await get(uri, self.settings.guard)
-        return await get(uri, self.settings.guard, etag=entry.etag, modified=entry.modified)
+            return await get(uri, self.settings.guard, size=size)
+        return await get(uri, self.settings.guard, etag=entry.etag, modified=entry.modified, size=size)
 
-    def _accepted(self, known: _Known, got: Got, now: datetime) -> _Known:
+    @property
+    def _no_room(self) -> str:
+        return f"all that was fetched may have {self.settings.size} octets (revocation.size)"
+
+    def _room(self, place: Place) -> int:
+        """What may stand at a place, beside all others."""
+        return self.settings.size - sum(size for name, size in self._sizes.items() if name != place.name)
+
+    async def _taken(self, known: _Known, got: Got, octets: bytes, now: datetime) -> _Known:
+        """Keep what came, if there still is room for it. Raises FetchFailed, and as `_accepted`."""
+        place = known.fetched.place
+        if len(octets) > self._room(place):
+            raise FetchFailed(self._no_room)
+        before = self._sizes.get(place.name, 0)
+        self._sizes[place.name] = max(before, len(octets))
+        kept = None
+        try:
+            kept = await asyncio.to_thread(self._accepted, known, got, octets, now)
+        finally:
+            self._sizes[place.name] = before if kept is None else len(octets)
+        return kept
+
+    def _accepted(self, known: _Known, got: Got, octets: bytes, now: datetime) -> _Known:
         """Keep what came. Raises MalformedMessage for what is not wanted, StoreUnavailable."""
-        place, octets = known.fetched.place, got.octets or b""
+        place = known.fetched.place
         found: Crl | OcspResponse
         if place.kind == "crl":
             found = accepted_crl(octets, place, now)
@@ -254,6 +292,7 @@ class Refresher:
         ends = [known.until for known in self._known.values()]
         self.counters.set("revocation_places", len(ends))
         self.counters.set("revocation_stale", sum(end is None or end < now for end in ends))
+        self.counters.set("revocation_octets", sum(self._sizes.values()))
 
     def _count(self, key: str) -> None:
         if self.counters is not None:

@@ -255,6 +255,7 @@ def _refresher(current: _Current) -> Refresher | None:
             every=wanted.every,
             guard=Guard(frozenset(wanted.ports), wanted.networks),
             grace=wanted.grace or timedelta(0),
+            size=wanted.size,
         ),
         base=current.site.validator,
         swap=current.trust,

@@ -459,6 +459,13 @@ class Fresh:
         '"4h"',
         written='"1h"',
     )
+    size: int = option(
+        integer(1024),
+        32 * 1024 * 1024,
+        "Octets of everything that was fetched, together. In memory a revocation list takes some eight times its size, "
+        "in each worker. Of what comes when there is no room nothing is used; that is in the log.",
+        "67108864",
+    )
     ports: tuple[int, ...] = option(PORTS, (80,), "Ports that may be asked.", "[80, 8080]")
     networks: Networks = option(
         NETWORKS,

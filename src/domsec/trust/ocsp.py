@@ -153,12 +153,14 @@ class OcspResponse:
 
 @dataclass(frozen=True)
 class OcspIndex:
-    """Responses by what they speak of. Immutable, but remembers who signed them."""
+    """Responses by what they speak of. Immutable, but remembers who signed them; of those that strangers offer it
+    remembers nothing, since there is no end of them."""
 
     responses: tuple[OcspResponse, ...] = ()
     grace: timedelta = timedelta(0)  # after nextUpdate
     _by_serial: dict[int, list[tuple[OcspResponse, Answer]]] = field(init=False, repr=False, compare=False)
-    _signers: dict[tuple[str, bytes, bytes], Certificate | None] = field(init=False, repr=False, compare=False)
+    _signers: dict[tuple[str, bytes, bytes, bool], Certificate | None] = field(init=False, repr=False, compare=False)
+    _own: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         by_serial: dict[int, list[tuple[OcspResponse, Answer]]] = {}
@@ -167,6 +169,7 @@ class OcspIndex:
                 by_serial.setdefault(answer.certificate.serial, []).append((response, answer))
         object.__setattr__(self, "_by_serial", by_serial)
         object.__setattr__(self, "_signers", {})
+        object.__setattr__(self, "_own", frozenset(response.sha256 for response in self.responses))
 
     def status(
         self,
@@ -213,7 +216,9 @@ class OcspIndex:
 
     def _signer(self, response: OcspResponse, issuer: Certificate, *, allow_weak: bool) -> Certificate | None:
         """The issuer, or whom it delegated to; None where neither signed. Time is not looked at."""
-        key = (response.sha256, issuer.subject, issuer.spki)
+        if response.sha256 not in self._own:
+            return _find_signer(response, issuer, allow_weak=allow_weak)
+        key = (response.sha256, issuer.subject, issuer.spki, allow_weak)
         if key not in self._signers:
             self._signers[key] = _find_signer(response, issuer, allow_weak=allow_weak)
         return self._signers[key]
