@@ -26,6 +26,8 @@ from domsec.policy.labels import labelling
 from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
 from domsec.policy.options import ConfidentialityKey, DirectoryOptions, Evidence, Key, ListOptions
+from domsec.policy.rules import Rule as PolicyRule
+from domsec.policy.rules import rules
 from domsec.services import names
 from domsec.services.boundary import Passage
 from domsec.services.context import Context
@@ -75,6 +77,7 @@ class Site:
     asks: bool = False  # whether there are directories to ask before a decision
     labelling: Labelling = NO_LABELLING
     boundaries: Boundaries = NO_BOUNDARIES
+    rules: tuple[PolicyRule, ...] = ()
     record: Callable[[str, str, Recorded], None] = _unrecorded  # the audit trail: durable when it returns
 
     def at(self, now: datetime) -> Site:
@@ -232,6 +235,7 @@ def load_site(
     carries = configuration.outbound.stripped_labels == "carry"
     attributes = opened(keys.attributes, keys.attributes.credential if keys.attributes and carries else ())
     known = labelling(configuration.labels)
+    borders = boundaries(configuration, known)
     site = Site(
         configuration=configuration,
         validator=Validator(snapshot, limits=configuration.limits),
@@ -248,7 +252,8 @@ def load_site(
         evidence=tuple(_rule(one, configuration) for one in configuration.outbound.evidence),
         asks=bool(configuration.directories),
         labelling=known,
-        boundaries=boundaries(configuration, known),
+        boundaries=borders,
+        rules=rules(configuration, known, borders),
         record=record,
     )
     refuse_shared_keys(site.role_keys)

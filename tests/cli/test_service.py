@@ -135,6 +135,41 @@ def test_explain_says_on_what_evidence_and_which_rules_gave_none(configuration: 
     assert run("explain", *options, "--user", "scanner", "--client", "192.0.2.7", stdin=PLAIN).code == 2
 
 
+def test_explain_says_which_rules_were_looked_at_and_why_each_did_not_fit(configuration: Path) -> None:
+    with configuration.open("a") as file:
+        file.write('[[rule]]\nname = "gamma"\nrecipient = "gamma.example"\n[[rule]]\nheader = "X-A"\nsign = "never"\n')
+        file.write('[[rule]]\nrecipient = "beta.example"\nencrypt = "required"\n')
+    options = ("--config", configuration, *AT, "--from", "alice@acme.example", "--client", "192.0.2.7")
+    rcpt = ("--rcpt", "bob@beta.example", "--rcpt", "carol@gamma.example", "--rcpt", "eve@delta.example")
+    told = run("explain", *options, *rcpt, stdin=b"X-A: y\r\n" + PLAIN).text
+    rules = told[told.index("rules for") :].replace("acme.toml:", "").splitlines()
+    assert rules == [
+        "rules for bob@beta.example:",
+        '  15 [[rule]] 1 "gamma": no: recipient is bob@beta.example, expected gamma.example',
+        "  18 [[rule]] 2: fits by what anybody can write: it can only ask for more than what follows",
+        "  21 [[rule]] 3: fits as well, and no less is done than it says",
+        "rules for carol@gamma.example:",
+        '  15 [[rule]] 1 "gamma": fits',
+        "rules for eve@delta.example:",
+        '  15 [[rule]] 1 "gamma": no: recipient is eve@delta.example, expected gamma.example',
+        "  18 [[rule]] 2: fits by what anybody can write: it can only ask for more than what follows",
+        "  21 [[rule]] 3: no: recipient is eve@delta.example, expected beta.example",
+    ]
+    found = run("explain", "--json", *options, *rcpt, stdin=b"X-A: y\r\n" + PLAIN).json
+    assert [each["rule"].partition(" ")[2] for each in found["rules"]] == [
+        "[[rule]] 2",
+        '[[rule]] 1 "gamma"',
+        "[[rule]] 2",
+    ]
+    assert found["rules"][0]["floor"].endswith("[[rule]] 3")
+    (first, *_) = (group for group in found["groups"] if group["recipients"] == ["bob@beta.example"])
+    assert first["line"].endswith("[[rule]] 2")
+    none = run("explain", *options, "--rcpt", "eve@delta.example", stdin=PLAIN).text
+    assert none.endswith("  none fits: [outbound], [inbound] and [[peer]] decide\n")
+    unreadable = run("explain", *options, *rcpt, stdin=b"A: b\r\n" * 5000 + PLAIN)
+    assert (unreadable.code, "rules for" in unreadable.text) == (1, False)
+
+
 # --- gateway and demo ------------------------------------------------------------------------------------------------
 
 

@@ -45,10 +45,10 @@ def test_encryption() -> None:
     assert wish(encrypt="dca").encrypt == "dca"
     assert wish(Peer("b.example", encrypt="both"), encrypt="dca").encrypt == "both"
     assert wish(Peer("b.example", encrypt="no"), encrypt="dca").encrypt == "no"
-    assert wish(Peer("b.example", encrypt="dca")).agreed_encryption
-    assert not wish(Peer("b.example", encrypt="no")).agreed_encryption
-    assert not wish(Peer("b.example")).agreed_encryption
-    assert not wish(encrypt="dca").agreed_encryption
+    assert wish(Peer("b.example", encrypt="dca")).encryption_required
+    assert not wish(Peer("b.example", encrypt="no")).encryption_required
+    assert not wish(Peer("b.example")).encryption_required
+    assert not wish(encrypt="dca").encryption_required
 
 
 def test_ciphers() -> None:

@@ -96,10 +96,10 @@ def explain(
     as_json: bool,
 ) -> int:
     """Say what the gateway would do with FILE, and which policy line decided. Nothing is sent or recorded."""
+    from domsec.cli import explaining
     from domsec.cli.reading import read_input
     from domsec.cli.world import load_world
-    from domsec.pipeline import Recipient, Session, Transaction, process
-    from domsec.services.verdict import as_json as plain
+    from domsec.pipeline import Recipient, Session, Transaction
 
     configuration_file(given.config)
     world = load_world(given)
@@ -109,36 +109,12 @@ def explain(
     recipients = tuple(Recipient(address) for address in rcpt)
     octets = read_input(file, world.configuration.limits)
     transaction = Transaction(direction, sender or "", "", recipients, octets, session, "dry-run", world.now)
-    decision = process(transaction, world.site)
-    if decision.wanted:
-        decision = process(transaction, world.site, world.asking(decision.wanted).found)
-    outcome = plain(
-        {
-            **decision.log,
-            "outgoing": [[rcpt[i] for i in o.indexes] for o in decision.outgoing],
-            "held": [{"recipients": [rcpt[i] for i in h.indexes], "reasons": h.reasons} for h in decision.held],
-            "refused": [
-                {"recipients": [rcpt[i] for i in r.indexes], "reply": f"{r.code} {r.enhanced} {r.text}"}
-                for r in decision.refused
-            ],
-        }
-    )
-    assert isinstance(outcome, dict)
+    explained = explaining.explain(transaction, world)
     if as_json:
-        console.write_json(outcome, output)
+        console.write_json(explained.document(), output)
     else:
-        console.print_lines((f"{key}: {_words(value)}" for key, value in outcome.items()), output)
-    return Exit.DONE if decision.outgoing and not decision.refused and not decision.held else Exit.REFUSED
-
-
-def _words(value: object) -> str:
-    match value:
-        case dict():
-            return "{" + ", ".join(f"{key}: {_words(item)}" for key, item in value.items()) + "}"
-        case list():
-            return "; ".join(_words(item) for item in value) or "nobody"
-        case _:
-            return str(value)
+        console.print_lines(explained.words(), output)
+    return Exit.DONE if explained.relayed else Exit.REFUSED
 
 
 @click.group()

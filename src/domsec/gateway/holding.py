@@ -11,6 +11,7 @@ who decide at the same time do not undo each other's work.
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from domsec.errors import SigningRefused
 from domsec.gateway.notices import may_be_told, rejection
 from domsec.mime import fields
 from domsec.mime.addresses import parse_address
-from domsec.pipeline import Direction, Recipient, Session, Transaction
+from domsec.pipeline import Direction, Recipient, Session, Transaction, border
 from domsec.policy.configuration import Configuration
 from domsec.services import boundary
 from domsec.services.boundary import Passage, Reviewed
@@ -122,14 +123,10 @@ def look(hold: Hold, site: Site, context: Context) -> Look:
 
 
 def _look(octets: bytes, hold: Hold, site: Site, context: Context) -> Look:
-    examination = examine(peel(octets, context.keyring, context.limits), context)
-    destinations = _destinations(hold) if hold.direction == "outbound" and not is_owed(hold) else ()
-    passages = (boundary.check(examination, site.boundaries.of(d), d, context) for d in destinations)
-    return Look(examination, tuple(passages))
-
-
-def _destinations(hold: Hold) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(parse_address(recipient.address).domain for recipient in hold.recipients))
+    if hold.direction == "outbound" and not is_owed(hold):
+        transaction = dataclasses.replace(transaction_of(hold, context.now), octets=octets)
+        return Look(*border(transaction, site, context))
+    return Look(examine(peel(octets, context.keyring, context.limits), context), ())
 
 
 def is_owed(hold: Hold) -> bool:

@@ -32,6 +32,7 @@ from domsec.pipeline import Decision, Direction, Held, Transaction
 from domsec.policy.check import check, role_problems
 from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import Endpoint
+from domsec.policy.options import RuleOptions
 from domsec.services.verdict import as_json
 from domsec.site import Recorded, Site, load_discovery, load_site, own_certificates, with_table
 from domsec.stores import certificates, credentials, public_suffixes
@@ -230,7 +231,14 @@ def _approving(site: Site) -> Site:
     inbound = dataclasses.replace(
         site.configuration.inbound, on_violation="deliver", on_unopenable="deliver", on_unverified="deliver"
     )
-    return dataclasses.replace(site, configuration=dataclasses.replace(site.configuration, inbound=inbound))
+    rules = tuple(dataclasses.replace(rule, options=_silent(rule.options)) for rule in site.rules)
+    return dataclasses.replace(
+        site, configuration=dataclasses.replace(site.configuration, inbound=inbound), rules=rules
+    )
+
+
+def _silent(options: RuleOptions) -> RuleOptions:
+    return dataclasses.replace(options, on_violation=None, on_unopenable=None, on_unverified=None)
 
 
 @dataclasses.dataclass(slots=True)

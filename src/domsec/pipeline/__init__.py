@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from domsec.errors import StoreUnavailable
 from domsec.pipeline.inbound import inbound
-from domsec.pipeline.outbound import outbound
+from domsec.pipeline.inbound import looked_at as _looked_at_inbound
+from domsec.pipeline.outbound import border, outbound
+from domsec.pipeline.outbound import looked_at as _looked_at_outbound
 from domsec.pipeline.transaction import (
     Decision,
     Direction,
@@ -24,6 +26,7 @@ from domsec.pipeline.transaction import (
     Transaction,
     everybody,
 )
+from domsec.policy.rules import Look
 from domsec.site import Site
 from domsec.trust.discovered import Found
 
@@ -31,15 +34,27 @@ __all__ = [
     "Decision",
     "Direction",
     "Held",
+    "Look",
     "Outgoing",
     "Recipient",
     "Refused",
     "Session",
     "Transaction",
+    "border",
     "inbound",
+    "looked_at",
     "outbound",
     "process",
 ]
+
+
+def looked_at(transaction: Transaction, site: Site, found: Found | None = None) -> tuple[tuple[Look, ...], ...]:
+    """For each recipient the rules that are looked at, each with why it did not fit. Decides nothing.
+
+    Raises MalformedMessage for a message that no rule can look at.
+    """
+    look = _looked_at_outbound if transaction.direction == "outbound" else _looked_at_inbound
+    return look(transaction, site.at(transaction.received_at), found)
 
 
 def process(transaction: Transaction, site: Site, found: Found | None = None) -> Decision:

@@ -5,7 +5,8 @@ Whoever sent it learns from our answer neither why something did not verify nor 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from domsec.cms.certificates import Certificate
@@ -23,12 +24,14 @@ from domsec.pipeline.transaction import (
     Transaction,
     decision,
     everybody,
+    mailbox_of,
     unanswered,
 )
-from domsec.policy import wishes
+from domsec.policy import rules, wishes
 from domsec.policy.options import Violation
 from domsec.policy.results import results
-from domsec.services import discovery, encrypt
+from domsec.policy.rules import Choice, Look, Mail, Setting
+from domsec.services import boundary, discovery, encrypt
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.delivery import Delivery, deliver
@@ -75,11 +78,11 @@ def _take_in(
     open_it: bool,
 ) -> list[Settled]:
     context = site.context(transaction.received_at, open_it=open_it, found=found)
-    options = site.configuration.inbound
     try:
         message = peel(transaction.octets, context.keyring, context.limits)
     except MalformedMessage as error:
-        action: Violation = "hold" if options.on_violation == "deliver" else options.on_violation
+        policy = wishes.inbound(site.configuration).on_violation
+        action: Violation = "hold" if policy.value == "deliver" else policy.value
         log.update(action=action, reason=str(error))  # it may bear results in our name: never delivered
         return [_act(action, transaction, indexes, ("cms.malformed",), transaction.octets)]
     examination = examine(message, context)
@@ -87,10 +90,7 @@ def _take_in(
         return [Settled(wanted=wanted)]
     if found is not None and (failure := _unanswered(examination, context)) is not None:
         return [unanswered(indexes, message.originators.mailboxes[0].domain, failure)]
-    noted = Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring)))
     verdict = examination.verdict
-    delivery = deliver(examination, options.strip)
-    action, reasons, line = _judge(examination, site, loose=delivery.unauthenticated)
     log.update(
         {
             "from": [m.address for m in message.originators.mailboxes],
@@ -99,25 +99,96 @@ def _take_in(
             "level": verdict.level,
             "domain": verdict.domain,
             "flags": [f.code for f in verdict.flags],
-            "line": line,
         }
     )
     if found is not None and found.answers:
         log["directories"] = list(found.lines())
+    settled = [Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring)))]
+    case = _Case(transaction, site, context, examination)
+    for some, choice in _chosen(indexes, case):
+        settled += _settle(some, choice, case, log)
+    return settled
+
+
+def looked_at(transaction: Transaction, site: Site, found: Found | None = None) -> tuple[tuple[Look, ...], ...]:
+    """For each recipient the rules that were looked at. Raises MalformedMessage where no rule can be."""
+    context = site.context(transaction.received_at, found=found)
+    case = _Case(
+        transaction, site, context, examine(peel(transaction.octets, context.keyring, context.limits), context)
+    )
+    mailboxes = (mailbox_of(recipient) for recipient in transaction.recipients)
+    return tuple(tuple(rules.looked_at(site.rules, "inbound", case.mail, mailbox)) for mailbox in mailboxes)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One message under decision."""
+
+    transaction: Transaction
+    site: Site
+    context: Context
+    examination: Examination
+
+    @functools.cached_property
+    def mail(self) -> Mail:
+        """What rules look at. Nobody from outside is logged in, and only a verdict vouches for who is in From."""
+        message, verdict = self.examination.message, self.examination.verdict
+        return Mail(
+            sender=self.transaction.sender,
+            originators=message.originators.mailboxes,
+            header=message.header,
+            size=len(self.transaction.octets),
+            users=frozenset,
+            vouched=lambda: message.originators.valid and verdict.accepted and verdict.level != "none",
+            has_label=lambda pattern: boundary.has_label(self.examination, pattern, self.context),
+        )
+
+    @functools.cached_property
+    def marked(self) -> Header:
+        return _marked(self.examination.message.header, self.examination, self.site)
+
+
+def _chosen(indexes: Sequence[int], case: _Case) -> Iterator[tuple[tuple[int, ...], Choice]]:
+    """Recipients together with all others for whom the same rules count."""
+    found: dict[tuple[int, int], tuple[list[int], Choice]] = {}
+    for index in indexes:
+        mailbox = mailbox_of(case.transaction.recipients[index])
+        choice = rules.choose(case.site.rules, "inbound", case.mail, mailbox) if case.site.rules else rules.NO_RULE
+        found.setdefault((id(choice.rule), id(choice.floor)), ([], choice))[0].append(index)
+    return ((tuple(some), choice) for some, choice in found.values())
+
+
+def _settle(indexes: tuple[int, ...], choice: Choice, case: _Case, log: dict[str, object]) -> list[Settled]:
+    """Act on what was found, for recipients for whom the same is wanted."""
+    message, verdict, site = case.examination.message, case.examination.verdict, case.site
+    wanted = wishes.inbound(site.configuration, choice)
+    delivery = deliver(case.examination, wanted.strip.value)
+    action, reasons, policy = _judge(case.examination, wanted, loose=delivery.unauthenticated)
+    line = wishes.told(site.configuration, policy)
     entity = None if delivery.unauthenticated or delivery.layer is None else mime_entity(delivery.layer)
-    marked = _marked(message.header, examination, site)
     if entity is None:
-        octets = fields.join_message(marked, message.body)
+        octets = fields.join_message(case.marked, message.body)
     else:
-        octets = fields.replace_entity(delivery.header(marked), entity)
-    log["removed"] = list(delivery.removed) if entity is not None else []
+        octets = fields.replace_entity(delivery.header(case.marked), entity)
+    removed = list(delivery.removed) if entity is not None else []
+    log.setdefault("line", line)  # of the first recipient; each group has its own
+    log.setdefault("removed", removed)
     opened = entity is not None and verdict.decrypted
-    brought = harvest(examination, context) if action == "deliver" and options.harvest != "no" else ()
-    noted = replace(noted, harvested=brought)
-    if action == "deliver" and opened and options.after_decrypt == "user" and not _still_encrypted(delivery):
+    harvests = action == "deliver" and site.configuration.inbound.harvest != "no"
+    noted = Settled(harvested=harvest(case.examination, case.context) if harvests else ())
+    if action == "deliver" and opened and wanted.after_decrypt.value == "user" and not _still_encrypted(delivery):
         assert entity is not None
-        return [noted, *_Sealing(transaction, site, context, marked, entity, octets).settle(indexes)]
-    return [noted, _act(action, transaction, indexes, reasons, octets, opened=opened)]
+        parts = _Sealing(case, wanted, entity, octets).settle(indexes)
+    else:
+        parts = [_act(action, case.transaction, indexes, reasons, octets, opened=opened)]
+    note: dict[str, object] = {"line": line}
+    if choice.rule is not None:
+        note["rule"] = choice.rule.line
+        if removed:
+            note["removed"] = removed
+        if less := list(wishes.kept_of(site.configuration, wanted, choice)):
+            note["kept"] = less
+    return [noted, *(replace(part, note={**part.note, **note}) for part in parts)]
 
 
 def _unanswered(examination: Examination, context: Context) -> Answer | None:
@@ -129,27 +200,26 @@ def _unanswered(examination: Examination, context: Context) -> Answer | None:
     return context.found.failure(question for question in wanted if question.role)
 
 
-def _judge(examination: Examination, site: Site, *, loose: bool) -> tuple[Violation, tuple[str, ...], str]:
-    """What policy does with a message that was judged so, why, and which line says that.
+def _judge(
+    examination: Examination, wanted: wishes.Inbound, *, loose: bool
+) -> tuple[Violation, tuple[str, ...], Setting[str]]:
+    """What policy does with a message that was judged so, why, and the setting that says that.
 
     What did not decrypt, and what decrypted to something that nobody authenticated, have one outcome: whoever sends
     altered ciphertext learns nothing from it (threats T-02, T-22).
     """
-    options, verdict = site.configuration.inbound, examination.verdict
-
-    def by(option: str) -> str:
-        return wishes.where(site.configuration, None, "inbound", option)
-
+    verdict = examination.verdict
     if loose or any(f.layer.closed == "failed" for f in examination.findings):
-        return options.on_unopenable, ("enc.unauthenticated" if loose else "unopenable",), by("on_unopenable")
+        policy = wanted.on_unopenable
+        return policy.value, ("enc.unauthenticated" if loose else "unopenable",), policy
     violations = verdict.violations
     if all(f.layer.kind == "content" for f in examination.findings):  # no layer of ours: ordinary, if odd, mail
         violations = tuple(f for f in violations if f.code == "mime.parts" or f.code.startswith("limit."))
     if violations:
-        return options.on_violation, tuple(dict.fromkeys(f.code for f in violations)), by("on_violation")
+        return wanted.on_violation.value, tuple(dict.fromkeys(f.code for f in violations)), wanted.on_violation
     if verdict.level == "none" and not any(f.layer.closed for f in examination.findings):
-        return options.on_unverified, ("unverified",), by("on_unverified")
-    return "deliver", (), by("strip")
+        return wanted.on_unverified.value, ("unverified",), wanted.on_unverified
+    return "deliver", (), wanted.strip
 
 
 def _still_encrypted(delivery: Delivery) -> bool:
@@ -164,10 +234,8 @@ class _Sealing:
     Our authority does not name itself in originatorInfo: it stands for the recipients, not for who sent this (4.1).
     """
 
-    transaction: Transaction
-    site: Site
-    context: Context
-    header: Header
+    case: _Case
+    wanted: wishes.Inbound
     entity: Octets | Pieces
     clear: Octets | Pieces  # the message as it would be handed on without this
 
@@ -176,11 +244,11 @@ class _Sealing:
         settled: list[Settled] = []
         together: list[tuple[int, Certificate]] = []
         missing: list[tuple[int, CertificateNotFound]] = []
-        hidden = wishes.blind(self.header)
+        hidden = wishes.blind(self.case.marked)
         for index in indexes:
-            mailbox = parse_address(self.transaction.recipients[index].address)
+            mailbox = parse_address(self.case.transaction.recipients[index].address)
             try:
-                (certificate,) = encrypt.locate(mailbox, "recipient", self.context).certificates
+                (certificate,) = encrypt.locate(mailbox, "recipient", self.case.context).certificates
             except CertificateNotFound as error:
                 missing.append((index, error))
                 continue
@@ -198,14 +266,14 @@ class _Sealing:
         certificates = tuple(dict.fromkeys(certificate for _, certificate in found))
         made = encrypt.sealed(self.entity, certificates, encrypt.for_people(certificates))
         indexes = tuple(index for index, _ in found)
-        settled = _act("deliver", self.transaction, indexes, (), fields.replace_entity(self.header, made))
+        settled = _act("deliver", self.case.transaction, indexes, (), fields.replace_entity(self.case.marked, made))
         return replace(settled, note={**settled.note, "made": "E(...)"})
 
     def _without_certificate(self, missing: Sequence[tuple[int, CertificateNotFound]]) -> Settled:
-        policy = self.site.configuration.inbound.on_no_certificate
+        policy = self.wanted.on_no_certificate.value
         action: Violation = "deliver" if policy == "clear" else policy
         indexes = tuple(index for index, _ in missing)
-        made = _act(action, self.transaction, indexes, ("no_certificate",), self.clear, opened=True)
+        made = _act(action, self.case.transaction, indexes, ("no_certificate",), self.clear, opened=True)
         trace = [line for _, error in missing for line in error.trace]
         return replace(made, note={**made.note, "certificate": trace[:20]})
 

@@ -10,13 +10,15 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from domsec.cms.certificates import Certificate
 from domsec.cms.recipients import recipient_matches
 from domsec.errors import CertificateNotFound, LimitExceeded, MalformedMessage, SigningRefused
 from domsec.mime import fields, header_protection
-from domsec.mime.addresses import Mailbox, parse_address
+from domsec.mime.addresses import Mailbox, ascii_lower, parse_address
 from domsec.mime.fields import Header
+from domsec.mime.subject import without_tags
 from domsec.octets import Octets, Pieces
 from domsec.pipeline.transaction import (
     Decision,
@@ -27,13 +29,15 @@ from domsec.pipeline.transaction import (
     Transaction,
     decision,
     everybody,
+    mailbox_of,
     unanswered,
 )
-from domsec.policy import evidence, wishes
+from domsec.policy import evidence, rules, wishes
 from domsec.policy.evidence import Collected
+from domsec.policy.rules import Choice, Look, Mail, Setting
 from domsec.policy.wishes import Group, Wish
 from domsec.services import boundary, discovery, encrypt, labelling, sign
-from domsec.services.boundary import Passage
+from domsec.services.boundary import Boundary, Passage
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
@@ -50,18 +54,17 @@ def outbound(transaction: Transaction, site: Site, found: Found | None = None) -
     """Decide what becomes of mail from inside."""
     context = site.context(transaction.received_at, found=found)
     addressed, settled = _addressed(transaction)
-    if site.asks and found is None:
-        wanted = tuple(dict.fromkeys(q for _, mailbox in addressed for q in _questions(mailbox, site, context)))
-        if wanted:
-            return Decision(wanted=wanted)
     try:
-        message = peel(transaction.octets, context.keyring, context.limits)
+        case = _case(transaction, site, context)
     except MalformedMessage as error:
         return _unreadable(transaction, error)
-    header = evidence.without_fields(message.header, site.evidence)
-    case = _Case(transaction, site, context, examine(message, context), header)
+    message, header = case.examination.message, case.header
+    if site.asks and found is None:
+        wanted = tuple(dict.fromkeys(q for _, mailbox in addressed for q in _questions(mailbox, case)))
+        if wanted:
+            return Decision(wanted=wanted)
     if found is not None:
-        addressed, waiting = _answered(addressed, site, context)
+        addressed, waiting = _answered(addressed, case)
         settled += waiting
     settled.append(Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring))))
     for group in wishes.group([mailbox for _, mailbox in addressed], header, case.wish):
@@ -81,6 +84,31 @@ def outbound(transaction: Transaction, site: Site, found: Found | None = None) -
         if "gate.originator" in refused:
             log["no_evidence"] = list(case.collected.missing)
     return decision(settled, log)
+
+
+def looked_at(transaction: Transaction, site: Site, found: Found | None = None) -> tuple[tuple[Look, ...], ...]:
+    """For each recipient the rules that were looked at. Raises MalformedMessage where no rule can be."""
+    case = _case(transaction, site, site.context(transaction.received_at, found=found))
+    mailboxes = (mailbox_of(recipient) for recipient in transaction.recipients)
+    return tuple(tuple(rules.looked_at(site.rules, "outbound", case.mail, mailbox)) for mailbox in mailboxes)
+
+
+def border(transaction: Transaction, site: Site, context: Context) -> tuple[Examination, tuple[Passage, ...]]:
+    """What is in a message, and whether it may leave for each of its destinations. Nothing is recorded.
+
+    Raises MalformedMessage for what cannot be read at all, an address of a recipient included.
+    """
+    case = _case(transaction, site, context)
+    mailboxes = [parse_address(recipient.address) for recipient in transaction.recipients]
+    groups = dict.fromkeys((mailbox.domain, case.wish(mailbox)) for mailbox in mailboxes)
+    return case.examination, tuple(case.judged_at_border(domain, wish) for domain, wish in groups)
+
+
+def _case(transaction: Transaction, site: Site, context: Context) -> _Case:
+    """Raises MalformedMessage."""
+    message = peel(transaction.octets, context.keyring, context.limits)
+    header = evidence.without_fields(message.header, site.evidence)
+    return _Case(transaction, site, context, examine(message, context), header)
 
 
 def _unreadable(transaction: Transaction, error: MalformedMessage) -> Decision:
@@ -105,28 +133,24 @@ def _addressed(transaction: Transaction) -> tuple[list[tuple[int, Mailbox]], lis
 # --- what others know -----------------------------------------------------------------------------------------------
 
 
-def _questions(mailbox: Mailbox, site: Site, context: Context) -> tuple[Question, ...]:
+def _questions(mailbox: Mailbox, case: _Case) -> tuple[Question, ...]:
     """What to ask directories about a recipient, or what is still not answered: nothing where all is known."""
-    domain, peer = mailbox.domain, site.peers.of(mailbox.domain)
-    known = peer is None and encrypt.find_authority(domain, context) is not None
-    wish = wishes.wish(site.configuration, peer, domsec=known)
-    out = site.configuration.outbound
+    domain, wish, context = mailbox.domain, case.wish(mailbox), case.context
     asked: tuple[Question, ...] = ()
-    if peer is None and not known and (out.sign != "never" or wish.encrypt != "no" or out.unknown_domains != "pass"):
+    signs = wish.wanted.sign.value != "never" or wish.encrypt != "no" or wish.wanted.unknown_domains.value != "pass"
+    if signs and not wish.domsec and case.site.peers.of(domain) is None:
         asked = discovery.for_authority(domain, context)  # it may be one that does DOMSEC (decisions A-62)
     if wish.encrypt != "no":
         asked += discovery.for_recipient(mailbox, wish.encrypt, context)
     return asked
 
 
-def _answered(
-    addressed: Sequence[tuple[int, Mailbox]], site: Site, context: Context
-) -> tuple[list[tuple[int, Mailbox]], list[Settled]]:
+def _answered(addressed: Sequence[tuple[int, Mailbox]], case: _Case) -> tuple[list[tuple[int, Mailbox]], list[Settled]]:
     """Recipients of whom enough is known, and those to come again."""
     enough: list[tuple[int, Mailbox]] = []
     waiting: list[Settled] = []
     for index, mailbox in addressed:
-        failure = context.found.failure(_questions(mailbox, site, context))
+        failure = case.context.found.failure(_questions(mailbox, case))
         if failure is None:
             enough.append((index, mailbox))
         else:
@@ -139,22 +163,22 @@ def _answered(
 
 def _send(group: Group, case: _Case) -> list[Settled]:
     """Sign if that is wanted and granted, encrypt to whom a certificate is found, settle the others."""
-    wish, options = group.wish, case.site.configuration.outbound
-    note: Note = {"domain": group.domain, "line": wish.line}
-    passage = case.passage(group.domain)
+    wish, wanted = group.wish, group.wish.wanted
+    note: Note = {"domain": group.domain, "line": wish.line, **({"kept": wish.kept} if wish.kept else {})}
+    passage = case.passage(group.domain, wish)
     if not passage.released:
-        return [case.held_at_boundary(passage, group.indexes, note)]
-    if not wish.domsec and options.unknown_domains != "pass":
+        return [case.held_at_boundary(passage, wanted.on_boundary, group.indexes, note)]
+    if not wish.domsec and wanted.unknown_domains.value != "pass":
         text = f"mail to {group.domain} may not leave: it is not known to read protected mail"
-        return [case.stop(options.unknown_domains, group.indexes, "unknown_domain", text, note)]
+        return [case.stop(wanted.unknown_domains, group.indexes, "unknown_domain", text, note)]
     signed = wish.sign and case.grant() is not None
-    if wish.sign_required and not signed and options.on_refusal != "pass":
-        return [case.refused_by_gate(options.on_refusal, group.indexes, note)]
+    if wish.sign_required and not signed and wanted.on_refusal.value != "pass":
+        return [case.refused_by_gate(wanted.on_refusal, group.indexes, note)]
     signed = signed and not (wish.for_people and case.signed_by_people)
     duty = signed and case.lower
     if duty and wish.encrypt == "no":
         wish = dataclasses.replace(wish, encrypt="dca")
-    required = options.require_encryption or wish.agreed_encryption or duty
+    required = wish.encryption_required or duty
     located, missing = _locate(dataclasses.replace(group, wish=wish), case.context, required=required)
     settled = [_make(indexes, certificates, wish, case, signed=signed, note=note) for indexes, certificates in located]
     if missing:
@@ -187,6 +211,7 @@ def _locate(group: Group, context: Context, *, required: bool) -> tuple[list[_Lo
     return located + ([(tuple(clear), ())] if clear else []), missing
 
 
+_HOLD: Final = Setting("hold", "RFC 3183 section 5")
 _DOMSEC_FIRST: tuple[Target, ...] = ("dca", "recipient")
 _PERSON_FIRST: tuple[Target, ...] = ("recipient", "dca")
 
@@ -223,13 +248,13 @@ def _make(
             plan = case.plan(encrypted=bool(certificates))
         except SigningRefused as refusal:
             case.refusal = refusal
-            return case.refused_by_gate("hold", indexes, note)
+            return case.refused_by_gate(_HOLD, indexes, note)
         if _nobody_there_reads(plan, case, indexes):
             text = "an encrypted layer lies inside that only we can open"
-            return case.stop("hold", indexes, "inner_env.unreadable", text, note)
+            return case.stop(_HOLD, indexes, "inner_env.unreadable", text, note)
         if case.minds_losses and sign.lost_labels(plan):
             text = "a layer with a security label would be taken off"
-            return case.stop("hold", indexes, "stripped_label", text, note)
+            return case.stop(_HOLD, indexes, "stripped_label", text, note)
         case.record_stripped(plan)
     octets = case.make(wish, plan, certificates)
     made = plan.notation if plan is not None else ("E(...)" if certificates else "as it was")
@@ -251,11 +276,13 @@ def _without_certificate(missing: _Missing, wish: Wish, case: _Case, *, signed: 
     indexes = tuple(index for index, _ in missing)
     trace = [line for _, error in missing for line in error.trace]
     note = {**note, "certificate": trace[:20]}
-    if wish.on_no_certificate == "clear" and not (signed and case.lower):
+    policy = wish.wanted.on_no_certificate
+    if policy.value == "clear" and not (wish.never_clear or (signed and case.lower)):
         return _make(indexes, (), wish, case, signed=signed, note=note)
-    action = "reject" if wish.on_no_certificate == "reject" else "hold"
     text = f"no usable certificate to encrypt to {missing[0][1].address}"
-    return case.stop(action, indexes, "no_certificate", text, note)
+    if policy.value == "clear":
+        policy = Setting("hold", wish.wanted.encrypt.place if wish.never_clear else policy.place)
+    return case.stop(policy, indexes, "no_certificate", text, note)
 
 
 # --- one message ----------------------------------------------------------------------------------------------------
@@ -272,14 +299,57 @@ class _Case:
     header: Header  # without the fields of our own evidence
     refusal: SigningRefused | None = None
     _grant: Grant | None = None
+    _wishes: dict[tuple[str, int, int], Wish] = field(default_factory=dict)
     _stripped: list[Stripped] = field(default_factory=list)
     _signed: dict[tuple[object, ...], tuple[Octets | Pieces, Header]] = field(default_factory=dict)
 
-    def wish(self, domain: str) -> Wish:
-        """What is wanted for a domain. One without an agreement does DOMSEC if its authority can be found (A-62)."""
+    @functools.cached_property
+    def mail(self) -> Mail:
+        """What rules look at."""
+        return Mail(
+            sender=self.transaction.sender,
+            originators=self.examination.message.originators.mailboxes,
+            header=self.header,
+            size=len(self.transaction.octets),
+            users=self._users,
+            vouched=self._vouched,
+            has_label=lambda pattern: boundary.has_label(self.examination, pattern, self.context),
+        )
+
+    def _users(self) -> frozenset[str]:
+        """Who is logged in, as somebody else says than the message."""
+        told = [e.detail for e in self.collected.evidence if e.kind != "network"]
+        auth = self.transaction.session.auth
+        return frozenset(ascii_lower(name) for name in (*told, *([auth] if auth else [])))
+
+    def _vouched(self) -> bool:
+        """Whether everybody in From is known to be who they say: by evidence, or by their own signature."""
+        verdict, originators = self.examination.verdict, self.examination.message.originators
+        if not originators.valid:
+            return False
+        if verdict.accepted and verdict.level != "none":
+            return True
+        return all(any(e.allows(m) for e in self.collected.evidence) for m in originators.mailboxes)
+
+    def wish(self, mailbox: Mailbox) -> Wish:
+        """What is wanted for a recipient: the same object for all of a domain for whom the same rules count."""
+        choice = rules.choose(self.site.rules, "outbound", self.mail, mailbox) if self.site.rules else rules.NO_RULE
+        key = (mailbox.domain, id(choice.rule), id(choice.floor))
+        if key not in self._wishes:
+            self._wishes[key] = self._wish(mailbox.domain, choice)
+        return self._wishes[key]
+
+    def _wish(self, domain: str, choice: Choice) -> Wish:
+        """A domain without an agreement does DOMSEC if its authority can be found (A-62)."""
         peer = self.site.peers.of(domain)
         known = peer is None and encrypt.find_authority(domain, self.context) is not None
-        return wishes.wish(self.site.configuration, peer, domsec=known)
+        return wishes.wish(self.site.configuration, peer, domsec=known, choice=choice)
+
+    def header_for(self, wish: Wish) -> Header:
+        """The header without the tags that a rule takes out. What a signature inside covers stays as it is."""
+        if not wish.stripped_tags or any(layer.protected is not None for layer in self.examination.message.spine()):
+            return self.header
+        return without_tags(self.header, wish.stripped_tags)
 
     # -- signing
 
@@ -355,29 +425,41 @@ class _Case:
 
     # -- the boundary
 
-    def passage(self, domain: str) -> Passage:
+    def passage(self, domain: str, wish: Wish) -> Passage:
         """Whether the message may leave for a domain (spec/algorithms.md (h)); if so, the audit trail has why."""
-        asked = self.site.boundaries.of(domain)
-        passage = boundary.check(self.examination, asked, domain, self.context)
-        if asked and passage.released:
+        passage = self.judged_at_border(domain, wish)
+        if self._asked(domain, wish) and passage.released:
             self.site.record("passage", self.transaction.id, passage)
         return passage
+
+    def judged_at_border(self, domain: str, wish: Wish) -> Passage:
+        return boundary.check(self.examination, self._asked(domain, wish), domain, self.context)
+
+    def _asked(self, domain: str, wish: Wish) -> Boundary:
+        """What `[[review]]` and `[[boundary]]` ask for a destination, and what the rule asks beside them."""
+        asked = self.site.boundaries.of(domain)
+        if not (wish.reviews or wish.labels):
+            return asked
+        reviews = tuple(dict.fromkeys((*asked.reviews, *wish.reviews)))
+        return Boundary(reviews, (*asked.labels, *wish.labels))
 
     # -- octets
 
     def make(self, wish: Wish, plan: Plan | None, certificates: Sequence[Certificate]) -> Octets | Pieces:
         """The message for one group: signed as planned (None: not signed), encrypted if there are certificates."""
+        header = self.header_for(wish)
         if plan is None:
             if not certificates:
-                return fields.join_message(self.header, self.examination.message.body)
-            entity, outside = self._unsigned(wish)
+                return fields.join_message(header, self.examination.message.body)
+            entity, outside = self._unsigned(wish, header)
             return fields.replace_entity(outside, self._encrypted(wish, certificates, entity))
         signer = self.site.signer(wish.signature, wish.sigtype_oid)
         now = self.transaction.received_at
         in_clear = wish.clear_unsigned and plan.null and not any(encrypt.is_authority(c) for c in certificates)
-        key = (plan.body.id, plan.carried, plan.encrypt, wish.protection, wish.signature, wish.sigtype_oid, in_clear)
+        form = (wish.protection, wish.signature, wish.sigtype_oid, in_clear, wish.stripped_tags)
+        key = (plan.body.id, plan.carried, plan.encrypt, *form)
         if key not in self._signed:
-            body, outside = sign.kept(plan, self.header, wish.protection)
+            body, outside = sign.kept(plan, header, wish.protection)
             made = sign.domain_signed(
                 plan,
                 body,
@@ -392,13 +474,13 @@ class _Case:
         seal = functools.partial(self._encrypted, wish, certificates) if plan.encrypt else None
         return fields.replace_entity(outside, sign.finish(plan, entity, signer, now, seal))
 
-    def _unsigned(self, wish: Wish) -> tuple[Octets | Pieces, Header]:
+    def _unsigned(self, wish: Wish, header: Header) -> tuple[Octets | Pieces, Header]:
         """What is encrypted without our signature, and its header. Nothing is put into it but to hide it."""
         root = self.examination.message.root
         entity = mime_entity(root)
         if root.kind != "content" or not wish.protection.hide:
-            return entity, self.header
-        return header_protection.put_inside(self.header, entity, wish.protection)
+            return entity, header
+        return header_protection.put_inside(header, entity, wish.protection)
 
     def _encrypted(self, wish: Wish, certificates: Sequence[Certificate], entity: Octets | Pieces) -> Octets | Pieces:
         options = self.site.configuration.outbound
@@ -417,28 +499,33 @@ class _Case:
             outgoing=(Outgoing(given.sender, given.sender_parameters, recipients, octets, indexes),), note=note
         )
 
-    def stop(self, action: str, indexes: tuple[int, ...], reason: str, text: str, note: Note) -> Settled:
+    def by(self, policy: Setting[str]) -> Note:
+        """For the log: the action, and the line that says so."""
+        place = policy.place
+        line = place if policy is _HOLD else wishes.told(self.site.configuration, policy)
+        return {"action": policy.value, "by": line}
+
+    def stop(self, policy: Setting[str], indexes: tuple[int, ...], reason: str, text: str, note: Note) -> Settled:
         """Refuse or hold for a reason of policy."""
-        note = {**note, "action": action, "reason": reason}
-        if action == "reject":
+        note = {**note, **self.by(policy), "reason": reason}
+        if policy.value == "reject":
             return Settled(refused=(Refused(indexes, 550, "5.7.1", f"{text} [{reason}]"),), note=note)
         return Settled(held=(Held(indexes, (reason,), self.transaction.octets),), note=note)
 
-    def held_at_boundary(self, passage: Passage, indexes: tuple[int, ...], note: Note) -> Settled:
+    def held_at_boundary(self, passage: Passage, policy: Setting[str], indexes: tuple[int, ...], note: Note) -> Settled:
         """Refuse or hold what may not leave for a destination."""
         reasons = boundary.codes(passage.reasons)
-        action = self.site.configuration.outbound.on_boundary
-        note = {**note, "action": action, "boundary": [f"{code}: {text}" for code, text in passage.reasons]}
-        if action == "reject":
+        note = {**note, **self.by(policy), "boundary": [f"{code}: {text}" for code, text in passage.reasons]}
+        if policy.value == "reject":
             text = f"may not leave for {passage.destination}: {', '.join(reasons)}"
             return Settled(refused=(Refused(indexes, 550, "5.7.1", text),), note=note)
         return Settled(held=(Held(indexes, reasons, self.transaction.octets),), note=note)
 
-    def refused_by_gate(self, action: str, indexes: tuple[int, ...], note: Note) -> Settled:
+    def refused_by_gate(self, policy: Setting[str], indexes: tuple[int, ...], note: Note) -> Settled:
         """Refuse or hold what may not be signed."""
         reasons = tuple(code for code, _ in self.refusal.reasons) if self.refusal else ("gate.refused",)
-        note = {**note, "action": action}
-        if action == "reject":
+        note = {**note, **self.by(policy)}
+        if policy.value == "reject":
             text = f"not signed for the domain: {', '.join(reasons)}"
             return Settled(refused=(Refused(indexes, 550, "5.7.1", text),), note=note)
         return Settled(held=(Held(indexes, reasons, self.transaction.octets),), note=note)

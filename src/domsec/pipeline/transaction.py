@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from domsec.errors import MalformedMessage
+from domsec.mime.addresses import Mailbox, parse_address
 from domsec.octets import Octets, Pieces
 from domsec.services.harvest import Harvested
 from domsec.trust.discovered import Answer, Question
@@ -128,15 +130,23 @@ def unanswered(indexes: tuple[int, ...], domain: str, failure: Answer) -> Settle
     return Settled(refused=(refused,), note=note)
 
 
+def mailbox_of(recipient: Recipient) -> Mailbox | None:
+    """The address of a recipient; None where it cannot be read."""
+    try:
+        return parse_address(recipient.address)
+    except MalformedMessage:
+        return None
+
+
 def everybody(transaction: Transaction) -> tuple[int, ...]:
     """The index of every recipient."""
     return tuple(range(len(transaction.recipients)))
 
 
 def decision(settled: Iterable[Settled], log: Mapping[str, object]) -> Decision:
-    """All that was settled as one decision; the log has a note for each part."""
+    """All that was settled as one decision; the log has a note for each part, with the recipients by their index."""
     settled = tuple(settled)
-    notes = [dict(s.note) for s in settled if s.note]
+    notes = [{**s.note, "recipients": list(_indexes(s))} for s in settled if s.note]
     unopened = tuple(dict.fromkeys(digest for s in settled for digest in s.unopened))
     keys = {"unopened": [digest[:16] for digest in unopened]} if unopened else {}
     actions = list(dict.fromkeys(str(n["action"]) for n in notes if "action" in n))
@@ -148,3 +158,9 @@ def decision(settled: Iterable[Settled], log: Mapping[str, object]) -> Decision:
         unopened=unopened,
         harvested=tuple(dict.fromkeys(one for s in settled for one in s.harvested)),
     )
+
+
+def _indexes(settled: Settled) -> Iterator[int]:
+    parts: tuple[Outgoing | Refused | Held, ...] = (*settled.outgoing, *settled.refused, *settled.held)
+    for part in parts:
+        yield from part.indexes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from domsec.errors import ConfigurationError
 from domsec.ess.labels import ESSSecurityLabel
@@ -18,11 +18,12 @@ from domsec.services.labelling import Labelling
 
 @dataclass(frozen=True, slots=True)
 class Boundaries:
-    """All entries with their destinations, in the order of the file."""
+    """All entries with their destinations, in the order of the file; `named` are reviews that a rule may ask for."""
 
     own: tuple[str, ...] = ()
     reviews: tuple[tuple[tuple[str, ...], Reviewing], ...] = ()
     labels: tuple[tuple[tuple[str, ...], LabelRule], ...] = ()
+    named: Mapping[str, Reviewing] = field(default_factory=dict)
 
     def of(self, domain: str) -> Boundary:
         """What holds for a destination: every entry that names it, a domain above it, or all but ours."""
@@ -63,7 +64,9 @@ def _made(configuration: Configuration, labelling: Labelling) -> tuple[Boundarie
         (boundary.to, _rule(boundary, i, configuration, labelling, problems))
         for i, boundary in enumerate(configuration.boundaries)
     )
-    return Boundaries(configuration.domains, reviews, labels), problems
+    entries = zip(configuration.reviews, reviews, strict=True)
+    named = {entry.name: reviewing for entry, (_, reviewing) in entries if entry.name is not None}
+    return Boundaries(configuration.domains, reviews, labels, named), problems
 
 
 def _line(configuration: Configuration, section: str, index: int) -> str:

@@ -18,13 +18,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential, receives, signs
 from domsec.errors import ConfigurationError, DomsecError, StoreUnavailable
-from domsec.policy.boundaries import boundary_problems
+from domsec.policy.boundaries import boundaries, boundary_problems
 from domsec.policy.configuration import Configuration, Problem
 from domsec.policy.labels import labelling
 from domsec.policy.lines import KeyPath
 from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
 from domsec.policy.options import ConfidentialityKey, Key, ListOptions
+from domsec.policy.rules import rule_problems
 from domsec.services import names
 from domsec.services.finding import mailboxes_of
 from domsec.services.names import Entity
@@ -100,6 +101,7 @@ def check(
         *checker.directories(load_certificates),
         *checker.evidence(),
         *checker.labels(),
+        *checker.shadow(),
     )
 
 
@@ -369,7 +371,18 @@ class _Checker:
             for text in error.problems:
                 yield self.configuration.problem(text, "labels")
             return
-        yield from boundary_problems(self.configuration, known)
+        broken = boundary_problems(self.configuration, known)
+        yield from broken
+        if not broken:
+            yield from rule_problems(self.configuration, known, boundaries(self.configuration, known))
+
+    def shadow(self) -> Iterator[Problem]:
+        if self.configuration.gateway.shadow:
+            text = (
+                "shadow mode: all mail passes as it came, nothing is signed, encrypted, opened, held or refused by "
+                "policy; what should have been protected leaves in clear"
+            )
+            yield self.configuration.problem(text, "gateway", "shadow", severity="warning")
 
     def token(self, file: Path, path: KeyPath) -> Iterator[Problem]:
         try:

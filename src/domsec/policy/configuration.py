@@ -29,6 +29,7 @@ from domsec.policy.options import (
     DirectoryOptions,
     Evidence,
     Fresh,
+    GatewayOptions,
     General,
     Inbound,
     Key,
@@ -42,6 +43,7 @@ from domsec.policy.options import (
     Outbound,
     PeerOptions,
     Review,
+    RuleOptions,
     Store,
     Translator,
     Trust,
@@ -81,6 +83,7 @@ class Configuration:
     domains: tuple[str, ...]
     listen: Listen = Listen()
     next_hop: NextHop = NextHop()
+    gateway: GatewayOptions = GatewayOptions()
     keys: Keys = Keys()
     keyd: Keyd = Keyd()
     trust: Trust = Trust()
@@ -89,6 +92,7 @@ class Configuration:
     outbound: Outbound = Outbound()
     inbound: Inbound = Inbound()
     peers: tuple[PeerOptions, ...] = ()
+    rules: tuple[RuleOptions, ...] = ()
     labels: Labels = Labels()
     reviews: tuple[Review, ...] = ()
     lists: tuple[ListOptions, ...] = ()
@@ -189,6 +193,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
     sections = {
         "listen": reader.section(Listen, ("listen",)) or Listen(),
         "next_hop": reader.section(NextHop, ("next_hop",)) or NextHop(),
+        "gateway": reader.section(GatewayOptions, ("gateway",)) or GatewayOptions(),
         "keyd": reader.section(Keyd, ("keyd",)) or Keyd(),
         "trust": reader.section(Trust, ("trust",)) or Trust(),
         "revocation": reader.section(Fresh, ("revocation",)) or Fresh(),
@@ -206,6 +211,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
     )
     agreed = reader.tables(PeerOptions, "peer")
     directories = reader.tables(DirectoryOptions, "directory")
+    rules = reader.tables(RuleOptions, "rule")
     reviews = reader.tables(Review, "review")
     lists = reader.tables(ListOptions, "list")
     boundaries = reader.tables(Boundary, "boundary")
@@ -220,6 +226,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
         labels=dataclasses.replace(labels, translators=translators),
         directories=directories,
         peers=agreed,
+        rules=rules,
         reviews=reviews,
         lists=lists,
         boundaries=boundaries,
@@ -550,12 +557,17 @@ def _known_signers(c: Configuration) -> Iterator[Problem]:
 
 def _destinations(c: Configuration) -> Iterator[Problem]:
     tables: list[tuple[KeyPath, tuple[str, ...]]] = [
-        *((("review", i), review.to) for i, review in enumerate(c.reviews)),
+        *((("review", i), review.to) for i, review in enumerate(c.reviews) if review.name is None),
         *((("boundary", i), boundary.to) for i, boundary in enumerate(c.boundaries)),
     ]
     for path, to in tables:
         if not to:
             yield c.problem(f'{_dotted((*path, "to"))} is empty, expected domains or "*"', *path, "to")
+    names: set[str] = set()
+    for i, review in enumerate(c.reviews):
+        if review.name in names:
+            yield c.problem(f'review[{i}].name is "{review.name}" a second time', "review", i, "name")
+        names |= {review.name} if review.name else set()
     for i, boundary in enumerate(c.boundaries):
         if not (boundary.require_label or boundary.clearances or boundary.allowed or boundary.forbidden):
             yield c.problem(f"boundary[{i}] asks for nothing, expected an option beside to", "boundary", i)

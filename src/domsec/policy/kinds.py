@@ -86,6 +86,17 @@ class LdapUrl:
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderTest:
+    """A header field that has a text in it: `name` in lower case; no text is any field of that name."""
+
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}" if self.text else self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Networks:
     """Client addresses; `unix` stands for everybody who may open our Unix socket."""
 
@@ -355,6 +366,19 @@ def _field_name(value: object, base: Path) -> str:
     return text
 
 
+def _header_test(value: object, base: Path) -> HeaderTest:
+    name, _, text = _string(value, base).partition(":")
+    return HeaderTest(_field_name(name.strip(), base).lower(), text.strip())
+
+
+def _who(value: object, base: Path) -> Mailbox | str:
+    return _mailbox(value, base) if "@" in _string(value, base) else _domain(value, base)
+
+
+def _to_whom(value: object, base: Path) -> Mailbox | str:
+    return EVERYWHERE if value == EVERYWHERE else _who(value, base)
+
+
 def _token(value: object, base: Path) -> str:
     text = _string(value, base)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
@@ -428,6 +452,16 @@ DIGESTS = list_of(
 )
 OID = Kind("an object identifier in dotted form", _oid)
 OIDS = list_of(OID, "a list of object identifiers in dotted form")
+TEXT_OR_TEXTS = one_or_more(STRING, "a text, or a list of texts")
+WHO = one_or_more(Kind("a mail address or domain", _who), "a mail address or domain, or a list of them")
+TO_WHOM = one_or_more(
+    Kind('a mail address, a domain or "*"', _to_whom),
+    'a mail address, a domain or "*" for all but ours, or a list of them',
+)
+HEADER_TESTS = one_or_more(
+    Kind('a field such as "Sensitivity: company-confidential"', _header_test),
+    'the name of a header field, a colon and a text, such as "Sensitivity: company-confidential", or a list of such',
+)
 FIELD_NAME = Kind("the name of a header field", _field_name)
 TOKEN = Kind("a name of letters, digits, dots and hyphens", _token)
 STORE_URL = Kind('"sqlite:///PATH" in an existing folder, or "postgresql://..."', _store_url)

@@ -35,6 +35,7 @@ from domsec.policy.kinds import (
     FILES,
     FOLDER,
     FORMS,
+    HEADER_TESTS,
     LDAP_URL,
     MODE,
     NAME,
@@ -48,10 +49,14 @@ from domsec.policy.kinds import (
     STRING,
     STRINGS,
     TCP_ADDRESS,
+    TEXT_OR_TEXTS,
+    TO_WHOM,
     TOKEN,
     UNIX_PATH,
     USERS,
+    WHO,
     Endpoint,
+    HeaderTest,
     Kind,
     LdapUrl,
     Networks,
@@ -65,6 +70,12 @@ from domsec.services.peer import MAPPING_FORMS, Naming, Target
 T = TypeVar("T")
 
 SignWish = Literal["required", "if-possible", "never"]
+EncryptWish = Literal["required", "if-possible", "never"]
+EncryptTarget = Literal["auto", "dca", "recipient", "both"]
+UnknownDomains = Literal["pass", "hold", "reject"]
+HoldOrReject = Literal["hold", "reject"]
+Strip = Literal["verified", "domain", "none"]
+AfterDecrypt = Literal["deliver", "user"]
 Refusal = Literal["hold", "reject", "pass"]
 NoCertificate = Literal["hold", "reject", "clear"]
 Violation = Literal["hold", "reject", "deliver"]
@@ -83,10 +94,12 @@ ListReceipts = Literal["as-asked", "none", "instead-of", "in-addition-to"]
 
 SIGN_WISH: Kind[SignWish] = choice("required", "if-possible", "never")
 TARGET: Kind[Target] = choice("auto", "dca", "recipient", "both", "no")
-LIST_TARGET: Kind[Literal["auto", "recipient", "dca", "both"]] = choice("auto", "recipient", "dca", "both")
+DIRECTION: Kind[Literal["outbound", "inbound"]] = choice("outbound", "inbound")
+ENCRYPT_WISH: Kind[EncryptWish] = choice("required", "if-possible", "never")
+LIST_TARGET: Kind[EncryptTarget] = choice("auto", "recipient", "dca", "both")
 REFUSAL: Kind[Refusal] = choice("hold", "reject", "pass")
 NO_CERTIFICATE: Kind[NoCertificate] = choice("hold", "reject", "clear")
-UNKNOWN_DOMAINS: Kind[Literal["pass", "hold", "reject"]] = choice("pass", "hold", "reject")
+UNKNOWN_DOMAINS: Kind[UnknownDomains] = choice("pass", "hold", "reject")
 VIOLATION: Kind[Violation] = choice("hold", "reject", "deliver")
 REVOCATION: Kind[Revocation] = choice("hard", "soft", "off")
 FETCH: Kind[Fetch] = choice("no", "crls", "ocsp", "both")
@@ -103,11 +116,11 @@ RECEIPTS: Kind[ListReceipts] = choice("as-asked", "none", "instead-of", "in-addi
 GROUPING: Kind[Grouping] = choice("member", "domain", "all")
 COPY_OR_DROP: Kind[Literal["copy", "drop"]] = choice("copy", "drop")
 STRIPPED_LABELS: Kind[Literal["hold", "carry", "drop"]] = choice("hold", "carry", "drop")
-HOLD_OR_REJECT: Kind[Literal["hold", "reject"]] = choice("hold", "reject")
+HOLD_OR_REJECT: Kind[HoldOrReject] = choice("hold", "reject")
 AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
-STRIP: Kind[Literal["verified", "domain", "none"]] = choice("verified", "domain", "none")
+STRIP: Kind[Strip] = choice("verified", "domain", "none")
 HARVEST: Kind[Harvest] = choice("no", "quarantine", "renewals", "trusted")
-AFTER_DECRYPT: Kind[Literal["deliver", "user"]] = choice("deliver", "user")
+AFTER_DECRYPT: Kind[AfterDecrypt] = choice("deliver", "user")
 DIRECTORY_KIND: Kind[DirectoryKind] = choice("ldap", "smimea")
 BELIEVE: Kind[Literal["dnssec", "anchors"]] = choice("dnssec", "anchors")
 LEVEL: Kind[Literal["debug", "info", "warning", "error"]] = choice("debug", "info", "warning", "error")
@@ -285,6 +298,20 @@ class Keys:
     confidentiality: ConfidentialityKey | None = None
     review: Key | None = None
     attributes: Key | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayOptions:
+    """The gateway as a whole."""
+
+    shadow: bool = option(
+        BOOLEAN,
+        False,
+        'Decides about all mail, writes into the log what would have become of it (`"shadow": true`), and passes it on '
+        "as it came: nothing is signed, encrypted, opened, held or refused by policy, so what policy wants protected "
+        "leaves in clear. For a chain that had no domsec before ([rules.md](rules.md)).",
+        "true",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -577,7 +604,7 @@ class Outbound:
         "sends unencrypted.",
         '"reject"',
     )
-    unknown_domains: Literal["pass", "hold", "reject"] = option(
+    unknown_domains: UnknownDomains = option(
         UNKNOWN_DOMAINS,
         "pass",
         "What happens to mail for domains not known to have a DOMSEC gateway, which could not read what we make "
@@ -627,7 +654,7 @@ class Outbound:
         "it on in an additional attributes signature of our own attribute-authority (decisions A-33).",
         '"carry"',
     )
-    on_boundary: Literal["hold", "reject"] = option(
+    on_boundary: HoldOrReject = option(
         HOLD_OR_REJECT,
         "hold",
         "What happens to mail that `[[review]]` or `[[boundary]]` does not let out.",
@@ -686,7 +713,7 @@ class Inbound:
         "2634 section 6). Each worker counts by itself. 0 is never.",
         "20",
     )
-    strip: Literal["verified", "domain", "none"] = option(
+    strip: Strip = option(
         STRIP,
         "verified",
         "`verified` takes accepted domain, null, review, attributes and list layers off at the last hop, so that every"
@@ -694,7 +721,7 @@ class Inbound:
         "layers off only. `none` delivers all layers (decisions A-56, A-63).",
         '"none"',
     )
-    after_decrypt: Literal["deliver", "user"] = option(
+    after_decrypt: AfterDecrypt = option(
         AFTER_DECRYPT,
         "deliver",
         "What our authority has opened and checked: `deliver` hands it on in clear, to be read by every mail program; "
@@ -821,8 +848,13 @@ class Review:
     all that leaves. Whose reviews count is written here: no rule of names says so (decisions A-51).
     """
 
-    to: tuple[str, ...] = required(
-        DESTINATIONS, "Destination domains, each with those below it; `*` is every domain but ours.", '["*"]'
+    name: str | None = optional(
+        TOKEN,
+        "What a `[[rule]]` asks for it by, with `review`. An entry with a name needs no `to`.",
+        '"legal"',
+    )
+    to: tuple[str, ...] = option(
+        DESTINATIONS, (), "Destination domains, each with those below it; `*` is every domain but ours.", '["*"]'
     )
     min_reviews: int = option(integer(1, 16), 1, "How many different reviewers must have signed.", "2")
     reviewers: tuple[str, ...] = option(DIGESTS, (), "SHA-256 of the reviewers' certificates.", '["6f1c..."]')
@@ -831,6 +863,96 @@ class Review:
     )
     issuer: bytes | None = optional(NAME, "The name of the CA that issued their certificates.", '"CN=Acme CA"')
     max_age: timedelta | None = optional(DURATION, "How old a review may be, by its signing time.", '"7d"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleOptions:
+    """What is wanted of some mail, by what it is, who sends it and who gets it. Rules are looked at in the order of the
+    file, for each recipient, and the first whose conditions all hold is the only one that counts.
+
+    A rule overrides what `[outbound]`, `[inbound]` and `[[peer]]` say only in the options that it names; what was
+    agreed with a peer about form (cipher, key transport, naming and the like) always holds, and so does every
+    `[[review]]` and `[[boundary]]` for a destination. What anybody can write (a `sender` that nobody vouches for,
+    `subject_tag`, `header`, size, `label`) never makes less of it than would be done without the rule, unless
+    `may_loosen` says so. Examples and all details are in [rules.md](rules.md).
+    """
+
+    name: str | None = optional(STRING, "What the log calls it.", '"secure tag"')
+    direction: Literal["outbound", "inbound"] = option(DIRECTION, "outbound", "Mail of which direction.", '"inbound"')
+    sender: tuple[Mailbox | str, ...] | None = optional(
+        WHO,
+        "Condition: an address in From or the envelope sender is one of these, or in one of these domains or below.",
+        '["partner.example", "ceo@acme.example"]',
+    )
+    recipient: tuple[Mailbox | str, ...] | None = optional(
+        TO_WHOM,
+        "Condition: the recipient is one of these addresses, or in one of these domains or below.",
+        '["partner.example"]',
+    )
+    user: tuple[str, ...] | None = optional(
+        TEXT_OR_TEXTS,
+        "Condition, outbound: the authenticated user, as `[[outbound.evidence]]` or XCLIENT of a trusted client tells: "
+        "a login, the name of a local user, or the fingerprint of a certificate. Nothing in the message says so.",
+        '["alice", "bob"]',
+    )
+    subject_tag: tuple[str, ...] | None = optional(
+        TEXT_OR_TEXTS,
+        "Condition: one of these stands in the Subject, in upper or lower case, encoded or not.",
+        '"[secure]"',
+    )
+    header: tuple[HeaderTest, ...] | None = optional(
+        HEADER_TESTS,
+        "Condition: there is such a header field with this text in it, in upper or lower case; without a text, "
+        "whatever is in it. Of several, each counts by itself.",
+        '"Sensitivity: company-confidential"',
+    )
+    label: tuple[str, ...] | None = optional(
+        TEXT_OR_TEXTS,
+        "Condition: a valid signature states a security label with all that one of these has, written as for "
+        "`domsec sign --label`.",
+        '"Food:Luxury"',
+    )
+    min_size: int | None = optional(integer(1), "Condition: at least so many octets.", "10485760")
+    max_size: int | None = optional(integer(1), "Condition: at most so many octets.", "10485760")
+    may_loosen: bool = option(
+        BOOLEAN,
+        False,
+        "Lets the rule ask for less than would be done without it, although its conditions rest on what anybody who "
+        "sends mail can write.",
+        "true",
+    )
+    sign: SignWish | None = optional(SIGN_WISH, "Outbound: as `outbound.sign`.", '"required"')
+    encrypt: EncryptWish | None = optional(
+        ENCRYPT_WISH,
+        "Outbound: `required` never leaves in clear, whatever `on_no_certificate` says elsewhere; `if-possible` "
+        "encrypts to whom a usable certificate is found; `never` does not encrypt.",
+        '"required"',
+    )
+    target: EncryptTarget | None = optional(LIST_TARGET, "Outbound: to whom, as `outbound.encrypt`.", '"dca"')
+    strip_tag: bool = option(
+        BOOLEAN,
+        False,
+        "Outbound: takes the `subject_tag` out of the Subject before anything is signed, so that it stands neither "
+        "outside nor inside. A Subject that its originator's signature covers stays as it is.",
+        "true",
+    )
+    review: tuple[str, ...] | None = optional(
+        TEXT_OR_TEXTS, "Outbound: names of `[[review]]` entries that hold for this mail.", '"legal"'
+    )
+    require_label: bool = option(BOOLEAN, False, "Outbound: mail without a security label does not leave.", "true")
+    on_refusal: Refusal | None = optional(REFUSAL, "Outbound: as `outbound.on_refusal`.", '"reject"')
+    on_boundary: HoldOrReject | None = optional(HOLD_OR_REJECT, "Outbound: as `outbound.on_boundary`.", '"reject"')
+    unknown_domains: UnknownDomains | None = optional(
+        UNKNOWN_DOMAINS, "Outbound: as `outbound.unknown_domains`.", '"reject"'
+    )
+    on_no_certificate: NoCertificate | None = optional(
+        NO_CERTIFICATE, "As `outbound.on_no_certificate` or `inbound.on_no_certificate`.", '"reject"'
+    )
+    on_violation: Violation | None = optional(VIOLATION, "Inbound: as `inbound.on_violation`.", '"reject"')
+    on_unopenable: Violation | None = optional(VIOLATION, "Inbound: as `inbound.on_unopenable`.", '"reject"')
+    on_unverified: Violation | None = optional(VIOLATION, "Inbound: as `inbound.on_unverified`.", '"hold"')
+    strip: Strip | None = optional(STRIP, "Inbound: as `inbound.strip`.", '"none"')
+    after_decrypt: AfterDecrypt | None = optional(AFTER_DECRYPT, "Inbound: as `inbound.after_decrypt`.", '"user"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -911,7 +1033,7 @@ class ListOptions:
     encrypt: bool = option(
         BOOLEAN, False, "Encrypts for the members also what came in clear. What came encrypted always is.", "true"
     )
-    encrypt_to: Literal["auto", "recipient", "dca", "both"] = option(
+    encrypt_to: EncryptTarget = option(
         LIST_TARGET,
         "auto",
         "Encrypts to the member's own certificate (`recipient`), to the authority of its domain (`dca`), or to both. "
@@ -1089,6 +1211,7 @@ SECTIONS: tuple[Section, ...] = (
     _section("", General),
     _section("listen", Listen),
     _section("next_hop", NextHop),
+    _section("gateway", GatewayOptions),
     _section("keys.signing", Key, _ROLE.format("domain-signing-authority", "It makes our domain signatures.")),
     _section(
         "keys.confidentiality",
@@ -1105,6 +1228,7 @@ SECTIONS: tuple[Section, ...] = (
     _section("outbound.evidence", Evidence, repeats=True),
     _section("inbound", Inbound),
     _section("peer", PeerOptions, repeats=True),
+    _section("rule", RuleOptions, repeats=True),
     _section("labels", Labels),
     _section("labels.translator", Translator, repeats=True),
     _section("review", Review, repeats=True),

@@ -1,11 +1,12 @@
-"""What is wanted for mail to each recipient: the general policy, and what was agreed with the domain (decisions A-35).
+"""What is wanted for mail to each recipient: the general policy, what was agreed with the domain (decisions A-35), and
+what the first rule says that fits (docs/rules.md).
 
 Recipients who want the same of the same domain share one output message; blind ones get one each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,13 +16,54 @@ from domsec.mime.addresses import Mailbox, ascii_lower, parse_mailboxes
 from domsec.mime.fields import Header
 from domsec.mime.header_protection import Protection
 from domsec.policy.configuration import Configuration
-from domsec.policy.options import KeyTransport, NoCertificate, Signature
+from domsec.policy.options import (
+    AfterDecrypt,
+    EncryptTarget,
+    EncryptWish,
+    HoldOrReject,
+    KeyTransport,
+    NoCertificate,
+    Refusal,
+    Signature,
+    SignWish,
+    Strip,
+    UnknownDomains,
+    Violation,
+)
+from domsec.policy.rules import NO_RULE, Choice, Rule, Setting, kept
 from domsec.services import encrypt
+from domsec.services.boundary import LabelRule, Reviewing
 from domsec.services.encrypt import Cipher
 from domsec.services.peer import CipherName, Peer, Target
 
 
 @dataclass(frozen=True, slots=True)
+class Outbound:
+    """What a rule may say otherwise of outbound mail, each with the place that says it. The names are those of the
+    options of `[[rule]]`."""
+
+    sign: Setting[SignWish]
+    encrypt: Setting[EncryptWish]
+    target: Setting[EncryptTarget]
+    on_refusal: Setting[Refusal]
+    on_boundary: Setting[HoldOrReject]
+    unknown_domains: Setting[UnknownDomains]
+    on_no_certificate: Setting[NoCertificate]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """The same for inbound mail."""
+
+    on_violation: Setting[Violation]
+    on_unopenable: Setting[Violation]
+    on_unverified: Setting[Violation]
+    strip: Setting[Strip]
+    after_decrypt: Setting[AfterDecrypt]
+    on_no_certificate: Setting[NoCertificate]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Wish:
     """What policy wants for one recipient, and the line that says so."""
 
@@ -29,8 +71,8 @@ class Wish:
     sign: bool
     sign_required: bool
     encrypt: Target
-    agreed_encryption: bool  # the agreement with the domain says so: never in clear because of who they are
-    on_no_certificate: NoCertificate
+    encryption_required: bool  # never in clear because of who they are
+    wanted: Outbound
     cipher: Cipher  # where an authority reads it
     agreed_content: CipherName | None  # what the agreement names, whoever reads it
     agreed_transport: KeyTransport | None
@@ -39,11 +81,20 @@ class Wish:
     protection: Protection  # of header fields, where the innermost layer is ours
     clear_unsigned: bool  # an agreed deviation: the domain signature in the clear over what nobody signed (A-12)
     line: str
+    reviews: tuple[Reviewing, ...] = ()
+    labels: tuple[LabelRule, ...] = ()
+    stripped_tags: tuple[str, ...] = ()  # of the Subject
+    kept: tuple[str, ...] = ()  # what the rule asked less of than others, and who they are
 
     @property
     def for_people(self) -> bool:
         """Whether mail programs read what we sign, and no gateway: then not around another signature (A-62)."""
         return self.clear_unsigned and not self.domsec
+
+    @property
+    def never_clear(self) -> bool:
+        """Whether a rule says that it is encrypted or does not leave."""
+        return self.wanted.encrypt.value == "required" and isinstance(self.wanted.encrypt.place, Rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +107,22 @@ class Group:
     wish: Wish
 
 
-def wish(configuration: Configuration, peer: Peer | None, *, domsec: bool) -> Wish:
+def wish(configuration: Configuration, peer: Peer | None, *, domsec: bool, choice: Choice = NO_RULE) -> Wish:
     """The wish for a domain; `domsec` where its authority was found although nothing was agreed (decisions A-62)."""
     out = configuration.outbound
     known = peer.domsec if peer is not None else domsec
-    sign = out.sign != "never" and known
-    if peer is not None and peer.sign is not None:
-        sign = peer.sign
-    target = (peer.encrypt if peer else None) or out.encrypt
+    wanted = choice.lay(_outbound(configuration, peer))
+    sign = wanted.sign.value != "never" and (known or (peer is not None and peer.sign is True))
     content = peer.cipher if peer else None
     transport = peer.key_transport if peer else None
+    rule = choice.rule
     return Wish(
         domsec=known,
         sign=sign,
-        sign_required=sign and out.sign == "required",
-        encrypt=target,
-        agreed_encryption=peer is not None and peer.encrypt not in (None, "no"),
-        on_no_certificate=out.on_no_certificate,
+        sign_required=sign and wanted.sign.value == "required",
+        encrypt="no" if wanted.encrypt.value == "never" else wanted.target.value,
+        encryption_required=wanted.encrypt.value == "required",
+        wanted=wanted,
         cipher=Cipher(content or out.cipher, transport or out.key_transport),
         agreed_content=content,
         agreed_transport=transport,
@@ -80,8 +130,69 @@ def wish(configuration: Configuration, peer: Peer | None, *, domsec: bool) -> Wi
         sigtype_oid=peer.sigtype_oid if peer else "id-aa-signatureType",
         protection=protection(configuration, peer),
         clear_unsigned=peer is not None and peer.clear_unsigned,
-        line=where(configuration, peer),
+        line=rule.line if rule is not None else where(configuration, peer),
+        reviews=choice.reviews,
+        labels=choice.labels,
+        stripped_tags=rule.stripped if rule is not None else (),
+        kept=tuple(kept_of(configuration, wanted, choice)),
     )
+
+
+def _outbound(configuration: Configuration, peer: Peer | None) -> Outbound:
+    """What holds without a rule."""
+    out = configuration.outbound
+    agreed = peer.domain if peer is not None else ""
+    sign: Setting[SignWish] = Setting(out.sign, ("outbound", "sign"))
+    if peer is not None and peer.sign is not None:
+        forced: SignWish = "if-possible" if out.sign == "never" else out.sign
+        sign = Setting(forced if peer.sign else "never", agreed)
+    target, place = out.encrypt, ("outbound", "encrypt")
+    required = out.require_encryption
+    source: tuple[str, ...] | str = place
+    if peer is not None and peer.encrypt is not None:
+        target, source, required = peer.encrypt, agreed, required or peer.encrypt != "no"
+    level: EncryptWish = "never" if target == "no" else "required" if required else "if-possible"
+    return Outbound(
+        sign=sign,
+        encrypt=Setting(level, source),
+        target=Setting("auto" if target == "no" else target, source),
+        on_refusal=Setting(out.on_refusal, ("outbound", "on_refusal")),
+        on_boundary=Setting(out.on_boundary, ("outbound", "on_boundary")),
+        unknown_domains=Setting(out.unknown_domains, ("outbound", "unknown_domains")),
+        on_no_certificate=Setting(out.on_no_certificate, ("outbound", "on_no_certificate")),
+    )
+
+
+def inbound(configuration: Configuration, choice: Choice = NO_RULE) -> Inbound:
+    """What is wanted for mail from outside."""
+    given = configuration.inbound
+    return choice.lay(
+        Inbound(
+            on_violation=Setting(given.on_violation, ("inbound", "on_violation")),
+            on_unopenable=Setting(given.on_unopenable, ("inbound", "on_unopenable")),
+            on_unverified=Setting(given.on_unverified, ("inbound", "on_unverified")),
+            strip=Setting(given.strip, ("inbound", "strip")),
+            after_decrypt=Setting(given.after_decrypt, ("inbound", "after_decrypt")),
+            on_no_certificate=Setting(given.on_no_certificate, ("inbound", "on_no_certificate")),
+        )
+    )
+
+
+def kept_of(configuration: Configuration, wanted: Outbound | Inbound, choice: Choice) -> Iterator[str]:
+    """What the rule named and did not get, each with the place that was kept to instead."""
+    if choice.rule is not None and not choice.firm:
+        for name, setting in kept(wanted, choice.rule):
+            yield f"{name}: {told(configuration, setting)}"
+
+
+def told(configuration: Configuration, setting: Setting[object]) -> str:
+    """The place in the configuration that a setting is from."""
+    place = setting.place
+    if isinstance(place, Rule):
+        return place.line
+    if isinstance(place, str):
+        return _agreement(configuration, place)
+    return where(configuration, None, *place)
 
 
 def protection(configuration: Configuration, peer: Peer | None) -> Protection:
@@ -105,30 +216,34 @@ def where(configuration: Configuration, peer: Peer | None, *path: str) -> str:
     """The place in the configuration that decided: `domsec.toml:31`, or that it is a default."""
     name = configuration.path.name
     if peer is not None and not path:
-        for index, agreed in enumerate(configuration.peers):
-            if agreed.domain == peer.domain:
-                return f"{name}:{configuration.lines.get(('peer', index), 0)} [[peer]] {peer.domain}"
+        return _agreement(configuration, peer.domain)
     line = configuration.lines.get(path or ("outbound",))
     label = ".".join(path) or "[outbound]"
     return f"{name}:{line} {label}" if line else f"{label} (default)"
 
 
-def group(recipients: Sequence[Mailbox], header: Header, wish_of: Callable[[str], Wish]) -> tuple[Group, ...]:
-    """Recipients of one transaction as groups that get one message each."""
+def _agreement(configuration: Configuration, domain: str) -> str:
+    for index, agreed in enumerate(configuration.peers):
+        if agreed.domain == domain:
+            return f"{configuration.path.name}:{configuration.lines.get(('peer', index), 0)} [[peer]] {domain}"
+    return where(configuration, None)
+
+
+def group(recipients: Sequence[Mailbox], header: Header, wish_of: Callable[[Mailbox], Wish]) -> tuple[Group, ...]:
+    """Recipients of one transaction as groups that get one message each.
+
+    `wish_of` gives the same object, not only an equal one, to all for whom the same is wanted.
+    """
     hidden = blind(header)
-    groups: dict[object, list[int]] = {}
-    wishes: dict[str, Wish] = {}
+    groups: dict[tuple[str, Wish, int], list[int]] = {}
     for index, mailbox in enumerate(recipients):
-        if mailbox.domain not in wishes:
-            wishes[mailbox.domain] = wish_of(mailbox.domain)
-        wanted = wishes[mailbox.domain]
+        wanted = wish_of(mailbox)
         alone = wanted.encrypt != "no" and hidden(mailbox)
-        groups.setdefault((mailbox.domain, index) if alone else mailbox.domain, []).append(index)
+        groups.setdefault((mailbox.domain, wanted, index if alone else -1), []).append(index)
     return tuple(
-        Group(recipients[members[0]].domain, tuple(members), tuple(recipients[i] for i in members),
-              wishes[recipients[members[0]].domain])
-        for members in groups.values()
-    )  # fmt: skip
+        Group(domain, tuple(members), tuple(recipients[i] for i in members), wanted)
+        for (domain, wanted, _), members in groups.items()
+    )
 
 
 def blind(header: Header) -> Callable[[Mailbox], bool]:

@@ -115,6 +115,12 @@ def check(examination: Examination, boundary: Boundary, destination: str, contex
     return Passage(destination, tuple(dict.fromkeys(reasons)), tuple(reviews), words, now)
 
 
+def has_label(examination: Examination, pattern: ESSSecurityLabel, context: Context) -> bool:
+    """Whether a valid signature states a label with all that the pattern has."""
+    counted = _counted(labelling.judge(examination.findings, context.labelling), context)
+    return any(_meets(s.label, pattern, context.labelling.policies.get(s.policy)) for s in counted)
+
+
 # --- reviews --------------------------------------------------------------------------------------------------------
 
 
