@@ -15,7 +15,7 @@ PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jd
             postgresql
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench conformance interop corpora paths fuzz docs deb packages clean
+.PHONY: help install demo test check format bench conformance interop corpora paths fuzz faults docs deb packages clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ interop: $(VENV)/.installed packages ## docs/interop.md from the tests: what oth
 
 fuzz: $(VENV)/.installed ## hostile octets for every parser (SECONDS=60 for each, TARGETS="der mime" for some)
 	$(BIN)/python -m fuzz --seconds $(SECONDS) $(TARGETS)
+
+faults: $(VENV)/.installed packages ## everything fails at random for SECONDS=60, and every message is balanced at the end
+	DOMSEC_FAULTS_SECONDS=$(SECONDS) DOMSEC_FAULTS_MESSAGES=$$(($(SECONDS) * 60)) $(BIN)/python -m pytest -n 0 -s tests/e2e/test_faults.py
 
 docs: $(VENV)/.installed ## the generated documents
 	$(BIN)/python -m domsec.policy.reference docs

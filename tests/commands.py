@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,9 @@ def public(certificate: Certificate) -> bytes:
     return certificate.x509.public_bytes(Encoding.PEM)
 
 
-def domain_signed(identity: pki.Identity, octets: bytes = PLAIN) -> bytes:
+def domain_signed(identity: pki.Identity, octets: bytes = PLAIN, at: datetime = pki.NOW) -> bytes:
     """A message inside the empty signature and a domain signature that nobody's gate has seen."""
     signer = Signer(credential_from_private_key(identity.key, identity.certificate))
     header, _ = fields.split_message(octets)
     inner = null_layer(fields.entity_of(octets))
-    return fields.replace_entity(header, opaque(inner, signer.signing(SignatureType.DOMAIN), pki.NOW))
+    return fields.replace_entity(header, opaque(inner, signer.signing(SignatureType.DOMAIN), at))

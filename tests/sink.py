@@ -27,9 +27,12 @@ class Sink:
     lmtp: bool = False
     features: tuple[str, ...] = FEATURES
     answers: Mapping[str, str] = field(default_factory=dict)  # command or recipient -> reply
-    close_at: str = ""  # command at which the connection is dropped, once
+    close_at: str = (
+        ""  # command at which the connection is dropped, once; DOT: before the message is kept, REPLY: after
+    )
     lenient: bool = False
     path: Path | None = None
+    port: int = 0  # 0 for any
     final: Mapping[str, str] = field(default_factory=dict)  # recipient -> reply after the dot (LMTP); "" for SMTP
 
     def __post_init__(self) -> None:
@@ -44,7 +47,7 @@ class Sink:
             self.server = await asyncio.start_unix_server(self._serve, self.path)
             self.address = f"unix:{self.path}"
         else:
-            self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+            self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
             self.address = f"127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
         return self
 
@@ -109,6 +112,10 @@ class Sink:
                     return
                 if self.gate:
                     await self.gate.wait()
+                if self.close_at == "REPLY":
+                    self.close_at = ""
+                    self.mails.append(mail)
+                    return
                 self._reply_to(mail, writer)
             elif verb == "QUIT":
                 writer.write(b"221 bye\r\n")
