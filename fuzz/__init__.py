@@ -7,7 +7,7 @@
     targets        the table: a function for each room, with its seeds and its dictionary
     binary         DER, CMS, ESS values, certificates and revocation lists
     mail           header fields, addresses, MIME, and whole messages up to the decision of the gateway
-    machines       the SMTP server and the configuration file
+    machines       both sides of SMTP, the milter and the configuration file
     keys           the key process and whoever asks it
     mutate         changes values of DER and keeps the lengths around them right
     seeds          where the first inputs come from

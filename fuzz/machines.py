@@ -1,4 +1,4 @@
-"""Targets that are not messages: both sides of SMTP, and the configuration file."""
+"""Targets that are not messages: both sides of SMTP, the milter, and the configuration file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import tomllib
 from pathlib import Path
 
 from domsec.errors import ConfigurationError
+from domsec.gateway.milter import Answer, Milter
 from domsec.gateway.replies import REPLIES
 from domsec.gateway.smtp_client import Client, Job
 from domsec.gateway.smtp_client import State as ClientState
 from domsec.gateway.smtp_server import Arrived, Budget, Profile, Server
+from domsec.limits import Limits
+from domsec.mime.fields import new_field, split_message
 from domsec.pipeline import Recipient
 from domsec.policy.configuration import Configuration, load_peers
 from domsec.policy.lines import KeyPath, key_lines
@@ -105,6 +108,38 @@ def ask(data: bytes) -> None:
     for reply in client.settle(REPLIES["next_hop_protocol"]):
         assert reply.code >= 200
         reply.encode()
+
+
+# --- the milter -----------------------------------------------------------------------------------------------------
+
+FEW_LIMITS = Limits(size=LARGEST, header_fields=20, header_size=1024, recipients=3)
+
+
+def listen(data: bytes) -> None:
+    """Octets of a mail server, cut in several ways: the same messages, the same answers, and each field one line."""
+    one_by_one = _heard(data, 1)
+    for size in (3, len(data) or 1):
+        assert _heard(data, size) == one_by_one
+
+
+def _heard(data: bytes, size: int) -> tuple[list[Arrived], bytes, str | None]:
+    budget = Budget(2 * LARGEST)
+    milter = Milter(FEW_LIMITS, budget=budget)
+    arrived: list[Arrived] = []
+    out = b""
+    for at in range(0, len(data), size):
+        event = milter.receive(data[at : at + size])
+        while event:
+            arrived.append(event)
+            header, _ = split_message(event.octets, FEW_LIMITS)
+            assert len(header.fields) == len(milter._names)
+            places = tuple(range(len(header.fields)))
+            event = milter.answer(Answer(REPLIES["marked"], (new_field("X-Mark", "a\r\n b"),), places))
+        out += milter.take()
+    milter.lost()
+    assert milter.closed
+    assert budget.used == 0
+    return arrived, out + milter.take(), milter.failure
 
 
 # --- configuration --------------------------------------------------------------------------------------------------

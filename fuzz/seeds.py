@@ -210,6 +210,28 @@ def dialogues() -> Iterator[bytes]:
             yield b"\1" + hello[1] + transaction + octets
 
 
+def packets() -> Iterator[bytes]:
+    """Mail servers, for the milter."""
+
+    def packet(command: bytes, data: bytes = b"") -> bytes:
+        return (1 + len(data)).to_bytes(4, "big") + command + data
+
+    def options(version: int, protocol: int) -> bytes:
+        return packet(b"O", b"".join(n.to_bytes(4, "big") for n in (version, 0x1FF, protocol)))
+
+    connected = packet(b"D", b"Cj\0gw\0{client_addr}\x00192.0.2.1\0") + packet(b"C", b"client\x004\0\x19192.0.2.1\0")
+    envelope = (
+        packet(b"H", b"client\0") + packet(b"D", b"M{auth_authen}\0a\0") + packet(b"M", b"<a@b.example>\0SIZE=1\0")
+    )
+    envelope += packet(b"R", b"<c@d.example>\0NOTIFY=NEVER\0")
+    header = packet(b"L", b"Subject\0 x\n\ty\0") + packet(b"L", b"Authentication-Results\0 gw; smime=pass\0")
+    message = envelope + packet(b"T") + header + packet(b"N") + packet(b"B", b"hello\r\n") + packet(b"D", b"Ei\x004X\0")
+    for first in (options(6, 0x1FFFFF), options(2, 0x7F)):
+        yield first + connected + message + packet(b"E") + envelope + packet(b"A") + packet(b"Q")
+        yield first + message + packet(b"E", b"more") + packet(b"K") + connected + message + packet(b"E")
+        yield first + packet(b"C", b"client\0U") + packet(b"U", b"XYZ\0") + packet(b"R", b"<c@d.example>\0")
+
+
 def answers() -> Iterator[bytes]:
     """Servers, for the SMTP client."""
     hello = b"220 gw\r\n250-gw\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8\r\n"

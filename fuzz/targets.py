@@ -49,6 +49,7 @@ TARGETS = {
         Target("pipeline", mail.decide, seeds.messages, "mime"),
         Target("smtp_server", machines.serve, seeds.dialogues, "smtp", 4096),
         Target("smtp_client", machines.ask, seeds.answers, "smtp", 4096),
+        Target("milter", machines.listen, seeds.packets, "milter", 4096),
         Target("keyd", keys.serve, seeds.requests, "der", 4096),
         Target("key_process", keys.ask, seeds.responses, "der", 1024),
         Target("ldap", directories.read_ldap, seeds.ldap_answers, "der", structured=True),

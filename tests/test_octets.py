@@ -26,6 +26,7 @@ from domsec.octets import (
     give_back,
     in_one_place,
     join,
+    same,
     start,
 )
 
@@ -54,6 +55,18 @@ def test_blocks_are_full_up_to_the_last(parts, size):
         assert b"".join(found) == whole
         assert all(len(block) == size for block in found[:-1])
         assert all(0 < len(block) <= size for block in found[-1:])
+
+
+@given(CUTS, CUTS)
+def test_the_same_octets_are_the_same_wherever_they_lie(parts, others):
+    assert same(pieces(*parts), b"".join(parts))
+    assert same(pieces(*parts), pieces(*others)) is (b"".join(parts) == b"".join(others))
+
+
+def test_many_octets_that_differ_in_the_last_are_not_the_same():
+    many = bytes(3 * CHUNK)
+
+    assert not same(many, memoryview(many[:-1] + b"x"))
 
 
 @given(CUTS, st.integers(0, 60))

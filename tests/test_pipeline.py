@@ -560,6 +560,56 @@ def test_ordinary_mail(octets: bytes, policy: str, delivered: bool) -> None:
         assert held(decision) == ("unverified",)
 
 
+# --- shown by a mail server that keeps it ----------------------------------------------------------------------------
+
+
+def shown(octets: bytes, *recipients: str, **inbound: object) -> Decision:
+    return receive(octets, *recipients, at=world.beta_site(inbound=inbound), protocol="milter")
+
+
+@pytest.mark.parametrize(
+    ("notation", "result"),
+    [
+        ("S[domain](S0(OC))", b"smime=pass"),
+        ("S~(OC)", b"smime=pass"),
+        ("E[beta](S[domain](S0(OC)))", b"smime=none"),
+        ("OC", b"smime=none"),
+    ],
+)
+def test_what_is_shown_gets_a_mark_and_stays_as_it_is(notation: str, result: bytes) -> None:
+    """Nothing is opened and no layer comes off, whoever the recipient is."""
+    octets = build(notation)
+    forged = b"Authentication-Results: beta.example; smime=pass\r\n"
+    got = only(shown(forged + octets, "bob@beta.example", "eve@elsewhere.example"))
+    header, _ = fields.split_message(got)
+    (mark,) = header.all("authentication-results")
+    assert result in mark.raw
+    assert got == mark.raw + octets
+
+
+def test_what_is_shown_and_to_be_held_is_marked_too() -> None:
+    """It is held there, and delivered from there as it then is."""
+    broken = build("S[domain](S0(OC))", sender="Eve <eve@evil.example>")
+    decision = shown(b"Authentication-Results: beta.example; smime=pass\r\n" + broken)
+    assert "mapping.mismatch" in held(decision)
+    assert bytes(decision.held[0].octets).startswith(b"Authentication-Results: beta.example;\r\n smime=policy\r\n")
+    assert bytes(decision.held[0].octets).endswith(broken)
+
+
+@pytest.mark.parametrize("policy", ["hold", "reject", "deliver"])
+def test_what_is_shown_and_cannot_be_read_is_refused(policy: str) -> None:
+    """Whoever released it from a quarantine would deliver results that nobody could remove."""
+    octets = b"Authentication-Results: beta.example; smime=pass\r\n" + b"X: y\r\n" * 1000 + b"\r\n"
+    assert rejected(shown(octets, on_violation=policy)) == (550, "5.7.7")
+
+
+def test_what_is_shown_may_be_signed_inside_although_it_is_agreed_on() -> None:
+    """Whoever opens it will know (and refuse what is not)."""
+    agreed = world.beta_site(inbound={"on_violation": "reject"}, peers=[Peer("acme.example", expect_signed=True)])
+    assert only(receive(build("E[beta](S[domain](S0(OC)))"), at=agreed, protocol="milter"))
+    assert rejected(receive(build("OC"), at=agreed, protocol="milter")) == (550, "5.7.7")
+
+
 def _broken(octets: bytes, at: int = -1) -> bytes:
     found = smime.recognise(octets)
     assert isinstance(found, smime.Pkcs7)

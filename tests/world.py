@@ -417,6 +417,7 @@ def transaction(
     auth: str | None = None,
     xforward: Mapping[str, str] | None = None,
     user: str | None = None,
+    protocol: str = "smtp",
 ) -> Transaction:
     return Transaction(
         direction=direction,  # type: ignore[arg-type]
@@ -424,7 +425,7 @@ def transaction(
         sender_parameters=parameters,
         recipients=tuple(Recipient(r) for r in recipients or ("bob@beta.example",)),
         octets=octets,
-        session=Session(client, "client.example", auth, "smtp", True, xforward or {}, direction, user),  # type: ignore[arg-type]
+        session=Session(client, "client.example", auth, protocol, True, xforward or {}, direction, user),  # type: ignore[arg-type]
         id="T1",
         received_at=NOW,
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import mmap
+import operator
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -148,6 +149,13 @@ def join(*parts: Octets | Pieces) -> Octets | Pieces:
     if len(parts) == 1:
         return parts[0]
     return Pieces(size, lambda: itertools.chain.from_iterable(map(chunks, parts)))
+
+
+def same(one: Octets | Pieces, other: Octets | Pieces) -> bool:
+    """Whether both have the same octets, read once."""
+    if len(one) != len(other):
+        return False
+    return all(map(operator.eq, blocks(one, CHUNK), blocks(other, CHUNK)))
 
 
 def in_one_place(source: Octets | Pieces) -> Octets:

@@ -120,6 +120,10 @@ class Instance:
         lines = self._run("postqueue", "-j").splitlines()
         return [match[1] for line in lines if (match := re.search(r'"queue_id": "(\w+)"', line))]
 
+    def release(self, queue_id: str) -> None:
+        """Let go what is on hold."""
+        self._run("postsuper", "-H", queue_id)
+
     def waiting_for(self) -> str:
         """The queue as postqueue(1) shows it."""
         return self._run("postqueue", "-p")

@@ -33,6 +33,7 @@ from e2e import postfix
 from e2e.domsec_process import Domsec
 from e2e.letters import Letter, fields_of, letter
 from e2e.postfix import Instance
+from e2e.signing import protected
 from e2e.wire import Sink, free_ports
 from e2e.world import (
     BASE,
@@ -285,19 +286,11 @@ def test_what_arrives_is_judged_and_is_not_signed_by_our_dkim(office: Office) ->
 
 def test_what_another_domain_protected_arrives_in_clear_and_believed(office: Office, tmp_path: Path) -> None:
     sent = letter("protected", "Bob <bob@beta.example>", to="alice@acme.example")
-    for name, identity in (("signing", office.beta.signing), ("ca", office.beta.ca), ("acme", office.acme.ca)):
-        write_pem(tmp_path / f"{name}.crt", identity)
-    write_pem(tmp_path / "dca.crt", office.acme.confidentiality)
-    write_p12(tmp_path / "signing.p12", office.beta.signing, office.beta.ca)
-    (tmp_path / "password").write_text("open sesame\n")
-    made = commands.run(
-        "sign-domain", "--credential", tmp_path / "signing.p12", "--password-file", tmp_path / "password",
-        "--trust", tmp_path / "ca.crt", "--trust", tmp_path / "acme.crt", "--cert", tmp_path / "dca.crt",
-        "--evidence", "local:bob@beta.example", "--encrypt", "dca", "--rcpt", "alice@acme.example", stdin=sent.octets,
-    )  # fmt: skip
-    assert made.code == 0, made.err
-    assert sent.secret not in made.out
-    office.deliver("bob@beta.example", made.out)
+    octets = protected(
+        sent, "bob@beta.example", office.beta, "alice@acme.example", office.acme, tmp_path, encrypt="dca"
+    )
+    assert sent.secret not in octets
+    office.deliver("bob@beta.example", octets)
     arrived = office.in_mailbox(sent)
     assert sent.secret in arrived
     assert "smime=pass" in fields_of(arrived, "Authentication-Results")[0]

@@ -132,9 +132,27 @@ def test_filters_stand_before_domsec_and_dkim_after_it(tmp_path: Path) -> None:
     assert "8891" not in arriving  # else what comes from outside with our From would get our DKIM signature
 
 
+MILTER = (("[listen]\n", '[listen]\nmilter = "unix:/run/domsec/milter.sock"\n'),)
+
+
+def test_our_own_milter_comes_after_those_of_others(tmp_path: Path) -> None:
+    others = Neighbours(("inet:localhost:11332",))
+    made = files(configured(tmp_path, *MILTER), "two-instances", others)
+    ours = "inet:localhost:11332, unix:/run/domsec/milter.sock"
+    assert f"\nsmtpd_milters = {ours}\n" in text_of(made, "/etc/postfix-edge/main.cf")
+    assert "milter.sock" not in text_of(made, "/etc/postfix/main.cf")
+    alone = files(configured(tmp_path, *MILTER), "milter", others)
+    assert [file.path for file in alone] == ["/etc/postfix/main.cf", "/etc/postfix/master.cf"]
+    line = "  -o smtpd_milters=inet:localhost:11332,unix:/run/domsec/milter.sock\n"
+    assert text_of(alone, "/etc/postfix/master.cf").endswith(line)
+    by_port = (("[listen]\n", '[listen]\nmilter = "[::1]:10028"\n'),)
+    assert "inet:[::1]:10028" in text_of(files(configured(tmp_path, *by_port), "milter"), "/etc/postfix/master.cf")
+
+
 @pytest.mark.parametrize(
     ("layout", "replacements", "problem"),
     [
+        ("milter", (), "listen.milter: missing, expected where Postfix asks"),
         ("two-instances", (("lmtp:unix:/run/domsec/outbound", "smtp:unix:/run/domsec/outbound"),
                            ("lmtp:unix:/run/domsec/inbound", "smtp:unix:/run/domsec/inbound")),
          "listen.outbound: smtp:unix:/run/domsec/outbound.sock, expected lmtp:unix or smtp:HOST:PORT"),
@@ -189,13 +207,13 @@ def installed(folder: Path, made: tuple[File, ...], *changes: tuple[str, str]) -
 
 
 def compared(folder: Path, *changes: tuple[str, str], layout: Layout = "two-instances") -> list[Difference]:
-    replacements = {"two-instances": (), "content-filter": ONE, "before-queue": (*ONE, *SMTP)}[layout]
+    replacements = {"two-instances": (), "content-filter": ONE, "before-queue": (*ONE, *SMTP), "milter": MILTER}[layout]
     made = files(configured(folder, *replacements), layout)
     return list(differences(made, installed(folder, made, *changes), layout))
 
 
 @needs_postconf
-@pytest.mark.parametrize("layout", ["two-instances", "content-filter", "before-queue"])
+@pytest.mark.parametrize("layout", ["two-instances", "content-filter", "before-queue", "milter"])
 def test_what_was_printed_differs_in_nothing(tmp_path: Path, layout: Layout) -> None:
     assert compared(tmp_path, layout=layout) == []
 
@@ -268,6 +286,18 @@ def test_in_one_instance_every_server_has_to_ask_domsec(tmp_path: Path) -> None:
     ]
     assert compared(tmp_path, (service[0], service[1].replace("yes", "yes -o content_filter=domsec:unix:/run/x")),
                     layout="content-filter") == []  # fmt: skip
+
+
+@needs_postconf
+def test_other_milters_may_stand_beside_ours(tmp_path: Path) -> None:
+    ours = "smtpd_milters=unix:/run/domsec/milter.sock"
+    beside = (ours, "smtpd_milters=inet:localhost:11332,unix:/run/domsec/milter.sock")
+    assert compared(tmp_path, beside, layout="milter") == []
+    found = compared(tmp_path, (ours, "smtpd_milters=inet:localhost:11332"), layout="milter")
+    assert list(map(str, found)) == [
+        "single: smtp/inet/smtpd_milters is inet:localhost:11332, expected unix:/run/domsec/milter.sock: "
+        "what passes would not be judged, or not be signed by DKIM"
+    ]
 
 
 @needs_postconf

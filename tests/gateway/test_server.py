@@ -23,6 +23,7 @@ from domsec.gateway.server import Gateway, Listener, Settings
 from domsec.gateway.workers import listen
 from domsec.octets import Pieces
 from domsec.pipeline import Decision, Held, Outgoing, Refused, Transaction
+from mta import CONNECTED, MESSAGE, OPTIONS, options
 from sink import FEATURES, Mailer, Sink
 
 MAIL = b"Subject: x\r\n\r\nhello\r\n..dot\r\n"
@@ -61,7 +62,7 @@ class Site:
 
 @asynccontextmanager
 async def gateway(
-    next_hop: str | NextHop,
+    next_hop: str | NextHop | None,
     handler: Callable[[Transaction], Decision] = everything,
     *,
     protocol: str = "lmtp",
@@ -76,7 +77,7 @@ async def gateway(
         site.seen.append(transaction)
         return handler(transaction)
 
-    hop = next_hop if isinstance(next_hop, NextHop) else NextHop(next_hop)
+    hop = NextHop(next_hop) if isinstance(next_hop, str) else next_hop
     sock = listen(address)
     site.address = address if address.startswith("unix:") else f"127.0.0.1:{sock.getsockname()[1]}"
     site.counters = Metrics().counters()
@@ -611,7 +612,7 @@ async def test_a_flood_of_commands_behind_a_message_is_not_read_into_memory() ->
         mailer.writer.write(MAIL + b".\r\n" + b"NOOP\r\n" * 400_000)
         await asyncio.sleep(0.3)
         (connection,) = site.gateway.connections
-        assert connection._server.backlog < 1_000_000
+        assert connection._speaker.backlog < 1_000_000
         sink.gate.set()
         assert (await mailer.reply()).startswith("250 2.0.0 got it")
         for _ in range(400_000):
@@ -711,6 +712,81 @@ async def test_an_administrator_is_told_of_many_failures_to_decrypt(caplog: pyte
         assert [text.partition(":")[0] for text in told] == [f"key {'ab' * 8}", "client 192.0.2.7"]
         assert all("3 messages within an hour did not decrypt" in text for text in told)
         mailer.close()
+
+
+# --- a mail server that keeps the message ----------------------------------------------------------------------------
+
+
+def marking(transaction: Transaction) -> Decision:
+    return Decision(outgoing=(outgoing(transaction, 0, octets=b"X-Mark: 1\r\n" + bytes(transaction.octets)),))
+
+
+@asynccontextmanager
+async def asked(site: Site) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection of a mail server that has agreed on its options."""
+    reader, writer = await asyncio.open_connection(*site.address.rsplit(":", 1))
+    writer.write(options(*OPTIONS))
+    assert await packet_from(reader) == "O"
+    yield reader, writer
+    writer.close()
+
+
+async def packet_from(reader: asyncio.StreamReader) -> str:
+    size = int.from_bytes(await reader.readexactly(4), "big")
+    data = await reader.readexactly(size)
+    return chr(data[0]) if len(data) == 1 or data[:1] in b"Omiq" else data.decode()
+
+
+@run
+async def test_a_mail_server_is_told_what_to_do_with_each_message_and_the_log_has_it() -> None:
+    async with gateway(None, marking, protocol="milter") as site, asked(site) as (reader, writer):
+        for _ in range(2):
+            writer.write(CONNECTED + MESSAGE)
+            assert [await packet_from(reader) for _ in range(2)] == ["i", "c"]
+    record = site.journal[-1]
+    assert (record["client"], record["auth"], record["queue_id"]) == ("192.0.2.1", "alice", "4XyZ")
+    assert record["recipients"][0]["action"] == "marked"
+    assert site.counters.get("marked") == 2
+    assert site.gateway.budget.used == 0
+
+
+@pytest.mark.parametrize(
+    ("decide", "answers", "action"),
+    [
+        (lambda t: Decision(held=(Held((0,), ("signature.invalid",), t.octets),)), ["q", "c"], "held"),
+        (lambda t: Decision(refused=(Refused((0,), 550, "5.7.7", "no"),)), ["y550 5.7.7 no\0"], "refused"),
+        (lambda t: Decision(refused=(Refused((0,), 451, "4.4.3", "later"),)), ["y451 4.4.3 later\0"], "deferred"),
+        (lambda t: 1 / 0, ["y451 4.3.0 error in this gateway, message was not touched [internal]\0"], "deferred"),
+        (lambda t: Decision(outgoing=(outgoing(t, 0, octets=b"Subject: x\r\n\r\nother text\r\n"),)),
+         ["y451 4.3.0 error in this gateway, message was not touched [internal]\0"], "deferred"),
+    ],
+    ids=["held", "refused", "deferred", "a fault of ours", "another body"],
+)  # fmt: skip
+@run
+async def test_a_decision_is_what_a_mail_server_does(decide, answers: list[str], action: str) -> None:
+    async with gateway(None, decide, protocol="milter") as site, asked(site) as (reader, writer):
+        writer.write(MESSAGE)
+        assert [await packet_from(reader) for _ in answers] == answers
+        writer.write(MESSAGE.replace(b"Subject", b"subject"))  # the connection is of use as before
+        assert await packet_from(reader) == answers[0]
+    assert site.journal[0]["recipients"][0]["action"] == action
+
+
+@run
+async def test_a_mail_server_that_makes_no_sense_is_cut_off_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with gateway(None, marking, protocol="milter") as site, asked(site) as (reader, writer):
+        writer.write(b"EHLO me\r\n")
+        assert await reader.read() == b""
+    assert "connection of a milter ended: a packet of" in caplog.text
+
+
+@run
+async def test_an_idle_mail_server_is_let_go_when_the_gateway_stops() -> None:
+    async with gateway(None, marking, protocol="milter") as site, asked(site) as (reader, _):
+        assert await site.gateway.drain(5)
+        assert await reader.read() == b""
 
 
 def test_the_sink_announces_what_the_tests_rely_on() -> None:

@@ -51,6 +51,27 @@ def test_split(octets, names, separator, body):
     assert bytes(rest) == body
 
 
+LINES = st.lists(st.sampled_from([b"A: 1\r\n", b"A: 2\r\n", b"B: 1\r\n"]), max_size=6).map(b"".join)
+
+
+@given(LINES, LINES)
+def test_changes_make_one_header_another(octets, wanted):
+    header, other = fields.split_message(octets)[0], fields.split_message(wanted)[0]
+
+    top, removed = fields.changes(header, other)
+
+    kept = [field for place, field in enumerate(header.fields) if place not in removed]
+    assert (*top, *kept) == other.fields
+
+
+def test_a_field_that_stays_is_neither_removed_nor_put_again():
+    header = fields.split_message(b"A: 1\r\nR: forged\r\nB: 2\r\n\r\n")[0]
+    other = header.without("r").prepend(fields.new_field("R", "ours"))
+
+    assert fields.changes(header, other) == ((fields.new_field("R", "ours"),), (1,))
+    assert fields.changes(header, header) == ((), ())
+
+
 @given(st.lists(st.sampled_from([b"A: b", b"\r\n", b"\n", b"\r", b" ", b":", b"--x", b"\x00\xff"])).map(b"".join))
 def test_split_and_join_give_the_same_octets(octets):
     header, body = fields.split_message(octets)

@@ -276,6 +276,14 @@ def test_a_mistake_is_named_with_its_line_and_what_was_expected(folder: Path, te
             "domsec.toml:6: next_hop.outbound is the same place as listen.inbound, expected another",
         ),
         (
+            ("[listen]", '[listen]\nmilter = "127.0.0.1:10025"'),
+            "domsec.toml:3: listen.milter is the same place as listen.inbound, expected another",
+        ),
+        (
+            ("[listen]", '[listen]\nmilter = "smtp:127.0.0.1:10025"'),
+            'domsec.toml:3: listen.milter is "smtp:127.0.0.1:10025", expected "unix:PATH" or "HOST:PORT"',
+        ),
+        (
             ('[keys.signing]\ncredential = "signing.pem"\n', ""),
             'domsec.toml:3: outbound.sign is "required" without a key, expected [keys.signing]',
         ),

@@ -24,6 +24,13 @@ def test_encryption_alone_shows_nothing_of_the_sender(expect_signed: bool) -> No
     assert bool(decision.held) is expect_signed
 
 
+@pytest.mark.parametrize("expect_signed", [False, True])
+def test_mail_that_is_agreed_to_be_signed_is_not_believed_without_a_signature(expect_signed: bool) -> None:
+    """Not even where there is no layer at all: whoever forges From has none to make."""
+    at = world.beta_site(peers=[Peer("acme.example", expect_signed=expect_signed)])
+    assert bool(world.receive(build("OC"), at=at).held) is expect_signed
+
+
 @pytest.mark.requirement("R3183-6-07")
 def test_the_originators_signature_reaches_the_recipient() -> None:
     """So that a recipient need not believe the authority that decrypted."""

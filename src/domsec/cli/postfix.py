@@ -21,7 +21,7 @@ _FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--layout", type=click.Choice(["two-instances", "content-filter", "before-queue"]),
+@click.option("--layout", type=click.Choice(["two-instances", "content-filter", "before-queue", "milter"]),
               default="two-instances", show_default=True, help="How domsec stands in the way of mail.")  # fmt: skip
 @click.option("--milter", multiple=True, metavar="ENDPOINT", help="Before domsec on port 25: rspamd, OpenDKIM.")
 @click.option("--dkim", default="", metavar="ENDPOINT", help="Milter that signs what leaves, after domsec.")

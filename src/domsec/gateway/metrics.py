@@ -30,6 +30,7 @@ _ROWS: Final[dict[str, tuple[str, str, Literal["counter", "gauge", "level", "sec
     "bytes_out": ("domsec_sent_bytes_total", "", "counter", "octets of messages handed to the next hop"),
     "delivered": ("domsec_recipients_total", 'result="delivered"', "counter", "recipients by result"),
     "held": ("domsec_recipients_total", 'result="held"', "counter", "recipients by result"),
+    "marked": ("domsec_recipients_total", 'result="marked"', "counter", "recipients by result"),
     "discarded": ("domsec_recipients_total", 'result="discarded"', "counter", "recipients by result"),
     "deferred": ("domsec_recipients_total", 'result="deferred"', "counter", "recipients by result"),
     "refused": ("domsec_recipients_total", 'result="refused"', "counter", "recipients by result"),

@@ -48,6 +48,7 @@ TABLE = (
     ("sender_ok", 250, "2.1.0", "sender ok"),
     ("recipient_ok", 250, "2.1.5", "recipient ok"),
     ("discarded", 250, "2.0.0", "ok"),
+    ("marked", 250, "2.0.0", "judged and marked"),
     ("cannot_verify", 252, "2.5.0", "send some mail, it will be tried"),
     ("closing", 221, "2.0.0", "closing"),
     ("start_data", 354, "", "end with <CR><LF>.<CR><LF>"),
@@ -78,6 +79,7 @@ TABLE = (
     ("memory", 452, "4.3.1", "too much mail at once, try again later"),
     ("room", 452, "4.3.1", "no room to keep the message, try again later"),
     ("size", 552, "5.3.4", "message is larger than this gateway takes"),
+    ("header", 552, "5.3.4", "header of the message is larger than this gateway reads"),
     # content
     ("bare_newline", 550, "5.6.0", "message has a CR or LF that is not part of a CRLF"),
     ("nul", 550, "5.6.0", "message has a NUL octet"),

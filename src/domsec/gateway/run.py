@@ -68,8 +68,10 @@ def load(path: Path) -> Service:
     )
     process_at(configuration.keyd.socket).close()  # which was asked whether it has our keys; workers ask for themselves
     errors = [str(problem) for problem in problems if problem.severity == "error"]
-    if not configuration.listen.outbound and not configuration.listen.inbound:
-        errors.append(f"{configuration.path}: neither listen.outbound nor listen.inbound, expected at least one")
+    ours = configuration.listen
+    if not (ours.outbound or ours.inbound or ours.milter):
+        text = "neither listen.outbound nor listen.inbound nor listen.milter, expected at least one"
+        errors.append(f"{configuration.path}: {text}")
     if errors:
         raise ConfigurationError(*errors)
     for problem in problems:
@@ -100,6 +102,7 @@ def _settings(configuration: Configuration) -> Settings:
         in_flight=max(IN_FLIGHT, configuration.limits.size),
         recipients=configuration.limits.recipients,
         decryption_alarm=configuration.inbound.decryption_alarm,
+        limits=configuration.limits,
     )
 
 
@@ -109,36 +112,37 @@ def _hostname(configuration: Configuration) -> str:
 
 def _listeners(configuration: Configuration) -> list[Listener]:
     listeners = []
+    for direction in ("outbound", "inbound"):
+        taken: Endpoint | None = getattr(configuration.listen, direction)
+        given: Endpoint | None = getattr(configuration.next_hop, direction)
+        if taken is not None and given is not None:
+            hop = next_hop(given, configuration)
+            listeners.append(_listener(configuration, taken.address, _protocol(taken), direction, hop))
+    if configuration.listen.milter is not None:
+        listeners.append(_listener(configuration, configuration.listen.milter.address, "milter", "inbound", None))
+    return listeners
+
+
+def _listener(
+    configuration: Configuration,
+    address: str,
+    protocol: Literal["lmtp", "smtp", "milter"],
+    direction: Direction,
+    hop: NextHop | None,
+) -> Listener:
     ours = configuration.listen
     trusted = tuple(str(network) for network in ours.trusted_clients.networks)
-    for direction in ("outbound", "inbound"):
-        taken: Endpoint | None = getattr(ours, direction)
-        given: Endpoint | None = getattr(configuration.next_hop, direction)
-        if taken is None or given is None:
-            continue
-        hop = next_hop(given, configuration)
-        listener = Listener(
-            _address(taken),
-            _protocol(taken),
-            direction,
-            hop,
-            trusted=trusted,
-            trust_unix=ours.trusted_clients.unix,
-            mode=ours.socket_mode,
-        )
-        if trusted:
-            listener = dataclasses.replace(listener, clients=tuple(dict.fromkeys((*listener.clients, *trusted))))
-        listeners.append(listener)
-    return listeners
+    listener = Listener(
+        address, protocol, direction, hop, trusted=trusted, trust_unix=ours.trusted_clients.unix, mode=ours.socket_mode
+    )
+    if not trusted:
+        return listener
+    return dataclasses.replace(listener, clients=tuple(dict.fromkeys((*listener.clients, *trusted))))
 
 
 def next_hop(given: Endpoint, configuration: Configuration) -> NextHop:
     """A place of the configuration as one to give messages to."""
-    return NextHop(_address(given), _protocol(given), helo=_hostname(configuration))
-
-
-def _address(endpoint: Endpoint) -> str:
-    return str(endpoint).partition(":")[2]
+    return NextHop(given.address, _protocol(given), helo=_hostname(configuration))
 
 
 def _protocol(endpoint: Endpoint) -> Literal["lmtp", "smtp"]:

@@ -4,6 +4,7 @@ A message arrives, the handler decides, each outgoing message is relayed, what i
 client gets its replies (measurements-mail.md A7):
 
     LMTP   each recipient has its own outcome
+    milter the mail server keeps the message, and is told how to mark it, to refuse it, or to put it aside
     SMTP   one reply stands for all. A decision that refuses anybody refuses everybody, and nothing is sent. When the
            next hop took some and not others, the others are held, so that nothing is lost and nothing sent twice;
            when it took none, its refusal is ours and nothing is owned here.
@@ -14,30 +15,30 @@ An exception in the handler is 451, a traceback in the log, and a message that n
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import itertools
 import logging
 import os
-import pwd
 import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal
 
 from domsec.errors import ConfigurationError
 from domsec.gateway.alarm import Watch
+from domsec.gateway.connection import A, Connection, Door, Peer, hurry
 from domsec.gateway.data import stuffed
 from domsec.gateway.metrics import Counters, Metrics
+from domsec.gateway.milter import Answer, Milter
 from domsec.gateway.relay import NextHop, Relay
 from domsec.gateway.replies import REPLIES, Reply, delivered, for_error, held, passed_on, refusal
 from domsec.gateway.session import MAX_HOPS, hops, received_field, received_fields
 from domsec.gateway.smtp_client import Job
-from domsec.gateway.smtp_server import Arrived, Budget, Profile, Server, State
-from domsec.limits import DEFAULT
-from domsec.octets import start
+from domsec.gateway.smtp_server import Arrived, Budget, Profile, Server
+from domsec.limits import DEFAULT, Limits
+from domsec.mime.fields import changes, split_message
+from domsec.octets import same, start
 from domsec.pipeline import Decision, Direction, Held, Outgoing, Transaction
 from domsec.trust.discovered import Question
 
@@ -48,8 +49,8 @@ Discover = Callable[[Direction, Sequence[Question]], Awaitable[Handler]]  # a ha
 Durable = Callable[[], Awaitable[None]]  # returns when all that the handler recorded is on the disk
 
 _log = logging.getLogger("domsec.gateway")
-_BACKLOG = 64 * 1024  # octets pipelined behind a message before reading stops
 IN_FLIGHT: Final = 256 * 1024 * 1024  # octets of all messages that one worker has at a time
+MILTER_TIMEOUT: Final = 7210.0  # that of libmilter: a mail server is silent for as long as its own client may be
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
@@ -58,9 +59,9 @@ class Listener:
     """One address that takes mail in one direction. `address` as for `NextHop`."""
 
     address: str
-    protocol: Literal["lmtp", "smtp"]
+    protocol: Literal["lmtp", "smtp", "milter"]
     direction: Direction
-    next_hop: NextHop
+    next_hop: NextHop | None = None  # of a milter: none, since the mail server keeps the message
     clients: tuple[str, ...] = _LOOPBACK  # networks that may connect at all; a UNIX socket has its file mode instead
     trusted: tuple[str, ...] = _LOOPBACK  # of these, who may use XFORWARD and XCLIENT
     trust_unix: bool = True  # whether everybody on a UNIX socket may
@@ -82,12 +83,13 @@ class Settings:
     linger: float = 30.0  # after a reload, for connections that are there
     drain: float = 60.0
     decryption_alarm: int = 0  # failures to decrypt in an hour that are too many (T-22); 0 is never
+    limits: Limits = DEFAULT  # of messages that a milter hears
     minimum_time: float = 0.0  # before a message is answered, so that replies do not tell how long work took (T-22)
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    action: Literal["delivered", "refused", "deferred", "held", "discarded"]
+    action: Literal["delivered", "refused", "deferred", "held", "discarded", "marked"]
     reply: Reply
 
 
@@ -114,12 +116,12 @@ class Gateway:
         self.journal = journal
         self.budget = Budget(settings.in_flight)
         self.watch = Watch(settings.decryption_alarm)
-        self.connections: set[_ServerConnection] = set()
+        self.connections: set[Connection[Any]] = set()
         self.draining = False
         self._relays: dict[NextHop, Relay] = {}
         self._directions: dict[str, Relay] = {}
         self._servers: list[asyncio.Server] = []
-        self._tasks: dict[_ServerConnection, asyncio.Task[None]] = {}
+        self._tasks: dict[Connection[Any], asyncio.Task[None]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._serial = itertools.count()
         self._prefix = f"{time.time_ns() // 1000:x}{os.getpid() & 0xFFFF:04x}"
@@ -193,7 +195,10 @@ class Gateway:
         """The connections to the next hop of a direction; None if nothing listens for it."""
         return self._directions.get(direction)
 
-    def _factory(self, listener: Listener) -> Callable[[], _ServerConnection]:
+    def _factory(self, listener: Listener) -> Callable[[], Connection[Any]]:
+        door = Door.of(listener.clients, listener.trusted, trust_unix=listener.trust_unix)
+        if listener.protocol == "milter":
+            return lambda: _MilterConnection(self, door)
         profile = Profile(
             protocol=listener.protocol,
             direction=listener.direction,
@@ -201,33 +206,30 @@ class Gateway:
             size=self.settings.size,
             recipients=self.settings.recipients,
         )
-        relay = self._relays.get(listener.next_hop)
+        hop = listener.next_hop
+        assert hop is not None
+        relay = self._relays.get(hop)
         if relay is None:
-            hop = listener.next_hop
             relay = Relay(hop if hop.helo else replace(hop, helo=self.settings.hostname), self.counters)
             self._relays[hop] = relay
         self._directions[listener.direction] = relay
-        clients = tuple(ipaddress.ip_network(each) for each in listener.clients)
-        trusted = tuple(ipaddress.ip_network(each) for each in listener.trusted)
-        return lambda: _ServerConnection(self, profile, relay, clients, trusted, trust_unix=listener.trust_unix)
+        return lambda: _SmtpConnection(self, door, profile, relay)
 
-    def spawn(self, connection: _ServerConnection, arrived: Arrived) -> None:
-        """Work on a message; `connection` gets the replies."""
+    def spawn(self, connection: Connection[Any], arrived: Arrived) -> None:
+        """Work on a message; `connection` gets the answer."""
         task = asyncio.get_running_loop().create_task(self._work(connection, arrived))
         self._tasks[connection] = task  # the loop itself holds tasks weakly; a connection has one message at a time
 
-    async def _work(self, connection: _ServerConnection, arrived: Arrived) -> None:
-        replies: Sequence[Reply]
-        count = len(arrived.recipients) if arrived.session.protocol == "lmtp" else 1
+    async def _work(self, connection: Connection[A], arrived: Arrived) -> None:
         try:
-            replies = await self.process(arrived, connection.relay)
+            answer = await connection.work(arrived)
         except Exception:
             self.counters.add("errors")
             _log.exception("error while handling a message")
-            replies = (REPLIES["internal"],) * count
+            answer = connection.fault(arrived)
         finally:
             del self._tasks[connection]
-        connection.finish(replies)
+        connection.finish(answer)
 
     # -- one message -----------------------------------------------------------------------------------------------
 
@@ -235,18 +237,51 @@ class Gateway:
         """Carry one message through: the replies for it, to each recipient for LMTP, one for SMTP."""
         begun = time.perf_counter()
         transaction = self._transaction(arrived)
-        self.counters.add("messages_outbound" if transaction.direction == "outbound" else "messages_inbound")
-        self.counters.add("bytes_in", len(arrived.octets))
-        decision, outcomes = self._decide(transaction, self.handler)
-        if decision.wanted:
-            decision, outcomes = await self._decide_with(decision.wanted, transaction)
+        decision, outcomes = await self._judge(transaction)
         decided = time.perf_counter()
-        if decision.unopened:
-            self._watch(transaction, decision.unopened)
-        outcomes = outcomes or await self._recorded(transaction)
         if not outcomes:
             settle = self._settle_each if transaction.session.protocol == "lmtp" else self._settle_as_one
             outcomes = await settle(transaction, decision, arrived, relay)
+        results = await self._report(transaction, decision, outcomes, begun, decided)
+        if transaction.session.protocol == "lmtp":
+            return tuple(outcome.reply for outcome in results)
+        return (_one_reply(results),)
+
+    async def annotate(self, arrived: Arrived) -> Answer:
+        """What a mail server is to do with one message that stays with it."""
+        begun = time.perf_counter()
+        transaction = self._transaction(arrived)
+        decision, outcomes = await self._judge(transaction)
+        answer = Answer(REPLIES["marked"])
+        if not outcomes:
+            try:
+                answer, outcomes = _marked(transaction, decision, self.settings.limits)
+            except Exception as error:
+                decision, outcomes = self._failed(transaction, error)
+        results = await self._report(transaction, decision, outcomes, begun, time.perf_counter())
+        refused = [each for each in results if not each.reply.positive]
+        return Answer(_worst(refused).reply) if refused else answer
+
+    async def _judge(self, transaction: Transaction) -> tuple[Decision, dict[int, _Outcome]]:
+        """The decision on a message, on the disk as far as the audit trail has to have it; or the outcomes without."""
+        self.counters.add("messages_outbound" if transaction.direction == "outbound" else "messages_inbound")
+        self.counters.add("bytes_in", len(transaction.octets))
+        decision, outcomes = self._decide(transaction, self.handler)
+        if decision.wanted:
+            decision, outcomes = await self._decide_with(decision.wanted, transaction)
+        if decision.unopened:
+            self._watch(transaction, decision.unopened)
+        return decision, outcomes or await self._recorded(transaction)
+
+    async def _report(
+        self,
+        transaction: Transaction,
+        decision: Decision,
+        outcomes: Mapping[int, _Outcome],
+        begun: float,
+        decided: float,
+    ) -> list[_Outcome]:
+        """Tell metrics and log what became of a message: for each recipient, in their order."""
         done = time.perf_counter()
         self.counters.add("handler_us", int((decided - begun) * 1e6))
         self.counters.add("relay_us", int((done - decided) * 1e6))
@@ -257,9 +292,7 @@ class Gateway:
             self.journal(_record(transaction, decision, results, decided - begun, done - begun))
         if self.settings.minimum_time:
             await asyncio.sleep(max(0.0, self.settings.minimum_time - (time.perf_counter() - begun)))
-        if transaction.session.protocol == "lmtp":
-            return tuple(outcome.reply for outcome in results)
-        return (_one_reply(results),)
+        return results
 
     def _watch(self, transaction: Transaction, keys: Sequence[str]) -> None:
         """Count a message that did not decrypt, and raise the alarm if there are too many."""
@@ -487,6 +520,29 @@ def _one_reply(results: Sequence[_Outcome]) -> Reply:
     return results[0].reply
 
 
+def _marked(transaction: Transaction, decision: Decision, limits: Limits) -> tuple[Answer, dict[int, _Outcome]]:
+    """A decision as what a mail server does with a message that it keeps, which is one thing for all recipients.
+
+    Whoever is refused, everybody is. Raises ValueError where the message would not be the same but for its header.
+    """
+    everybody = range(len(transaction.recipients))
+    if refused := _refused(decision):
+        worst = _worst(refused.values())
+        return Answer(worst.reply), dict.fromkeys(everybody, worst)
+    reasons = ", ".join(reason for each in decision.held for reason in each.reasons)
+    kept: Sequence[Outgoing | Held] = decision.held or decision.outgoing
+    if len({bytes(start(each.octets, limits.header_size)) for each in kept}) != 1:
+        raise ValueError("a milter cannot make several messages of one")
+    header, body = split_message(transaction.octets, limits)
+    made, rest = split_message(kept[0].octets, limits)
+    if not same(body, rest):
+        raise ValueError("a milter does not change what stands below the header")
+    fields, removed = changes(header, made)
+    quarantine = f"domsec {transaction.id}: {reasons}" if decision.held else ""
+    answer = Answer(REPLIES["marked"], fields, removed, quarantine)
+    return answer, dict.fromkeys(everybody, _Outcome("held" if quarantine else "marked", answer.reply))
+
+
 def _only(outgoing: Outgoing, indexes: frozenset[int]) -> Outgoing:
     """The same message for some of its recipients."""
     kept = [
@@ -530,194 +586,52 @@ def _record(
 
 # -- connections -------------------------------------------------------------------------------------------------------
 
-_Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
+class _SmtpConnection(Connection[Sequence[Reply]]):
+    """A client that speaks SMTP or LMTP."""
 
-_PEER_CREDENTIALS = struct.Struct("3i")  # process, user, group: unix(7), SO_PEERCRED
-
-
-def _local_user(sock: socket.socket | None) -> str | None:
-    """The user at the other end of a Unix socket, by name or by number; None where the system does not tell."""
-    if sock is None or sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
-        return None
-    try:
-        octets = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-    except OSError:
-        return None
-    number = _PEER_CREDENTIALS.unpack(octets)[1]
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
-
-
-class _ServerConnection(asyncio.Protocol):
-    """Octets between a client's connection and its `Server`."""
-
-    def __init__(
-        self,
-        gateway: Gateway,
-        profile: Profile,
-        relay: Relay,
-        clients: _Networks,
-        trusted: _Networks,
-        *,
-        trust_unix: bool,
-    ) -> None:
-        self._trust_unix = trust_unix
-        self.relay = relay
-        self._gateway = gateway
+    def __init__(self, gateway: Gateway, door: Door, profile: Profile, relay: Relay) -> None:
+        super().__init__(gateway, door)
         self._profile = profile
-        self._clients = clients
-        self._trusted = trusted
-        self._transport: asyncio.Transport | None = None
-        self._server: Server | None = None
-        self._loop = asyncio.get_running_loop()
-        self._active = self._loop.time()
-        self._gone = False
-        self._eof = False
-        self._reading = True
-        self._writable = True
+        self._relay = relay
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
+    def speaker(self, peer: Peer) -> Server:
+        budget = self._gateway.budget
+        return Server(self._profile, client_address=peer.address, user=peer.user, trusted=peer.trusted, budget=budget)
+
+    async def work(self, arrived: Arrived) -> Sequence[Reply]:
+        return await self._gateway.process(arrived, self._relay)
+
+    def fault(self, arrived: Arrived) -> Sequence[Reply]:
+        return (REPLIES["internal"],) * (len(arrived.recipients) if self._profile.protocol == "lmtp" else 1)
+
+    def patience(self) -> float:
+        settings = self._gateway.settings
+        return settings.data_timeout if self._speaker and self._speaker.receiving else settings.command_timeout
+
+
+class _MilterConnection(Connection[Answer]):
+    """A mail server that asks what to do with a message."""
+
+    def speaker(self, peer: Peer) -> Milter:
         gateway = self._gateway
-        gateway.connections.add(self)
-        gateway.counters.add("connections")
-        gateway.counters.set("connections_open", len(gateway.connections))
-        address, allowed, trusted = self._who(transport)
-        user = _local_user(transport.get_extra_info("socket"))
-        server = Server(self._profile, client_address=address, user=user, trusted=trusted, budget=gateway.budget)
-        self._server = server
-        refusal_name = None
-        if not allowed:
-            refusal_name = "client"
-        elif gateway.draining:
-            refusal_name = "stopping"
-        elif len(gateway.connections) > gateway.settings.connections:
-            refusal_name = "connections"
-        if refusal_name:
-            gateway.counters.add("connections_refused")
-            server.take()
-            server.close(refusal_name)
-        self._flush()
+        return Milter(gateway.settings.limits, client_address=peer.address, user=peer.user, budget=gateway.budget)
 
-    def _who(self, transport: asyncio.Transport) -> tuple[str | None, bool, bool]:
-        """Address of the client, whether it may connect, whether it may speak for others."""
-        sock = transport.get_extra_info("socket")
-        if sock is None:
-            return None, False, False
-        if sock.family == socket.AF_UNIX:
-            return None, True, self._trust_unix
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = transport.get_extra_info("peername")
-        if not peer:
-            return None, False, False
-        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        allowed = any(address in network for network in self._clients)
-        return str(address), allowed, allowed and any(address in network for network in self._trusted)
+    async def work(self, arrived: Arrived) -> Answer:
+        return await self._gateway.annotate(arrived)
+
+    def fault(self, arrived: Arrived) -> Answer:
+        return Answer(REPLIES["internal"])
+
+    def patience(self) -> float:
+        return MILTER_TIMEOUT
 
     def data_received(self, data: bytes) -> None:
-        server = self._server
-        assert server is not None
-        arrived = server.receive(data)
-        if arrived is not None:
-            self._flush()
-            self._gateway.spawn(self, arrived)
-            return
-        if server.state is State.BUSY:
-            if server.backlog > _BACKLOG:
-                self._read(on=False)
-            return
-        if self._gateway.draining and server.idle:
-            server.close("stopping")
-        self._flush()
-
-    def finish(self, replies: Sequence[Reply]) -> None:
-        """The replies for the message that this connection brought."""
-        server = self._server
-        assert server is not None
-        if self._gone:
-            server.lost()
-            return
-        arrived = server.answer(replies)
-        if arrived is not None:
-            self._flush()
-            self._gateway.spawn(self, arrived)
-            return
-        if self._gateway.draining and server.idle:
-            server.close("stopping")
-        self._flush()
-        if self._eof and self._transport is not None:
-            self._transport.close()
-        self._read(on=True)
-
-    def _flush(self) -> None:
-        server, transport = self._server, self._transport
-        assert server is not None
-        assert transport is not None
-        out = server.take()
-        if out:
-            transport.write(out)
-        if server.state is State.CLOSED:
-            transport.close()
-        self._active = self._loop.time()
-
-    def _read(self, *, on: bool) -> None:
-        transport = self._transport
-        if transport is None or on is self._reading or transport.is_closing() or (on and not self._writable):
-            return
-        self._reading = on
-        if on:
-            transport.resume_reading()
-        else:
-            transport.pause_reading()
-
-    def pause_writing(self) -> None:
-        # A client that sends commands and does not read the replies.
-        self._writable = False
-        self._read(on=False)
-
-    def resume_writing(self) -> None:
-        self._writable = True
-        self._read(on=True)
-
-    def eof_received(self) -> bool:
-        # A client that has sent its last command and half closed still gets the reply to a message.
-        server = self._server
-        self._eof = True
-        return server is not None and server.state is State.BUSY
+        if self._transport is not None:
+            hurry(self._transport)
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._gone = True
-        gateway = self._gateway
-        gateway.connections.discard(self)
-        gateway.counters.set("connections_open", len(gateway.connections))
-        server = self._server
-        if server is not None and server.state is not State.BUSY:
-            server.lost()
-
-    def sweep(self, now: float) -> None:
-        server = self._server
-        if server is None or server.state is State.BUSY:
-            return
-        settings = self._gateway.settings
-        if now - self._active < (settings.data_timeout if server.state is State.DATA else settings.command_timeout):
-            return
-        if self._transport is not None and self._transport.is_closing():
-            self._transport.abort()
-            return
-        server.close("idle")
-        self._flush()
-
-    def stop_if_idle(self) -> None:
-        server = self._server
-        if server is not None and server.idle:
-            server.close("stopping")
-            self._flush()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        super().connection_lost(exc)
+        if isinstance(self._speaker, Milter) and self._speaker.failure is not None:
+            _log.warning("connection of a milter ended: %s", self._speaker.failure)

@@ -156,6 +156,16 @@ class Server:
         return self.state in (State.GREETED, State.READY)
 
     @property
+    def busy(self) -> bool:
+        """Whether `answer` is due."""
+        return self.state is State.BUSY
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a message is being sent."""
+        return self.state is State.DATA
+
+    @property
     def backlog(self) -> int:
         """Octets that wait for `answer`."""
         return len(self._buffer)

@@ -197,6 +197,17 @@ def _ended(raw: bytes) -> bytes:
     return raw if not raw or raw.endswith(b"\n") else raw + b"\r\n"
 
 
+def changes(header: Header, other: Header) -> tuple[tuple[Field, ...], tuple[int, ...]]:
+    """What makes a header another one: fields to put on top, and the places, from 0, of those to remove."""
+    top, removed = len(other.fields), []
+    for place in reversed(range(len(header.fields))):
+        if top and other.fields[top - 1].raw == header.fields[place].raw:
+            top -= 1
+        else:
+            removed.append(place)
+    return other.fields[:top], tuple(reversed(removed))
+
+
 def entity_header(header: Header) -> Header:
     """Only the fields that describe the body: Content-* and MIME-Version."""
     return Header(tuple([field for field in header.fields if field.of_entity]), header.separator)

@@ -1,6 +1,9 @@
 """Mail from outside on its way in (spec/algorithms.md (f), decisions A-55 to A-57, A-63).
 
 Whoever sent it learns from our answer neither why something did not verify nor whether something decrypted.
+
+What a mail server only shows us (a milter) is judged as it stands: nothing is opened, no layer comes off, and what is
+to be held is held there.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from domsec.cms.certificates import Certificate
 from domsec.errors import CertificateNotFound, MalformedMessage
@@ -43,7 +47,7 @@ from domsec.trust.discovered import Answer, Found
 
 def inbound(transaction: Transaction, site: Site, found: Found | None = None) -> Decision:
     """Mail from outside on its way in: open, verify, say what may be believed, act on it, hand on what can be read."""
-    ours, others = _ours(transaction, site)
+    ours, others = ((), everybody(transaction)) if _shown(transaction) else _ours(transaction, site)
     settled: list[Settled] = []
     opened: dict[str, object] = {}
     passed: dict[str, object] = {}
@@ -54,6 +58,11 @@ def inbound(transaction: Transaction, site: Site, found: Found | None = None) ->
     if wanted := tuple(dict.fromkeys(question for each in settled for question in each.wanted)):
         return Decision(wanted=wanted)
     return decision(settled, opened or passed)  # what we could open says more
+
+
+def _shown(transaction: Transaction) -> bool:
+    """Whether the message stays where it is, and only its header may be another."""
+    return transaction.session.protocol == "milter"
 
 
 def _ours(transaction: Transaction, site: Site) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -81,9 +90,10 @@ def _take_in(
     try:
         message = peel(transaction.octets, context.keyring, context.limits)
     except MalformedMessage as error:
-        policy = wishes.inbound(site.configuration).on_violation
-        action: Violation = "hold" if policy.value == "deliver" else policy.value
-        log.update(action=action, reason=str(error))  # it may bear results in our name: never delivered
+        # It may bear results in our name, which nobody can remove: never delivered, nor held where others deliver it.
+        policy = wishes.inbound(site.configuration).on_violation.value
+        action: Violation = "reject" if policy == "reject" or _shown(transaction) else "hold"
+        log.update(action=action, reason=str(error))
         return [_act(action, transaction, indexes, ("cms.malformed",), transaction.octets)]
     examination = examine(message, context)
     if site.asks and found is None and (wanted := discovery.for_signers(message, examination.findings, context)):
@@ -162,8 +172,9 @@ def _settle(indexes: tuple[int, ...], choice: Choice, case: _Case, log: dict[str
     """Act on what was found, for recipients for whom the same is wanted."""
     message, verdict, site = case.examination.message, case.examination.verdict, case.site
     wanted = wishes.inbound(site.configuration, choice)
-    delivery = deliver(case.examination, wanted.strip.value)
-    action, reasons, policy = _judge(case.examination, wanted, loose=delivery.unauthenticated)
+    shown = _shown(case.transaction)
+    delivery = deliver(case.examination, "none" if shown else wanted.strip.value)
+    action, reasons, policy = _judge(case.examination, wanted, loose=delivery.unauthenticated, shown=shown)
     line = wishes.told(site.configuration, policy)
     entity = None if delivery.unauthenticated or delivery.layer is None else mime_entity(delivery.layer)
     if entity is None:
@@ -200,8 +211,14 @@ def _unanswered(examination: Examination, context: Context) -> Answer | None:
     return context.found.failure(question for question in wanted if question.role)
 
 
+# Violations of mail without any layer; what else is odd in it is ordinary.
+_OF_ORDINARY: Final = frozenset({"mime.parts", "domain.missing"})
+# Violations that may be none to whoever opens the message.
+_OF_CLOSED: Final = frozenset({"domain.missing", "enc.unsigned"})
+
+
 def _judge(
-    examination: Examination, wanted: wishes.Inbound, *, loose: bool
+    examination: Examination, wanted: wishes.Inbound, *, loose: bool, shown: bool
 ) -> tuple[Violation, tuple[str, ...], Setting[str]]:
     """What policy does with a message that was judged so, why, and the setting that says that.
 
@@ -213,8 +230,10 @@ def _judge(
         policy = wanted.on_unopenable
         return policy.value, ("enc.unauthenticated" if loose else "unopenable",), policy
     violations = verdict.violations
-    if all(f.layer.kind == "content" for f in examination.findings):  # no layer of ours: ordinary, if odd, mail
-        violations = tuple(f for f in violations if f.code == "mime.parts" or f.code.startswith("limit."))
+    if all(f.layer.kind == "content" for f in examination.findings):
+        violations = tuple(f for f in violations if f.code in _OF_ORDINARY or f.code.startswith("limit."))
+    if shown and any(f.layer.closed for f in examination.findings):
+        violations = tuple(f for f in violations if f.code not in _OF_CLOSED)
     if violations:
         return wanted.on_violation.value, tuple(dict.fromkeys(f.code for f in violations)), wanted.on_violation
     if verdict.level == "none" and not any(f.layer.closed for f in examination.findings):
@@ -302,7 +321,8 @@ def _act(
             note={"action": "reject", "reasons": reasons},
         )
     if action == "hold":
-        return Settled(held=(Held(indexes, reasons, transaction.octets),), note={"action": "hold", "reasons": reasons})
+        kept = octets if _shown(transaction) else transaction.octets  # held elsewhere, it is not judged again
+        return Settled(held=(Held(indexes, reasons, kept),), note={"action": "hold", "reasons": reasons})
     parameters = _headers_only(transaction.sender_parameters) if opened else transaction.sender_parameters
     recipients = tuple(transaction.recipients[i] for i in indexes)
     outgoing = Outgoing(transaction.sender, parameters, recipients, octets, indexes)

@@ -31,7 +31,7 @@ class Session:
     client_address: str | None  # IP address of the client; None on a UNIX socket
     helo: str | None
     auth: str | None  # login name, told by a trusted client (XCLIENT LOGIN)
-    protocol: Literal["lmtp", "smtp"]
+    protocol: Literal["lmtp", "smtp", "milter"]  # milter: the mail server keeps the message, and its body is its own
     tls: bool
     xforward: Mapping[str, str]  # XFORWARD attributes of a trusted client, names in upper case
     direction: Direction  # set by the listener

@@ -313,7 +313,11 @@ class _Checker:
         for index, peer in enumerate(self.configuration.peers):
             if peer.anchors:
                 yield from self.files(load_certificates, peer.anchors, ("peer", index, "anchors"), anchors=True)
-        wanted = self.configuration.listen.inbound or self.configuration.outbound.encrypt != "no"
+        wanted = (
+            self.configuration.listen.inbound
+            or self.configuration.listen.milter
+            or self.configuration.outbound.encrypt != "no"
+        )
         agreed = any(peer.anchors for peer in self.configuration.peers)
         published = any(one.kind == "smimea" and one.believe == "dnssec" for one in self.configuration.directories)
         if wanted and not trust.roles and not agreed and not published:

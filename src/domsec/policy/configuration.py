@@ -402,7 +402,7 @@ def _routes(c: Configuration) -> Iterator[Problem]:
             yield c.problem(f"listen.{direction} without next_hop.{direction}, expected both", "listen", direction)
         if given and not taken:
             yield c.problem(f"next_hop.{direction} without listen.{direction}, expected both", "next_hop", direction)
-    places = [("listen.outbound", c.listen.outbound), ("listen.inbound", c.listen.inbound)]
+    places = [(f"listen.{name}", getattr(c.listen, name)) for name in ("outbound", "inbound", "milter")]
     places += [("next_hop.outbound", c.next_hop.outbound), ("next_hop.inbound", c.next_hop.inbound)]
     for number, (name, place) in enumerate(places):
         for other_name, other in places[:number]:

@@ -51,7 +51,7 @@ class Kind(Generic[T_co]):
 class Endpoint:
     """Where mail is taken from or given to: protocol, and either a Unix socket or a host with its port."""
 
-    protocol: str  # "smtp" or "lmtp"
+    protocol: str  # "smtp", "lmtp" or "milter"
     path: str | None = None
     host: str | None = None
     port: int = 0
@@ -303,6 +303,14 @@ def _endpoint(value: object, base: Path) -> Endpoint:
     protocol, _, place = _string(value, base).partition(":")
     if protocol not in {"smtp", "lmtp"}:
         raise found(value)
+    return _at(protocol, place, value, base)
+
+
+def _milter(value: object, base: Path) -> Endpoint:
+    return _at("milter", _string(value, base), value, base)
+
+
+def _at(protocol: str, place: str, value: object, base: Path) -> Endpoint:
     if place.startswith("unix:"):
         path = str(base / place.removeprefix("unix:"))
         if place == "unix:" or len(path.encode()) > UNIX_PATH_MAXIMUM:
@@ -440,6 +448,7 @@ PLACE_OR_PLACES = one_or_more(
 TCP_ADDRESS = Kind('host and port such as "127.0.0.1:9183"', _tcp_address)
 LDAP_URL = Kind('a server such as "ldaps://ldap.beta.example" or "ldap://192.0.2.1:389"', _ldap_url)
 ENDPOINT = Kind('"smtp:HOST:PORT", "smtp:unix:PATH", "lmtp:HOST:PORT" or "lmtp:unix:PATH"', _endpoint)
+MILTER = Kind('"unix:PATH" or "HOST:PORT"', _milter)
 NETWORKS = Kind('a list of networks such as "192.0.2.0/24", or "unix"', _networks)
 DOMAIN = Kind("a mail domain", _domain)
 DOMAINS = list_of(DOMAIN, "a list of mail domains")

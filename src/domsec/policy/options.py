@@ -37,6 +37,7 @@ from domsec.policy.kinds import (
     FORMS,
     HEADER_TESTS,
     LDAP_URL,
+    MILTER,
     MODE,
     NAME,
     NETWORKS,
@@ -200,6 +201,13 @@ class Listen:
         ENDPOINT,
         "Takes mail from outside on its way in: to be decrypted and verified.",
         '"lmtp:unix:/run/domsec/inbound.sock"',
+    )
+    milter: Endpoint | None = optional(
+        MILTER,
+        "Is asked by a mail server about mail from outside that stays with it: verifies signatures, writes our "
+        "Authentication-Results and removes forged ones, and refuses, defers or quarantines what `[inbound]` does not "
+        "let through. It opens nothing that is encrypted, and signs nothing (docs/postfix.md).",
+        '"unix:/run/domsec/milter.sock"',
     )
     metrics: TcpAddress | None = optional(
         TCP_ADDRESS, "Serves `/metrics`, `/healthz` and `/readyz` by HTTP.", '"127.0.0.1:9183"'

@@ -1,14 +1,15 @@
 """The text of Postfix's configuration for a gateway: what `domsec postfix` prints.
 
 Two instances are the recommended layout: neither has a route beside domsec. With one instance, mail passes domsec after
-the queue (`content-filter`) or before it (`before-queue`), and docs/postfix.md says what then leaks.
+the queue (`content-filter`) or before it (`before-queue`), and docs/postfix.md says what then leaks. As a `milter`
+domsec only judges and marks what arrives, which it can do beside each of the others as well.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from domsec.errors import ConfigurationError
 from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import Endpoint
 
-Layout = Literal["two-instances", "content-filter", "before-queue"]
+Layout = Literal["two-instances", "content-filter", "before-queue", "milter"]
 Instance = Literal["inside", "edge", "single"]
 
 FOLDERS: Final[Mapping[Instance, str]] = {
@@ -51,7 +52,7 @@ _FINAL: Final = f"no_unknown_recipient_checks,no_address_mappings,{_UNSEEN}"
 class Neighbours:
     """Who else is in the chain. Milters are Postfix's endpoints (`inet:localhost:11332`, `unix:/run/...`)."""
 
-    milters: tuple[str, ...] = ()  # on port 25, before domsec: rspamd, OpenDKIM to verify
+    milters: tuple[str, ...] = ()  # on port 25, before domsec: rspamd, OpenDKIM to verify; domsec's own comes last
     dkim: str = ""  # after domsec, on what leaves: OpenDKIM to sign
     mailman: str = ""  # Mailman's `var/data`, with the tables that it writes for Postfix
 
@@ -82,7 +83,11 @@ def files(
     Tables of people (mailboxes, logins, recipients) are the administrator's and not made here. Raises
     ConfigurationError where Postfix cannot do what the configuration says.
     """
-    values = _values(configuration, layout, neighbours)
+    milters = (*neighbours.milters, *_own_milter(configuration, layout))
+    if layout == "milter":
+        words = {"milters": ",".join(milters)}
+        return tuple(_file("single", name, words, "milter") for name in ("main.cf", "master.cf"))
+    values = _values(configuration, layout, replace(neighbours, milters=milters))
     instances: tuple[Instance, ...] = ("inside", "edge") if layout == "two-instances" else ("single",)
     made = [_file(instance, name, values[instance]) for instance in instances for name in ("main.cf", "master.cf")]
     for rule in configuration.outbound.evidence:
@@ -92,8 +97,8 @@ def files(
     return tuple(made)
 
 
-def _file(instance: Instance, name: str, values: Mapping[str, str]) -> File:
-    kind = instance if instance == "single" else f"two-instances.{instance}"
+def _file(instance: Instance, name: str, values: Mapping[str, str], kind: str = "") -> File:
+    kind = kind or (instance if instance == "single" else f"two-instances.{instance}")
     return File(instance, f"{FOLDERS[instance]}/{name}", _filled(f"{kind}.{name}", values))
 
 
@@ -161,6 +166,16 @@ def _values(
         },
         "single": {**common, **single},
     }
+
+
+def _own_milter(configuration: Configuration, layout: Layout) -> tuple[str, ...]:
+    """Our own milter as Postfix names it, where there is one."""
+    given = configuration.listen.milter
+    if given is None:
+        if layout == "milter":
+            raise _wrong(configuration, "listen", "milter", "missing, expected where Postfix asks")
+        return ()
+    return (f"unix:{given.path}" if given.path is not None else f"inet:{given.address}",)
 
 
 def _known_by(configuration: Configuration, kind: str) -> bool:
