@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from bench import gateway, keys, library, scaling, stores, trust
+from bench import gateway, keys, library, postfix, scaling, stores, trust
 from bench.measure import Result
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -23,6 +23,10 @@ def main(wanted: list[str]) -> int:
         suites.append(gateway.cases())
     else:
         print("smtp-source is missing (Debian package postfix): the gateway is not measured", file=sys.stderr)
+    if without := postfix.missing():
+        print(f"{without}: domsec behind Postfix is not measured", file=sys.stderr)
+    else:
+        suites.append(postfix.cases())
     print(f"{'case':<44}{'value':>14}  {'limit':>14}  {'ratio':>6}  unit")
     for suite in suites:
         for name, measure in suite:

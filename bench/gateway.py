@@ -30,6 +30,7 @@ SIZE = 10 * 1024
 CONNECTIONS = 10
 MESSAGES = 3000
 ROUNDS = 3
+START = "import pathlib, sys; from domsec.gateway.run import run; sys.exit(run(pathlib.Path(sys.argv[1])))"
 
 Case = tuple[str, Callable[[], list[Result]]]
 _found: dict[str, float] = {}
@@ -51,14 +52,14 @@ def _null() -> Result:
 
 def _direct() -> float:
     if "direct" not in _found:
-        with _folder() as folder, _sink() as sink:
-            _found["direct"] = _best_rate(sink, _plain(folder))
+        with _folder() as folder, sink() as port:
+            _found["direct"] = _best_rate(port, _plain(folder))
     return _found["direct"]
 
 
 def _null_rate() -> float:
     if "null" not in _found:
-        with _folder() as folder, _sink() as sink, _gateway(folder, sink, sign=False, encrypt="no") as ports:
+        with _folder() as folder, sink() as port, _gateway(folder, port, sign=False, encrypt="no") as ports:
             _found["null"] = _best_rate(ports[0], _plain(folder))
     return _found["null"]
 
@@ -69,7 +70,7 @@ def _outbound(name: str, *, encrypted: bool) -> Result:
     if encrypted:
         entity = bytes(fields.entity_of(world.message(SIZE)))
         raw.append(library._raw_wrap(world.held("confidentiality", "beta.example", "rsa2048").key, entity))
-    with _folder() as folder, _sink() as sink, _gateway(folder, sink, sign=True, encrypt=wanted) as ports:
+    with _folder() as folder, sink() as port, _gateway(folder, port, sign=True, encrypt=wanted) as ports:
         value = _best_rate(ports[0], _plain(folder))
     return _against(name, value, raw)
 
@@ -83,7 +84,7 @@ def _inbound() -> Result:
         library._raw_unwrap(authority.key, entity),
         library._raw_verify(world.held("signing", "acme.example", "rsa2048").key),
     ]
-    with _folder() as folder, _sink() as sink, _gateway(folder, sink, sign=True, encrypt="dca") as ports:
+    with _folder() as folder, sink() as port, _gateway(folder, port, sign=True, encrypt="dca") as ports:
         mail = folder / "mail.eml"
         mail.write_bytes(octets.replace(b"\r\n", b"\n"))
         value = _best_rate(ports[1], mail)
@@ -108,13 +109,13 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
     for _ in range(400):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
@@ -123,7 +124,7 @@ def _wait_for(port: int) -> None:
 
 
 @contextlib.contextmanager
-def _process(arguments: list[str], ready: Callable[[], None]) -> Iterator[None]:
+def process(arguments: list[str], ready: Callable[[], None]) -> Iterator[None]:
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(arguments, stdout=log, stderr=log)
         try:
@@ -139,19 +140,19 @@ def _process(arguments: list[str], ready: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _sink() -> Iterator[int]:
-    port = _free_port()
+def sink() -> Iterator[int]:
+    port = free_port()
     user = ["-u", "postfix"] if os.geteuid() == 0 else []
     arguments = ["smtp-sink", *user, f"127.0.0.1:{port}", "1000"]
-    with _process(arguments, lambda: _wait_for(port)):
+    with process(arguments, lambda: wait_for(port)):
         yield port
 
 
 @contextlib.contextmanager
 def _gateway(folder: Path, sink: int, *, sign: bool, encrypt: str) -> Iterator[tuple[int, int]]:
-    outbound, inbound, status = (_free_port() for _ in range(3))
+    outbound, inbound, status = (free_port() for _ in range(3))
     for role, domain in (("signing", "acme.example"), ("confidentiality", "acme.example")):
-        _write_credential(folder / f"{role}.pem", world.held(role, domain, "rsa2048"))  # type: ignore[arg-type]
+        write_credential(folder / f"{role}.pem", world.held(role, domain, "rsa2048"))  # type: ignore[arg-type]
     (folder / "ca.pem").write_bytes(world.ca()[0].x509.public_bytes(Encoding.PEM))
     partner = world.held("confidentiality", "beta.example", "rsa2048").credential.certificate
     (folder / "partner.pem").write_bytes(partner.x509.public_bytes(Encoding.PEM))
@@ -188,23 +189,21 @@ audit = "audit.jsonl"
 level = "warning"
 """)
 
-    def ready() -> None:
-        _wait_for(status)
-        for _ in range(400):
-            with (
-                contextlib.suppress(urllib.error.URLError),
-                urllib.request.urlopen(f"http://127.0.0.1:{status}/readyz"),
-            ):
-                return
-            time.sleep(0.05)
-        raise TimeoutError("the gateway is not ready")
-
-    start = "import pathlib, sys; from domsec.gateway.run import run; sys.exit(run(pathlib.Path(sys.argv[1])))"
-    with _process([sys.executable, "-c", start, str(configuration)], ready):
+    with process([sys.executable, "-c", START, str(configuration)], lambda: ready(status)):
         yield outbound, inbound
 
 
-def _write_credential(path: Path, held: world.Held) -> None:
+def ready(status: int) -> None:
+    """Wait until a gateway says that it is, on its page of metrics."""
+    wait_for(status)
+    for _ in range(400):
+        with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(f"http://127.0.0.1:{status}/readyz"):
+            return
+        time.sleep(0.05)
+    raise TimeoutError("the gateway is not ready")
+
+
+def write_credential(path: Path, held: world.Held) -> None:
     key = held.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.write_bytes(key + held.credential.certificate.x509.public_bytes(Encoding.PEM))
     path.chmod(0o600)
