@@ -610,6 +610,24 @@ def test_what_is_shown_may_be_signed_inside_although_it_is_agreed_on() -> None:
     assert rejected(receive(build("OC"), at=agreed, protocol="milter")) == (550, "5.7.7")
 
 
+@pytest.mark.parametrize(
+    ("notation", "lmtp", "milter"),
+    [
+        ("OC", False, False),  # nothing of it is there: ordinary mail, but not from this domain
+        ("S(OC)", False, False),
+        ("E[beta](OC)", False, True),
+        ("E[beta](S(OC))", True, True),
+    ],
+)
+def test_what_a_domain_without_a_gateway_agreed_on_is_held_to(notation: str, lmtp: bool, milter: bool) -> None:
+    peer = Peer("acme.example", domsec=False, expect_signed=True, expect_encrypted=True)
+    at = world.beta_site(inbound={"on_violation": "reject"}, peers=[peer])
+    for protocol, passes in (("lmtp", lmtp), ("milter", milter)):
+        decision = receive(build(notation), at=at, protocol=protocol)
+        assert bool(decision.outgoing) is passes, protocol
+        assert bool(decision.refused) is not passes
+
+
 def _broken(octets: bytes, at: int = -1) -> bytes:
     found = smime.recognise(octets)
     assert isinstance(found, smime.Pkcs7)

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from domsec import oids
-from domsec.cms.algorithms import SignatureAlgorithm, default_signature_algorithm
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential, WithoutPkcs1v15
 from domsec.errors import ConfigurationError, MalformedMessage
@@ -35,7 +34,7 @@ from domsec.services.encrypt import Cipher
 from domsec.services.labelling import NO_LABELLING, Labelling
 from domsec.services.maillist import MailList
 from domsec.services.peer import Peers
-from domsec.services.sign import Grant, Signer, Stripped
+from domsec.services.sign import Grant, Scheme, Signer, Stripped
 from domsec.stores import certificates, credentials, public_suffixes
 from domsec.trust.discovered import Found
 from domsec.trust.path import Validator, is_authority
@@ -138,7 +137,7 @@ class Site:
         """Whether a mail domain is one of ours or lies below one."""
         return self.configuration.serves(domain)
 
-    def signer(self, signature: Literal["pkcs1", "pss"], sigtype_oid: str) -> Signer:
+    def signer(self, signature: Scheme, sigtype_oid: str) -> Signer:
         """Our domain signing authority, prepared for a peer's wishes. Only where `signing` is there."""
         return self._signers(signature, sigtype_oid)
 
@@ -148,18 +147,15 @@ class Site:
         return Signer(self.attributes) if self.attributes is not None else None
 
     @functools.cached_property
-    def _signers(self) -> Callable[[str, str], Signer]:
+    def _signers(self) -> Callable[[Scheme, str], Signer]:
         @functools.cache
-        def prepare(signature: str, sigtype_oid: str) -> Signer:
+        def prepare(signature: Scheme, sigtype_oid: str) -> Signer:
             assert self.signing is not None
             certificate = self.confidentiality.certificate if self.confidentiality else None
-            return Signer(self.signing, self._algorithm(signature), certificate, _OIDS[sigtype_oid])
+            algorithm = signature.algorithm(self.signing.certificate)
+            return Signer(self.signing, algorithm, certificate, _OIDS[sigtype_oid])
 
         return prepare
-
-    def _algorithm(self, signature: str) -> SignatureAlgorithm:
-        assert self.signing is not None
-        return default_signature_algorithm(self.signing.certificate.public_key, pss=signature == "pss")
 
 
 def in_force(keys: Sequence[Credential], now: datetime) -> Credential | None:

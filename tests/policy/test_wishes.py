@@ -16,6 +16,7 @@ from domsec.policy.configuration import Configuration
 from domsec.policy.options import Outbound
 from domsec.policy.wishes import Wish
 from domsec.services.peer import Peer
+from domsec.services.sign import Scheme
 
 
 def wish(peer: Peer | None = None, *, domsec: bool = False, **outbound: Any) -> Wish:
@@ -53,10 +54,18 @@ def test_encryption() -> None:
 
 def test_ciphers() -> None:
     assert wish(domsec=True).cipher.content == "aes256-gcm"
-    peer = Peer("b.example", cipher="aes128-gcm", key_transport="pkcs1v15", signature="pss", sigtype_oid="id-sti")
+    peer = Peer(
+        "b.example",
+        cipher="aes128-gcm",
+        key_transport="pkcs1v15",
+        signature="pss",
+        digest="sha512",
+        sigtype_oid="id-sti",
+    )
     made = wish(peer)
     assert (made.cipher.content, made.cipher.key_transport) == ("aes128-gcm", "pkcs1v15")
-    assert (made.signature, made.sigtype_oid) == ("pss", "id-sti")
+    assert (made.signature, made.sigtype_oid) == (Scheme("pss", "sha512"), "id-sti")
+    assert wish(domsec=True, signature="pss", digest="sha384").signature == Scheme("pss", "sha384")
 
 
 def test_the_line_that_decided(tmp_path: Path) -> None:

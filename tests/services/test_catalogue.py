@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -204,6 +205,11 @@ def limited() -> Verdict:
     return examine(peel(build("S(OC)"), limits=Limits(certificates=0)), at).verdict
 
 
+def strict(octets: bytes, **agreed: Any) -> Verdict:
+    """From a domain without a gateway that agreed on more than is usual."""
+    return judge(octets, world.context(peers=[Peer("acme.example", domsec=False, **agreed)]))
+
+
 X400 = b"Content-Type: application/x400-content; content-type=22\r\n"
 D, R, A = (OIDS[t] for t in (SignatureType.DOMAIN, SignatureType.REVIEW, SignatureType.ATTRIBUTES))
 DOUBLE_TYPE = (b"application/pkcs7-mime;", b"application/pkcs7-mime; smime-type=enveloped-data;")
@@ -254,6 +260,9 @@ MESSAGES: dict[str, str | bytes | Callable[[], Verdict]] = {
     "inner.invalid": lambda: covered(world.entity("S~(OC)").replace(b"dawn", b"dusk")),
     "signature.invalid": lambda: judge(build("S~(OC)").replace(b"dawn", b"dusk")),
     "domain.missing": lambda: judge(build("S(OC)"), world.context(peers=[Peer("acme.example", expect_signed=True)])),
+    "originator.missing": lambda: strict(build("OC"), expect_signed=True),
+    "enc.missing": lambda: strict(build("S(OC)"), expect_encrypted=True),
+    "alg.not_agreed": lambda: strict(build("S(OC)"), accept_signature=("rsa-pss-sha256",)),
     "alg.weak": short_key,
     "alg.unsupported_sibling": lambda: by_hand(usual(DOMAIN), acme().signing, more=[sibling(UNKNOWN)]),
     "alg.invalid_sibling": lambda: by_hand(usual(DOMAIN), acme().signing, more=[sibling(ES256.identifier.raw)]),

@@ -17,7 +17,6 @@ from domsec.cli.labels import SYNTAX, label_of
 from domsec.cli.options import ADDRESS, Given, common, file_argument, output_option
 from domsec.cli.reading import read_input
 from domsec.cli.world import World, load_world
-from domsec.cms.algorithms import default_signature_algorithm
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
@@ -37,10 +36,11 @@ from domsec.services.encapsulate import security_label
 from domsec.services.finding import believed
 from domsec.services.layers import Message, mime_entity, peel
 from domsec.services.peer import Target
-from domsec.services.sign import Evidence, Plan, Signer
+from domsec.services.sign import Evidence, Plan, Scheme, Signer
 from domsec.services.signature_type import SignatureType
 
 EVIDENCE_KINDS: Final = ("local",)
+_USUAL: Final = Scheme()
 SIGTYPE_OIDS: Final = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti": oids.ID_STI}
 
 
@@ -283,7 +283,7 @@ def _made(
     """The entity that leaves, and its header."""
     own = world.confidentiality()
     signer = dataclasses.replace(
-        several(authorities, pss=leaving.wish.signature == "pss"),
+        several(authorities, leaving.wish.signature),
         confidentiality=own.certificate if own else None,
         sigtype_oid=SIGTYPE_OIDS[leaving.wish.sigtype_oid],
     )
@@ -297,11 +297,10 @@ def _made(
     return signatures.finish(plan, signed, signer, world.now, seal if plan.encrypt else None), outside
 
 
-def several(credentials: Sequence[Credential], *, pss: bool = False) -> Signer:
+def several(credentials: Sequence[Credential], scheme: Scheme = _USUAL) -> Signer:
     """Credentials that sign the same beside each other, an RSA key first since every verifier knows it."""
     first, *others = sorted(credentials, key=lambda c: c.certificate.key_algorithm != oids.RSA_ENCRYPTION)
-    algorithm = default_signature_algorithm(first.certificate.public_key, pss=pss)
-    return Signer(first, algorithm, beside=tuple(others))
+    return Signer(first, scheme.algorithm(first.certificate), beside=tuple(others))
 
 
 def sealed(

@@ -125,6 +125,7 @@ DIGESTS: Final[dict[str, Digest]] = {
         _digest(oids.MD5, "md5", _md5, hashes.MD5(), Status.REFUSED),  # noqa: S303
     )
 }
+DIGESTS_BY_NAME: Final = {row.name: row for row in DIGESTS.values()}
 
 
 def find_digest(algorithm: AlgorithmIdentifier) -> Digest:
@@ -408,6 +409,16 @@ def _mask_digest(mask: AlgorithmIdentifier) -> Digest:
     if mask.parameters is None:
         raise MalformedMessage("MGF1 without a digest")
     return find_digest(parse_algorithm(mask.parameters))
+
+
+def family(algorithm: SignatureAlgorithm) -> str:
+    """Its name without what only varies it: a salt of RSASSA-PSS longer than usual, the digest beside ML-DSA."""
+    if algorithm.oid == oids.RSASSA_PSS and algorithm.identifier.parameters is not None:
+        digest, mask, salt = _pss_parameters(algorithm.identifier.parameters)
+        usual = mask is digest and salt >= digest.new().digest_size
+        return f"rsa-pss-{digest.name}" if usual else algorithm.name
+    own = _SELF_CONTAINED.get(algorithm.oid)
+    return own.name if own is not None else algorithm.name
 
 
 _KINDS: Final[tuple[tuple[type[object], str], ...]] = (

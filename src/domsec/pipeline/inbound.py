@@ -212,9 +212,9 @@ def _unanswered(examination: Examination, context: Context) -> Answer | None:
 
 
 # Violations of mail without any layer; what else is odd in it is ordinary.
-_OF_ORDINARY: Final = frozenset({"mime.parts", "domain.missing"})
+_OF_ORDINARY: Final = frozenset({"mime.parts", "domain.missing", "originator.missing", "enc.missing"})
 # Violations that may be none to whoever opens the message.
-_OF_CLOSED: Final = frozenset({"domain.missing", "enc.unsigned"})
+_OF_CLOSED: Final = frozenset({"domain.missing", "originator.missing", "enc.unsigned"})
 
 
 def _judge(

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast, get_args
 
 from domsec.limits import Limits
 from domsec.mime.addresses import Mailbox
@@ -66,7 +66,15 @@ from domsec.policy.kinds import (
     integer,
     list_of,
 )
-from domsec.services.peer import MAPPING_FORMS, Naming, Target
+from domsec.services.peer import (
+    MAPPING_FORMS,
+    CipherName,
+    DigestName,
+    KeyManagement,
+    Naming,
+    SignatureName,
+    Target,
+)
 
 T = TypeVar("T")
 
@@ -84,7 +92,6 @@ Revocation = Literal["hard", "soft", "off"]
 Fetch = Literal["no", "crls", "ocsp", "both"]
 Signature = Literal["pkcs1", "pss"]
 KeyTransport = Literal["oaep", "pkcs1v15"]
-Cipher = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
 HeaderConfidentiality = Literal["none", "baseline"]
 SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
 EvidenceKind = Literal["network", "header", "xclient", "certificate", "local", "results"]
@@ -107,7 +114,15 @@ FETCH: Kind[Fetch] = choice("no", "crls", "ocsp", "both")
 PORTS = list_of(integer(1, 65535), "a list of port numbers")
 SIGNATURE: Kind[Signature] = choice("pkcs1", "pss")
 KEY_TRANSPORT: Kind[KeyTransport] = choice("oaep", "pkcs1v15")
-CIPHER: Kind[Cipher] = choice("aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc")
+CIPHER: Kind[CipherName] = choice(*get_args(CipherName))
+CIPHERS: Kind[tuple[CipherName, ...]] = list_of(CIPHER, "a list of ciphers")
+SIGNATURES: Kind[tuple[SignatureName, ...]] = list_of(
+    cast("Kind[SignatureName]", choice(*get_args(SignatureName))), "a list of signature algorithms"
+)
+KEY_MANAGEMENT: Kind[tuple[KeyManagement, ...]] = list_of(
+    cast("Kind[KeyManagement]", choice(*get_args(KeyManagement))), "a list of ways to encrypt a content key"
+)
+DIGEST: Kind[DigestName] = choice("sha256", "sha384", "sha512")
 NAMING: Kind[Naming] = choice("strict", "mailbox", "pinned")
 KEY_NAMING: Kind[Literal["strict", "mailbox"]] = choice("strict", "mailbox")
 HEADER_CONFIDENTIALITY: Kind[HeaderConfidentiality] = choice("none", "baseline")
@@ -640,7 +655,7 @@ class Outbound:
         "takes the encryption off puts them back.",
         '"baseline"',
     )
-    cipher: Cipher = option(
+    cipher: CipherName = option(
         CIPHER, "aes256-gcm", "Content encryption, where the peer has none of its own.", '"aes128-gcm"'
     )
     key_transport: KeyTransport = option(
@@ -648,6 +663,9 @@ class Outbound:
     )
     signature: Signature = option(
         SIGNATURE, "pkcs1", "How RSA signs: PKCS #1 v1.5 or PSS. Other keys are not concerned.", '"pss"'
+    )
+    digest: DigestName = option(
+        DIGEST, "sha256", "The digest that RSA signs. Other keys have one that goes with them.", '"sha512"'
     )
     unknown_attributes: Literal["copy", "drop"] = option(
         COPY_OR_DROP,
@@ -821,9 +839,10 @@ class PeerOptions:
     )
     sign: bool | None = optional(BOOLEAN, "Whether mail to it gets our domain signature.", "true")
     encrypt: Target | None = optional(TARGET, "As `outbound.encrypt`, for mail to it.", '"dca"')
-    cipher: Cipher | None = optional(CIPHER, "Content encryption for mail to it.", '"aes256-cbc"')
+    cipher: CipherName | None = optional(CIPHER, "Content encryption for mail to it.", '"aes256-cbc"')
     key_transport: KeyTransport | None = optional(KEY_TRANSPORT, "RSA key transport for mail to it.", '"pkcs1v15"')
     signature: Signature | None = optional(SIGNATURE, "RSA signature scheme for mail to it.", '"pss"')
+    digest: DigestName | None = optional(DIGEST, "As `outbound.digest`, for mail to it.", '"sha512"')
     wrap_rfc822: bool | None = optional(BOOLEAN, "As `outbound.wrap_rfc822`, for mail to it.", "true")
     header_confidentiality: HeaderConfidentiality | None = optional(
         HEADER_CONFIDENTIALITY, "As `outbound.header_confidentiality`, for mail to it.", '"baseline"'
@@ -843,7 +862,34 @@ class PeerOptions:
         "The attribute that says what kind of signature ours is. `id-sti` is what cryptlib reads (decisions A-01).",
         '"id-sti"',
     )
-    expect_signed: bool = option(BOOLEAN, False, "Mail from it without a domain signature is a violation.", "true")
+    expect_signed: bool = option(
+        BOOLEAN,
+        False,
+        "Mail from it without a domain signature is a violation; with `domsec = false`, without a valid signature of "
+        "its originator.",
+        "true",
+    )
+    expect_encrypted: bool = option(BOOLEAN, False, "Mail from it that is not encrypted is a violation.", "true")
+    accept_signature: tuple[SignatureName, ...] = option(
+        SIGNATURES,
+        (),
+        "The only signature algorithms in mail from it; others are a violation. A salt of PSS may be longer than the "
+        "digest, and has to have its mask by the same digest. Empty: all that are not weak.",
+        '["rsa-pss-sha256", "rsa-pss-sha512"]',
+    )
+    accept_cipher: tuple[CipherName, ...] = option(
+        CIPHERS,
+        (),
+        "The only content encryption in mail from it, likewise.",
+        '["aes256-gcm", "aes128-gcm"]',
+    )
+    accept_key_transport: tuple[KeyManagement, ...] = option(
+        KEY_MANAGEMENT,
+        (),
+        "The only ways in which a content key may be encrypted in mail from it, whoever it is for: `oaep` with SHA-256 "
+        "or longer throughout, `oaep-sha1`, `pkcs1v15`, `ecdh` (X25519 as well), `kem` (ML-KEM). Likewise.",
+        '["oaep"]',
+    )
     accept_outer_domain: bool = option(BOOLEAN, False, "As `inbound.accept_outer_domain`, for mail from it.", "true")
     revocation: Revocation | None = optional(REVOCATION, "As `trust.revocation`, for its certificates.", '"hard"')
 
@@ -1048,7 +1094,7 @@ class ListOptions:
         "`auto` takes the member's own, else the authority. A member for whom none is found is left out.",
         '"dca"',
     )
-    cipher: Cipher = option(
+    cipher: CipherName = option(
         CIPHER,
         "aes256-cbc",
         "Content encryption of what came in clear, where the peer has none of its own.",

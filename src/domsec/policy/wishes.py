@@ -24,7 +24,6 @@ from domsec.policy.options import (
     KeyTransport,
     NoCertificate,
     Refusal,
-    Signature,
     SignWish,
     Strip,
     UnknownDomains,
@@ -35,6 +34,7 @@ from domsec.services import encrypt
 from domsec.services.boundary import LabelRule, Reviewing
 from domsec.services.encrypt import Cipher
 from domsec.services.peer import CipherName, Peer, Target
+from domsec.services.sign import Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Wish:
     cipher: Cipher  # where an authority reads it
     agreed_content: CipherName | None  # what the agreement names, whoever reads it
     agreed_transport: KeyTransport | None
-    signature: Signature
+    signature: Scheme
     sigtype_oid: Literal["id-aa-signatureType", "id-sti"]
     protection: Protection  # of header fields, where the innermost layer is ours
     clear_unsigned: bool  # an agreed deviation: the domain signature in the clear over what nobody signed
@@ -126,7 +126,9 @@ def wish(configuration: Configuration, peer: Peer | None, *, domsec: bool, choic
         cipher=Cipher(content or out.cipher, transport or out.key_transport),
         agreed_content=content,
         agreed_transport=transport,
-        signature=(peer.signature if peer else None) or out.signature,
+        signature=Scheme(
+            (peer.signature if peer else None) or out.signature, (peer.digest if peer else None) or out.digest
+        ),
         sigtype_oid=peer.sigtype_oid if peer else "id-aa-signatureType",
         protection=protection(configuration, peer),
         clear_unsigned=peer is not None and peer.clear_unsigned,

@@ -328,6 +328,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "encrypted with CBC and not signed: whoever had it on the way can have changed the text (EFAIL)",
                 "such mail is never handed out opened; the sender signs, or encrypts with AES-GCM",
             ),
+            "enc.missing": _violation(
+                "threats T-11",
+                "the domain encrypts all its mail, but not this",
+                "the message encrypted",
+                "`expect_encrypted` was agreed, and the message came by another way than the partner's gateway",
+                "ask the partner whether all their mail passes the gateway",
+            ),
             "enc.outdated": _violation(
                 "decisions A-47",
                 "a cipher that keeps no secrets any more",
@@ -421,12 +428,27 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "`expect_signed` was agreed, and the message came by another way than the partner's gateway",
                 "ask the partner whether all their mail passes the gateway; else it is forged",
             ),
+            "originator.missing": _violation(
+                "threats T-11",
+                "the people of the domain sign all their mail, but not validly this",
+                "a valid signature of its originator",
+                "`expect_signed` was agreed with a domain that has no gateway, and somebody else wrote this, or took "
+                "the signature off",
+                "ask the partner; else it is forged",
+            ),
             "alg.weak": _violation(
                 "decisions A-47",
                 "an algorithm or key that no longer proves anything",
                 "SHA-256 or better, RSA of 2048 bits or more, ECDSA, Ed25519",
                 "SHA-1, MD5, or a short RSA key, in old programs and old mail",
                 _THEIRS,
+            ),
+            "alg.not_agreed": _violation(
+                "decisions A-46",
+                "an algorithm other than was agreed with the domain",
+                "one that the `[[peer]]` entry lists",
+                "the partner's program was changed or set up anew, or somebody else made the message",
+                "ask the partner; `accept_signature`, `accept_cipher` and `accept_key_transport` say what was agreed",
             ),
             "alg.unsupported_sibling": _info(
                 "decisions A-52",

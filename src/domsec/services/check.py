@@ -22,6 +22,7 @@ from domsec.errors import MalformedMessage
 from domsec.mhs.names import ORName
 from domsec.mime.addresses import Mailbox, parse_originators
 from domsec.services import (
+    agreed,
     countersigners,
     describe,
     discovery,
@@ -85,7 +86,7 @@ def examine(message: Message, context: Context) -> Examination:
 
 
 def _first_look(layer: Layer, originators: Sequence[Mailbox | ORName], context: Context, peer: Peer | None) -> Finding:
-    flags = [flag(code, text, layer.id) for code, text in layer.flags]
+    flags = [flag(code, text, layer.id) for code, text in (*layer.flags, *agreed.flags(layer, peer))]
     if layer.kind == "null":
         return Finding(layer, state="null", flags=tuple(flags))
     if layer.kind != "signed" or layer.signed is None:

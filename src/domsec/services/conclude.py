@@ -6,7 +6,7 @@ clause. What is not concluded here is not to be believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
@@ -70,8 +70,7 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
     flags += _header_flags(message, findings)
     labels = labelling.judge(findings, context.labelling)
     flags += labelling.flags(labels, context.labelling, context.now)
-    if domain is None and peer is not None and peer.expect_signed:
-        flags.append(flag("domain.missing", f"no valid domain signature, agreed for {peer.domain}"))
+    flags += _expected(findings, domain, level, peer)
     if domain is not None and domain.coverage == "unknown":
         shut = next(f.layer.id for f in findings if f.layer.encrypted and f.layer.opened is None)
         flags.append(flag("coverage.unknown", f"layer {shut} is closed", domain.layer.id))
@@ -109,6 +108,18 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
         decrypted=any(f.layer.opened is not None for f in findings),
         ended_at=None,
     )
+
+
+def _expected(findings: Sequence[Finding], domain: Finding | None, level: Level, peer: Peer | None) -> Iterator[Flag]:
+    """What was agreed with the domain, and is not there."""
+    if peer is None:
+        return
+    if peer.expect_signed and peer.domsec and domain is None:
+        yield flag("domain.missing", f"no valid domain signature, agreed for {peer.domain}")
+    if peer.expect_signed and not peer.domsec and level not in ("originator_direct", "originator_vouched"):
+        yield flag("originator.missing", f"no valid signature of its originator, agreed for {peer.domain}")
+    if peer.expect_encrypted and not any(finding.layer.encrypted for finding in findings):
+        yield flag("enc.missing", f"not encrypted, agreed for {peer.domain}")
 
 
 def _level(

@@ -9,7 +9,13 @@ from typing import Literal
 from domsec.trust.path import AnchorSet
 
 Naming = Literal["strict", "mailbox", "pinned"]
-CipherName = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
+CipherName = Literal["aes256-gcm", "aes192-gcm", "aes128-gcm", "aes256-cbc", "aes192-cbc", "aes128-cbc"]
+SignatureName = Literal[
+    "rsa-sha256", "rsa-sha384", "rsa-sha512", "rsa-pss-sha256", "rsa-pss-sha384", "rsa-pss-sha512",
+    "ecdsa-sha256", "ecdsa-sha384", "ecdsa-sha512", "ed25519", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87",
+]  # fmt: skip
+KeyManagement = Literal["oaep", "oaep-sha1", "pkcs1v15", "ecdh", "kem"]
+DigestName = Literal["sha256", "sha384", "sha512"]
 Target = Literal["auto", "dca", "recipient", "both", "no"]
 MAPPING_FORMS = frozenset({"rfc822", "dc", "x500", "mixed"})
 
@@ -33,11 +39,16 @@ class Peer:
     cipher: CipherName | None = None
     key_transport: Literal["oaep", "pkcs1v15"] | None = None
     signature: Literal["pkcs1", "pss"] | None = None
+    digest: DigestName | None = None
     wrap_rfc822: bool | None = None
     header_confidentiality: Literal["none", "baseline"] | None = None
     clear_unsigned: bool = False  # domain signature in the clear right over a plain part (decisions A-12)
     sigtype_oid: Literal["id-aa-signatureType", "id-sti"] = "id-aa-signatureType"
     expect_signed: bool = False
+    expect_encrypted: bool = False
+    accept_signature: tuple[SignatureName, ...] = ()  # none: all that is not weak; so the other two
+    accept_cipher: tuple[CipherName, ...] = ()
+    accept_key_transport: tuple[KeyManagement, ...] = ()
     accept_outer_domain: bool = False
     revocation: Literal["hard", "soft", "off"] | None = None
 

@@ -15,9 +15,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from domsec import oids
 from domsec.cms import attributes, signed_data
-from domsec.cms.algorithms import SignatureAlgorithm, algorithm_identifier, default_signature_algorithm
+from domsec.cms.algorithms import (
+    DIGESTS_BY_NAME,
+    SignatureAlgorithm,
+    algorithm_identifier,
+    default_signature_algorithm,
+)
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
@@ -37,8 +44,23 @@ from domsec.services.check import Examination
 from domsec.services.context import Context
 from domsec.services.finding import Finding, all_originators, mailboxes_of, names_in
 from domsec.services.layers import Layer
-from domsec.services.peer import Peer
+from domsec.services.peer import DigestName, Peer
 from domsec.services.signature_type import SignatureType
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How an RSA key signs; others have a way that goes with them."""
+
+    padding: Literal["pkcs1", "pss"] = "pkcs1"
+    digest: DigestName = "sha256"
+
+    def algorithm(self, certificate: Certificate) -> SignatureAlgorithm:
+        """For the key of a certificate. Raises KeyUnusable."""
+        key = certificate.public_key
+        oid = DIGESTS_BY_NAME[self.digest].oid if isinstance(key, RSAPublicKey) else None
+        return default_signature_algorithm(key, pss=self.padding == "pss", digest=oid)
+
 
 # --- the gate -------------------------------------------------------------------------------------------------------
 
