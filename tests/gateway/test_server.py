@@ -19,7 +19,7 @@ import pytest
 from domsec.errors import StoreUnavailable
 from domsec.gateway.metrics import Metrics
 from domsec.gateway.relay import NextHop
-from domsec.gateway.server import Gateway, Listener, Settings
+from domsec.gateway.server import AsItCame, Gateway, Listener, Settings
 from domsec.gateway.workers import listen
 from domsec.octets import Pieces
 from domsec.pipeline import Decision, Held, Outgoing, Refused, Transaction
@@ -69,6 +69,7 @@ async def gateway(
     address: str = "127.0.0.1:0",
     settings: Settings = SETTINGS,
     durable: Callable[[], Awaitable[None]] | None = None,
+    shadow: AsItCame | None = None,
     **listener_options: object,
 ) -> AsyncIterator[Site]:
     site = Site()
@@ -88,6 +89,7 @@ async def gateway(
         counters=site.counters,
         journal=lambda record: site.journal.append(dict(record)),
         durable=durable,
+        shadow=shadow,
     )
     await site.gateway.start([(Listener(site.address, protocol, "outbound", hop, **listener_options), sock)])
     try:
@@ -791,3 +793,88 @@ async def test_an_idle_mail_server_is_let_go_when_the_gateway_stops() -> None:
 
 def test_the_sink_announces_what_the_tests_rely_on() -> None:
     assert "PIPELINING" in FEATURES
+
+
+# --- shadow mode ----------------------------------------------------------------------------------------------------
+
+
+def of_all_kinds(transaction: Transaction) -> Decision:
+    """Changed for the first recipient, held for the second, refused for the others."""
+    return Decision(
+        outgoing=(outgoing(transaction, 0, octets=b"Subject: y\r\n\r\nsigned\r\n"),),
+        held=(Held((1,), ("no_certificate",), transaction.octets),),
+        refused=(Refused((2,), 550, "5.7.1", "no"), Refused((3,), 451, "4.3.0", "later")),
+        log={"action": "relay+hold", "line": "domsec.toml:3 [[rule]] 1"},
+    )
+
+
+@pytest.mark.parametrize("protocol", ["lmtp", "smtp"])
+@run
+async def test_in_shadow_mode_a_message_passes_as_it_came_and_the_log_says_what_would_have_been(protocol: str) -> None:
+    async with (
+        Sink() as sink,
+        gateway(sink.address, of_all_kinds, protocol=protocol, shadow=lambda t: t.octets) as site,
+    ):
+        mailer = await Mailer.to(site.address, "LHLO me" if protocol == "lmtp" else "EHLO me")
+        replies = await mailer.send("<a@b>", [f"<r{n}@x>" for n in range(4)], MAIL, lmtp=protocol == "lmtp")
+        assert all(reply.startswith("250") for reply in replies)
+        assert sink.contents() == [CONTENT]
+        assert sink.mails[0].recipients == [f"<r{n}@x>" for n in range(4)]
+        assert site.held == []
+        (record,) = site.journal
+        assert (record["shadow"], record["action"], record["line"]) == (True, "relay+hold", "domsec.toml:3 [[rule]] 1")
+        assert record["would"] == [
+            {"action": "relay"},
+            {"action": "hold", "reasons": ["no_certificate"]},
+            {"action": "refuse", "reply": "550 5.7.1 no"},
+            {"action": "defer", "reply": "451 4.3.0 later"},
+        ]
+        assert [each["action"] for each in record["recipients"]] == ["delivered"] * 4
+        counted = [site.counters.get(f"shadow_{kind}") for kind in ("relay", "hold", "refuse", "defer")]
+        assert (counted, site.counters.get("shadow")) == ([1, 1, 1, 1], 1)
+        mailer.close()
+
+
+@run
+async def test_in_shadow_mode_a_fault_of_ours_stops_nothing() -> None:
+    def broken(transaction: Transaction) -> Decision:
+        raise StoreUnavailable("directory does not answer")
+
+    async with Sink() as sink, gateway(sink.address, broken, shadow=lambda t: t.octets) as site:
+        mailer = await Mailer.to(site.address)
+        assert (await mailer.send("<a@b>", ["<c@d>"], MAIL))[0].startswith("250")
+        assert sink.contents() == [CONTENT]
+        (record,) = site.journal
+        assert (record["action"], record["would"][0]["action"]) == ("error", "defer")
+        mailer.close()
+
+
+@run
+async def test_in_shadow_mode_loops_are_cut_and_what_the_next_hop_refuses_is_refused() -> None:
+    async with (
+        Sink(answers={"gone@x": "550 5.1.1 no such user"}) as sink,
+        gateway(sink.address, shadow=lambda t: t.octets) as site,
+    ):
+        mailer = await Mailer.to(site.address)
+        assert (await mailer.send("<a@b>", ["<gone@x>"], MAIL))[0].startswith("550 5.1.1")
+        mark = b"Received: from a by b (domsec acme-1/outbound) with LMTP id 1; x\r\n"
+        assert (await mailer.send("<a@b>", ["<c@d>"], mark + MAIL))[0].startswith("554 5.4.6")
+        assert sink.mails == []
+        assert "shadow" not in site.journal[-1]
+        mailer.close()
+
+
+@run
+async def test_in_shadow_mode_a_mail_server_is_told_to_do_nothing() -> None:
+    def refusing(transaction: Transaction) -> Decision:
+        return Decision(refused=(Refused((0,), 550, "5.7.7", "no"),))
+
+    async with (
+        gateway(None, refusing, protocol="milter", shadow=lambda t: t.octets) as site,
+        asked(site) as (reader, writer),
+    ):
+        writer.write(MESSAGE)
+        assert await packet_from(reader) == "c"
+    (record,) = site.journal
+    assert record["would"] == [{"action": "refuse", "reply": "550 5.7.7 no"}]
+    assert record["recipients"][0]["action"] == "marked"

@@ -374,3 +374,17 @@ def test_the_certificate_of_a_mail_list_has_its_time(with_list: Path) -> None:
 def test_a_key_that_may_not_be_read_is_named(folder: Path) -> None:
     (folder / "signing.pem").chmod(0)
     assert "domsec.toml:7: signing.pem: cannot be read: Permission denied" in texts(folder)
+
+
+def test_shadow_mode_is_told_loudly(folder: Path) -> None:
+    (problem,) = found(folder, f"{TEXT}[gateway]\nshadow = true\n")
+    assert (problem.severity, problem.line) == ("warning", 17)
+    assert "what should have been protected leaves in clear" in problem.text
+
+
+def test_problems_of_rules_are_told_with_their_lines(folder: Path) -> None:
+    text = f'{TEXT}[[rule]]\nencrypt = "required"\n[[rule]]\nuser = "x"\nreview = "legal"\n'
+    assert texts(folder, text) == [
+        'domsec.toml:20: no [[review]] with the name "legal", known are none',
+        "domsec.toml:18: never matches: whatever fits it fits domsec.toml:16 [[rule]] 1 before it",
+    ]

@@ -27,6 +27,7 @@ from domsec.gateway.http_get import Guard
 from domsec.gateway.refresh import Refresh, Refresher
 from domsec.gateway.relay import NextHop
 from domsec.gateway.server import IN_FLIGHT, Gateway, Handler, Journal, Listener, Settings
+from domsec.gateway.shadow import as_it_came
 from domsec.gateway.workers import Hooks, Service
 from domsec.pipeline import Decision, Direction, Held, Transaction
 from domsec.policy.check import check, role_problems
@@ -184,14 +185,17 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         )
 
     table = CertificateTable(holds.database)
-    current = _Current(dataclasses.replace(with_table(site, table), record=record))
+    shadowed = configuration.gateway.shadow
+    current = _Current(
+        with_table(site, table) if shadowed else dataclasses.replace(with_table(site, table), record=record)
+    )
     harvester = Harvester(table, current.site.source, configuration.inbound.harvest)
     expiry = Expiry(site, table)
     refresher = _refresher(current)
 
     def handler(transaction: Transaction, found: Found | None = None) -> Decision:
         decision = pipeline.process(transaction, current.site, found)
-        if decision.harvested:
+        if decision.harvested and not shadowed:
             harvester.take(decision.harvested, transaction.id, transaction.received_at)
         return decision
 
@@ -200,7 +204,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         return lambda transaction: handler(transaction, found)
 
     async def decide(transaction: Transaction) -> Decision:
-        approving = _approving(current.site)
+        approving = dataclasses.replace(_approving(current.site), record=record)
         decision = pipeline.process(transaction, approving)
         if decision.wanted:
             decision = pipeline.process(transaction, approving, await directories.find(decision.wanted))
@@ -223,6 +227,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         _journal(configuration),
         commit.durable,
         discover,
+        functools.partial(as_it_came, site) if shadowed else None,
         background=beside,
     )
 

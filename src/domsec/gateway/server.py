@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from domsec.errors import ConfigurationError
+from domsec.gateway import shadow
 from domsec.gateway.alarm import Watch
 from domsec.gateway.connection import A, Connection, Door, Peer, hurry
 from domsec.gateway.data import stuffed
@@ -38,7 +39,7 @@ from domsec.gateway.smtp_client import Job
 from domsec.gateway.smtp_server import Arrived, Budget, Profile, Server
 from domsec.limits import DEFAULT, Limits
 from domsec.mime.fields import changes, split_message
-from domsec.octets import same, start
+from domsec.octets import Octets, Pieces, same, start
 from domsec.pipeline import Decision, Direction, Held, Outgoing, Transaction
 from domsec.trust.discovered import Question
 
@@ -46,6 +47,7 @@ Handler = Callable[[Transaction], Decision]
 Hold = Callable[[Transaction, Held], str]
 Journal = Callable[[Mapping[str, object]], None]
 Discover = Callable[[Direction, Sequence[Question]], Awaitable[Handler]]  # a handler that knows the answers
+AsItCame = Callable[[Transaction], Octets | Pieces]  # what goes on in shadow mode
 Durable = Callable[[], Awaitable[None]]  # returns when all that the handler recorded is on the disk
 
 _log = logging.getLogger("domsec.gateway")
@@ -106,10 +108,12 @@ class Gateway:
         journal: Journal | None = None,
         durable: Durable | None = None,
         discover: Discover | None = None,
+        shadow: AsItCame | None = None,
     ) -> None:
         self.settings = settings
         self.durable = durable
         self.discover = discover
+        self.shadow = shadow
         self.handler = handler
         self.hold = hold
         self.counters = counters or Metrics().counters()
@@ -140,6 +144,7 @@ class Gateway:
                 self._servers.append(await loop.create_server(factory, sock=sock))
         self._sweeper = loop.create_task(self._sweep())
         self.counters.set("ready", 1)
+        self.counters.set("shadow", int(self.shadow is not None))
 
     async def retire(self, told: asyncio.Event) -> None:
         """Leave new connections to others, and serve those that are there until they end; then there is `drain`.
@@ -253,6 +258,8 @@ class Gateway:
         transaction = self._transaction(arrived)
         decision, outcomes = await self._judge(transaction)
         answer = Answer(REPLIES["marked"])
+        if not outcomes and self.shadow is not None:
+            outcomes = dict.fromkeys(range(len(transaction.recipients)), _Outcome("marked", answer.reply))
         if not outcomes:
             try:
                 answer, outcomes = _marked(transaction, decision, self.settings.limits)
@@ -266,11 +273,16 @@ class Gateway:
         """The decision on a message, on the disk as far as the audit trail has to have it; or the outcomes without."""
         self.counters.add("messages_outbound" if transaction.direction == "outbound" else "messages_inbound")
         self.counters.add("bytes_in", len(transaction.octets))
+        decision, outcomes = self._cut_loop(transaction)
+        if outcomes:
+            return decision, outcomes
         decision, outcomes = self._decide(transaction, self.handler)
         if decision.wanted:
             decision, outcomes = await self._decide_with(decision.wanted, transaction)
         if decision.unopened:
             self._watch(transaction, decision.unopened)
+        if self.shadow is not None:
+            return self._passing(transaction, decision, outcomes, self.shadow)
         return decision, outcomes or await self._recorded(transaction)
 
     async def _report(
@@ -351,11 +363,6 @@ class Gateway:
 
     def _decide(self, transaction: Transaction, handler: Handler) -> tuple[Decision, dict[int, _Outcome]]:
         """The decision, or the outcomes that stand without one."""
-        header = start(transaction.octets, DEFAULT.header_size)
-        if hops(header, self.mark(transaction.direction)):
-            return Decision(log={"action": "loop"}), _all(transaction, REPLIES["loop"])
-        if received_fields(header) > MAX_HOPS:
-            return Decision(log={"action": "loop"}), _all(transaction, REPLIES["hops"])
         try:
             decision = handler(transaction)
             if not decision.wanted:
@@ -363,6 +370,31 @@ class Gateway:
         except Exception as error:
             return self._failed(transaction, error)
         return decision, {}
+
+    def _cut_loop(self, transaction: Transaction) -> tuple[Decision, dict[int, _Outcome]]:
+        """No outcomes, unless the message has been here before or has come too far."""
+        header = start(transaction.octets, DEFAULT.header_size)
+        if hops(header, self.mark(transaction.direction)):
+            return Decision(log={"action": "loop"}), _all(transaction, REPLIES["loop"])
+        if received_fields(header) > MAX_HOPS:
+            return Decision(log={"action": "loop"}), _all(transaction, REPLIES["hops"])
+        return Decision(), {}
+
+    def _passing(
+        self, transaction: Transaction, decision: Decision, outcomes: dict[int, _Outcome], as_it_came: AsItCame
+    ) -> tuple[Decision, dict[int, _Outcome]]:
+        """Shadow mode: the message goes on, whatever was decided, also where nothing could be."""
+        failed = [
+            f"{outcome.reply.code} {outcome.reply.enhanced} {outcome.reply.text}" for outcome in outcomes.values()
+        ]
+        told = shadow.would(decision, transaction, failed)
+        for each in told:
+            self.counters.add(f"shadow_{each['action']}")
+        try:
+            passed = shadow.instead(decision, transaction, as_it_came(transaction))
+        except Exception as error:
+            return self._failed(transaction, error)
+        return replace(passed, log={**decision.log, "shadow": True, "would": told}), {}
 
     def _failed(self, transaction: Transaction, error: Exception) -> tuple[Decision, dict[int, _Outcome]]:
         reply = for_error(error)

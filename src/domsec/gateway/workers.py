@@ -32,7 +32,7 @@ from domsec.errors import ConfigurationError
 from domsec.gateway import metrics as metrics_page
 from domsec.gateway.metrics import Metrics
 from domsec.gateway.relay import parse_address
-from domsec.gateway.server import Discover, Durable, Gateway, Handler, Hold, Journal, Listener, Settings
+from domsec.gateway.server import AsItCame, Discover, Durable, Gateway, Handler, Hold, Journal, Listener, Settings
 
 _log = logging.getLogger("domsec.gateway")
 
@@ -52,6 +52,7 @@ class Hooks:
     journal: Journal | None = None
     durable: Durable | None = None  # waited for before anything is relayed
     discover: Discover | None = None  # asks directories, where a decision wants that
+    shadow: AsItCame | None = None  # what goes on whatever was decided; None where decisions count
     background: Callable[[Gateway], Coroutine[None, None, None]] | None = None  # runs beside, until the worker drains
 
 
@@ -375,6 +376,7 @@ async def _live(
         journal=hooks.journal,
         durable=hooks.durable,
         discover=hooks.discover,
+        shadow=hooks.shadow,
     )
     page = None
     if service.metrics:
