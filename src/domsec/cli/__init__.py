@@ -41,7 +41,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "config": ("service:config", "The configuration: check."),
     "postfix": ("postfix:postfix", "What Postfix needs beside the gateway, and what differs in the one that is there."),
     "explain": ("service:explain", "Dry run: what the gateway would do with a message, and why."),
-    "gateway": ("service:gateway", "The mail gateway: run."),
+    "gateway": ("service:gateway", "The mail gateway: run, replay."),
     "keyd": ("service:keyd", "The key process: it holds private keys for the gateway."),
     "backup": ("backup:backup", "Save the whole state of an installation, while it runs."),
     "restore": ("backup:restore", "Put a backup back."),

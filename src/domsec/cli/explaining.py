@@ -33,7 +33,7 @@ class Explained:
         made = self.decision
         document = plain(
             {
-                **self._log(),
+                **self.log,
                 "outgoing": [self._addresses(o.indexes) for o in made.outgoing],
                 "held": [{"recipients": self._addresses(h.indexes), "reasons": h.reasons} for h in made.held],
                 "refused": [
@@ -46,7 +46,9 @@ class Explained:
         assert isinstance(document, dict)
         return document
 
-    def _log(self) -> dict[str, object]:
+    @property
+    def log(self) -> dict[str, object]:
+        """What stands in the log of a decision, with addresses for the numbers of recipients."""
         groups = self.decision.log.get("groups")
         if not isinstance(groups, list):
             return self.decision.log
@@ -106,15 +108,18 @@ def words(value: object) -> str:
             return str(value)
 
 
-def explain(transaction: Transaction, world: World) -> Explained:
-    """Decide, with what directories say if they have to be asked. Nothing is sent or recorded."""
+def explain(transaction: Transaction, world: World, *, rules: bool = True) -> Explained:
+    """Decide, with what directories say if they have to be asked. Nothing is sent or recorded.
+
+    `rules` looks at the rules once more, for what is told of them.
+    """
     site, found = world.site, None
     decision = process(transaction, site)
     if decision.wanted:
         found = world.asking(decision.wanted).found
         decision = process(transaction, site, found)
     try:
-        looks = looked_at(transaction, site, found) if site.rules else ()
+        looks = looked_at(transaction, site, found) if rules and site.rules else ()
     except MalformedMessage:  # which is why it was refused
         looks = ()
     return Explained(transaction, decision, looks)

@@ -132,6 +132,71 @@ def gateway_run(config: Path | None) -> int:
     return run(path)
 
 
+@gateway.command("replay")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--direction", type=click.Choice(["outbound", "inbound"]), default="outbound", show_default=True,
+              help="Which listener would have taken them.")  # fmt: skip
+@click.option("--from", "sender", type=ADDRESS, metavar="ADDR",
+              help="Envelope sender of all; default is Return-Path, else From.")  # fmt: skip
+@click.option("--rcpt", multiple=True, type=ADDRESS, metavar="ADDR",
+              help="Envelope recipient of all; default as in X-Original-To, Envelope-To or Delivered-To, else in To, "
+              "Cc and Bcc.")  # fmt: skip
+@click.option("--auth", "--auth-user", metavar="USER", help="Login that a trusted client told of all.")
+@click.option("--client", metavar="IP", help="Address of the client; default is a Unix socket.")
+@click.option("--user", metavar="USER", help="Who is at the other end of that socket.")
+@click.option(
+    "--trust-from", is_flag=True, help="Takes whoever stands in From for logged in: stored mail does not say."
+)
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Processes; default one for each core.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a message, and one for the summary.")
+@common
+def gateway_replay(
+    given: Given,
+    folder: Path,
+    *,
+    direction: Literal["outbound", "inbound"],
+    sender: str | None,
+    rcpt: tuple[str, ...],
+    auth: str | None,
+    client: str | None,
+    user: str | None,
+    trust_from: bool,
+    jobs: int | None,
+    as_json: bool,
+) -> int:
+    """Say what the gateway would have done with the messages in FOLDER: files that end in .eml, and Maildirs.
+
+    Nothing is sent, held, recorded or kept. The exit status is 0 if all would have been relayed, 1 if some would have
+    been held or refused, 4 if some would have been put off, 5 if some could not be replayed.
+    """
+    import json
+
+    from domsec.cli import replaying
+
+    configuration_file(given.config)
+    if trust_from and (auth or client or user):
+        raise click.UsageError("--trust-from with --auth, --client or --user, expected one way to know who sends")
+    if client is not None and user is not None:
+        raise click.UsageError("--user with --client, expected one of them: a user is known on a Unix socket only")
+    files = replaying.messages(folder)
+    if not files:
+        raise click.UsageError(f"no messages in {folder}, expected files that end in .eml, or a Maildir")
+    replay = replaying.Replay(given, folder, direction, sender, rcpt, auth, client, user, trust_from)
+    summary = replaying.Summary()
+    for replayed in replaying.run(replay, files, jobs):
+        summary.add(replayed)
+        if as_json:
+            problem = {"file": replayed.file, "problem": replayed.problem}
+            console.print_bytes(json.dumps(replayed.document or problem).encode("ascii") + b"\n")
+        else:
+            console.print_lines(replayed.words())
+    if as_json:
+        console.print_bytes(json.dumps({"summary": summary.document()}).encode("ascii") + b"\n")
+    else:
+        console.print_lines(summary.words())
+    return summary.status
+
+
 @click.command()
 @_CONFIG
 @click.option("--user", metavar="USER", help="Whom to become, where root starts it.")
