@@ -506,6 +506,53 @@ def test_results_in_our_name_are_removed(notation: str) -> None:
     assert b"BETA" not in got
 
 
+@pytest.mark.parametrize(
+    ("notation", "verified"),
+    [
+        ("OC", False),
+        ("S(OC)", True),
+        ("S[domain](S0(OC))", True),
+        ("E[beta](S[domain](S(OC)))", True),
+        ("X(OC)", False),
+    ],
+)
+def test_a_subject_is_tagged_where_a_signature_vouches_for_the_sender(notation: str, *, verified: bool) -> None:
+    """And nowhere else, whatever the sender writes."""
+    at = world.beta_site(inbound={"subject_tag": "[verified]", "on_violation": "deliver"})
+    octets = build(notation)
+    for sent in (octets, octets.replace(b"Subject: ", b"Subject: [VERIFIED] ", 1)):
+        subject = _subject(only(receive(sent, at=at)))
+        assert subject.startswith("[verified]") is verified
+        assert subject.lower().count("verified") == verified
+
+
+def test_a_hidden_subject_is_tagged_and_cannot_bring_a_tag_with_it() -> None:
+    agreed = Peer("beta.example", encrypt="dca", header_confidentiality="baseline")
+    forged = build("OC").replace(b"Subject: ", b"Subject: [verified] ", 1)
+    sent = only(send(forged, at=world.acme_site(peers=(agreed,))))
+    at = world.beta_site(inbound={"subject_tag": "[verified]"})
+    assert _subject(only(receive(sent, at=at))).count("[verified]") == 1
+
+
+@pytest.mark.parametrize(
+    ("notation", "banner", "line"),
+    [
+        ("S[domain](S0(OC))", "verified", "This message comes from acme.example, which vouches for it."),
+        ("E[beta](S[domain](S0(OC)))", "all", "acme.example, which vouches for it. It came encrypted."),
+        ("OC", "all", "Nothing shows who sent this message."),
+        ("OC", "verified", None),
+        ("S~(OC)", "all", None),  # signed: as it is
+        ("S[domain](S~(OC))", "all", None),
+        ("S[domain](S0(OC))", "no", None),
+    ],
+)  # fmt: skip
+def test_a_line_says_what_is_known_of_the_origin(notation: str, banner: str, line: str | None) -> None:
+    got = only(receive(build(notation), at=world.beta_site(inbound={"banner": banner})))
+    assert (line is None) is (b'multipart/mixed; boundary="=_domsec_' not in got)
+    if line is not None:
+        assert line.encode() in got
+
+
 @pytest.mark.requirement("R8601-5-01", "R3183-1-02")
 @pytest.mark.parametrize("policy", ["hold", "reject", "deliver"])
 def test_what_cannot_be_read_is_never_delivered(policy: str) -> None:

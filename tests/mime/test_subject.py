@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domsec.mime import subject
-from domsec.mime.fields import split_message
+from domsec.mime.fields import Header, split_message
 
 SECURE = ("[secure]",)
 
@@ -79,3 +79,53 @@ def test_what_is_left_says_the_same_and_is_one_field(before: str, behind: str) -
     assert field.raw.replace(b"\r\n ", b" ").count(b"\n") == 1
     expected = subject._pattern(SECURE).sub("", tagged)
     assert subject.decoded(field.value).split() == expected.split()
+
+
+def only(given: Header) -> bytes:
+    return subject_of(given).strip()
+
+
+def subject_of(given: Header) -> bytes:
+    return next(field for field in given.fields if field.name == "subject").raw.partition(b":")[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "tagged"),
+    [
+        (b"Offer", b"[verified] Offer"),
+        (b"=?utf-8?q?Gr=C3=BC=C3=9Fe?=", b"[verified] =?utf-8?q?Gr=C3=BC=C3=9Fe?="),
+        (b"", b"[verified]"),
+    ],
+)
+def test_a_tag_of_ours_stands_before_the_subject(value: bytes, tagged: bytes) -> None:
+    assert only(subject.with_tag(header(value), "[verified]")) == tagged
+
+
+def test_a_message_without_a_subject_gets_one() -> None:
+    assert subject.with_tag(Header(()), "[gepr\u00fcft]").raw == b"Subject: =?utf-8?b?W2dlcHLDvGZ0XQ==?=\r\n"
+
+
+@pytest.mark.parametrize(
+    ("forged", "left"),
+    [
+        (b"[verified] Offer", b"Offer"),
+        (b"Re: [VeRiFiEd]  Offer", b"Re: Offer"),
+        (b"[ veri fied ] Offer", b"Offer"),
+        (b"=?utf-8?q?=5Bverified=5D?= Offer", b"Offer"),
+        (b"=?utf-8?b?77y7dmVyaWZpZWTvvL0=?= Offer", b"Offer"),  # brackets of full width
+        (b"=?utf-8?q?[veri=E2=80=8Bfied]?= Offer", b"Offer"),  # a blank of no width
+        (b"=?utf-8?q?[veri=C2=ADfied]?= Offer", b"Offer"),  # a soft hyphen
+        (b"[verified][verified] Offer", b"Offer"),
+        (b"[veri[verified]fied] Offer", b"Offer"),
+        (b"[veri" * 6 + b"[verified]" + b"fied]" * 6 + b" Offer", b"[veri[veri?fied]fied] Offer"),
+    ],
+)
+def test_what_looks_like_a_tag_of_ours_is_taken_out(forged: bytes, left: bytes) -> None:
+    clean = subject.without_imitations(header(forged), "[verified]")
+    assert only(clean) == left
+    assert not subject.has_tag(clean, ["[verified]"])
+
+
+@pytest.mark.parametrize("honest", [b"Offer", b"verified offers", b"[verify] Offer", b"=?utf-8?q?Gr=C3=BC=C3=9Fe?="])
+def test_other_subjects_keep_their_octets(honest: bytes) -> None:
+    assert subject.without_imitations(header(honest), "[verified]").raw == header(honest).raw

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -13,6 +15,9 @@ from domsec.mime.fields import Field, Header
 _ENCODED_WORD: Final = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,40})?\?([bBqQ])\?([!->@-~]{0,500})\?=")
 _BETWEEN: Final = re.compile(r"(\?=)[ \t]+(?==\?)")  # blanks between two encoded words are not shown: RFC 2047 6.2
 _QUOTED: Final = re.compile(r"=([0-9A-Fa-f]{2})")
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Mn", "Zl", "Zp", "Zs"})  # categories of what shows nothing by itself
+_NESTED: Final = 4  # who nests deeper does not write subjects
+_SUPPLEMENT: Final = 0x20000  # alphabets for mathematics and the like are below
 _LINE: Final = 78  # characters that a line should have at most: RFC 5322 2.1.1
 _OCTETS: Final = 42  # octets of UTF-8 in one encoded word, which has 75 characters at most: RFC 2047 2
 
@@ -57,6 +62,56 @@ def without_tags(header: Header, tags: Sequence[str]) -> Header:
     return Header(fields, header.separator)
 
 
+def with_tag(header: Header, tag: str) -> Header:
+    """The header with a tag before the first Subject, which is written if there is none."""
+    fields = list(header.fields)
+    at = next((i for i, field in enumerate(fields) if field.name == "subject"), None)
+    if at is None:
+        return header.prepend(_subject(_encoded(tag)))
+    fields[at] = _subject(" ".join([_encoded(tag), *fields[at].value.split()]))
+    return Header(tuple(fields), header.separator)
+
+
+def without_imitations(header: Header, tag: str) -> Header:
+    """The header without what looks like a tag of ours in any Subject.
+
+    Compared are compatible characters (NFKC) in upper or lower case, whatever blanks or invisible characters stand
+    between. Letters of other scripts that only look alike are others.
+    """
+    pattern = _imitation(tag)
+    return Header(tuple([_clean(f, pattern) if f.name == "subject" else f for f in header.fields]), header.separator)
+
+
+def _clean(field: Field, pattern: re.Pattern[str]) -> Field:
+    """Without any match, also one that appears when another is taken out of its middle."""
+    for _ in range(_NESTED):
+        if (clean := _without(field, pattern)) is field:
+            return field
+        field = clean
+    return _subject(_encoded(pattern.sub("?", decoded(field.value))))
+
+
+@functools.lru_cache(maxsize=8)
+def _imitation(tag: str) -> re.Pattern[str]:
+    wanted = [_compatible(character) for character in tag if not character.isspace()]
+    same: dict[str, list[str]] = {form: [] for form in wanted}
+    unseen: list[str] = []
+    for character in map(chr, range(_SUPPLEMENT)):
+        if (found := same.get(_compatible(character))) is not None:
+            found.append(character)
+        elif unicodedata.category(character) in _UNSEEN:
+            unseen.append(character)
+    return re.compile(f"{_class(unseen)}*".join(_class(same[form]) for form in wanted))
+
+
+def _class(characters: Iterable[str]) -> str:
+    return "[" + "".join(map(re.escape, characters)) + "]"
+
+
+def _compatible(character: str) -> str:
+    return unicodedata.normalize("NFKC", character).casefold()
+
+
 def _pattern(tags: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(tag) for tag in tags), re.IGNORECASE)
 
@@ -68,7 +123,11 @@ def _without(field: Field, pattern: re.Pattern[str]) -> Field:
     left = _taken_out(value, pattern)
     if pattern.search(decoded(left)) is not None:  # it stands in encoded words
         left = _encoded(_taken_out(decoded(value), pattern))
-    return Field(_folded("Subject:", left) + b"\r\n", "subject")
+    return _subject(left)
+
+
+def _subject(value: str) -> Field:
+    return Field(_folded("Subject:", value) + b"\r\n", "subject")
 
 
 def _taken_out(value: str, pattern: re.Pattern[str]) -> str:

@@ -17,7 +17,9 @@ from domsec.cms.certificates import Certificate
 from domsec.errors import CertificateNotFound, MalformedMessage
 from domsec.mime import authentication_results, fields
 from domsec.mime.addresses import parse_address
+from domsec.mime.banner import with_banner
 from domsec.mime.fields import Header
+from domsec.mime.subject import with_tag, without_imitations
 from domsec.octets import Octets, Pieces
 from domsec.pipeline.transaction import (
     Decision,
@@ -33,7 +35,7 @@ from domsec.pipeline.transaction import (
 )
 from domsec.policy import rules, wishes
 from domsec.policy.options import Violation
-from domsec.policy.results import results
+from domsec.policy.results import results, told, vouched
 from domsec.policy.rules import Choice, Look, Mail, Setting
 from domsec.services import boundary, discovery, encrypt
 from domsec.services.check import Examination, examine
@@ -157,6 +159,21 @@ class _Case:
     def marked(self) -> Header:
         return _marked(self.examination.message.header, self.examination, self.site)
 
+    def tagged(self, header: Header) -> Header:
+        """With our tag before the Subject where somebody vouches for the sender, and nowhere else."""
+        tag = self.site.configuration.inbound.subject_tag
+        if tag is None:
+            return header
+        clean = without_imitations(header, tag)
+        return with_tag(clean, tag) if vouched(self.examination.verdict) else clean
+
+    def told(self, octets: Octets | Pieces) -> Octets | Pieces:
+        """With a line above the text that says what is known of its origin, if that is wanted."""
+        wanted, verdict = self.site.configuration.inbound.banner, self.examination.verdict
+        if wanted == "no" or (wanted == "verified" and not vouched(verdict)):
+            return octets
+        return with_banner(octets, told(verdict), self.context.limits)
+
 
 def _chosen(indexes: Sequence[int], case: _Case) -> Iterator[tuple[tuple[int, ...], Choice]]:
     """Recipients together with all others for whom the same rules count."""
@@ -178,9 +195,11 @@ def _settle(indexes: tuple[int, ...], choice: Choice, case: _Case, log: dict[str
     line = wishes.told(site.configuration, policy)
     entity = None if delivery.unauthenticated or delivery.layer is None else mime_entity(delivery.layer)
     if entity is None:
-        octets = fields.join_message(case.marked, message.body)
+        octets = fields.join_message(case.tagged(case.marked), message.body)
     else:
-        octets = fields.replace_entity(delivery.header(case.marked), entity)
+        octets = fields.replace_entity(case.tagged(delivery.header(case.marked)), entity)
+    if not shown:
+        octets = case.told(octets)
     removed = list(delivery.removed) if entity is not None else []
     log.setdefault("line", line)  # of the first recipient; each group has its own
     log.setdefault("removed", removed)
@@ -285,7 +304,13 @@ class _Sealing:
         certificates = tuple(dict.fromkeys(certificate for _, certificate in found))
         made = encrypt.sealed(self.entity, certificates, encrypt.for_people(certificates))
         indexes = tuple(index for index, _ in found)
-        settled = _act("deliver", self.case.transaction, indexes, (), fields.replace_entity(self.case.marked, made))
+        settled = _act(
+            "deliver",
+            self.case.transaction,
+            indexes,
+            (),
+            fields.replace_entity(self.case.tagged(self.case.marked), made),
+        )
         return replace(settled, note={**settled.note, "made": "E(...)"})
 
     def _without_certificate(self, missing: Sequence[tuple[int, CertificateNotFound]]) -> Settled:

@@ -151,6 +151,16 @@ def _string(value: object, _: Path) -> str:
     return value
 
 
+_BRACKETED = re.compile(r"[\[({<].{1,38}[\])}>]")
+
+
+def _tag(value: object, path: Path) -> str:
+    tag = _string(value, path)
+    if not _BRACKETED.fullmatch(tag):  # what is taken out of subjects is not to be a word
+        raise found(value)
+    return tag
+
+
 def integer(least: int, most: int | None = None) -> Kind[int]:
     """A whole number within bounds."""
 
@@ -427,6 +437,7 @@ def _forms(value: object, base: Path) -> frozenset[str]:
 
 BOOLEAN = Kind("true or false", _boolean)
 STRING = Kind("a text of printable characters", _string)
+TAG = Kind("a text in brackets, of at most 40 characters", _tag)
 STRINGS = list_of(STRING, "a list of texts")
 MODE = Kind('file permissions in octal such as "0660"', _mode)
 FILE = Kind("an existing file", _file)

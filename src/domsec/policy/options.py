@@ -49,6 +49,7 @@ from domsec.policy.kinds import (
     STORE_URL,
     STRING,
     STRINGS,
+    TAG,
     TCP_ADDRESS,
     TEXT_OR_TEXTS,
     TO_WHOM,
@@ -96,6 +97,7 @@ HeaderConfidentiality = Literal["none", "baseline"]
 SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
 EvidenceKind = Literal["network", "header", "xclient", "certificate", "local", "results"]
 DirectoryKind = Literal["ldap", "smimea"]
+Banner = Literal["no", "verified", "all"]
 Harvest = Literal["no", "quarantine", "renewals", "trusted"]
 Grouping = Literal["member", "domain", "all"]
 ListReceipts = Literal["as-asked", "none", "instead-of", "in-addition-to"]
@@ -136,6 +138,7 @@ HOLD_OR_REJECT: Kind[HoldOrReject] = choice("hold", "reject")
 AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
 STRIP: Kind[Strip] = choice("verified", "domain", "none")
 HARVEST: Kind[Harvest] = choice("no", "quarantine", "renewals", "trusted")
+BANNER: Kind[Banner] = choice("no", "verified", "all")
 AFTER_DECRYPT: Kind[AfterDecrypt] = choice("deliver", "user")
 DIRECTORY_KIND: Kind[DirectoryKind] = choice("ldap", "smimea")
 BELIEVE: Kind[Literal["dnssec", "anchors"]] = choice("dnssec", "anchors")
@@ -771,6 +774,21 @@ class Inbound:
         "issued an approved certificate of the same address before; `trusted` approves all. `no` keeps none. What is "
         "not approved is never used (docs/certificates.md).",
         '"renewals"',
+    )
+    subject_tag: str | None = optional(
+        TAG,
+        "Stands before the Subject of delivered mail for whose sender a signature vouches: the level is not `none`. "
+        "What looks like it in the Subject of any mail that arrives is taken out. It is for people's eyes: text can be "
+        "imitated, and only `Authentication-Results` is for programs (docs/delivery.md).",
+        '"[verified]"',
+    )
+    banner: Banner = option(
+        BANNER,
+        "no",
+        "A line of text above what is delivered, which says what is known of its origin: with `verified` above mail "
+        "for whose sender a signature vouches, with `all` above every mail. Never above what is signed or encrypted: "
+        "that is delivered as it is.",
+        '"verified"',
     )
     authserv_id: str | None = optional(
         TOKEN,

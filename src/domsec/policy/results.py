@@ -28,6 +28,27 @@ def results(verdict: Verdict) -> tuple[SmimeResult, ...]:
     return (SmimeResult("none"),)
 
 
+_ORIGIN: Final[dict[str, str]] = {
+    "none": "Nothing shows who sent this message.",
+    "domain": "This message comes from {domain}, which vouches for it.",
+    "originator_vouched": "This message is signed by its author, for whom {domain} vouches.",
+    "originator_direct": "This message is signed by its author.",
+}
+
+
+def vouched(verdict: Verdict) -> bool:
+    """Whether a signature shows who sent it, and nothing is wrong."""
+    return verdict.accepted and verdict.level != "none" and not verdict.violations
+
+
+def told(verdict: Verdict) -> str:
+    """What people may be told of the origin, in one line and without a word of the sender's."""
+    if verdict.violations:
+        return "Something is wrong with the signatures of this message. Do not rely on who seems to have sent it."
+    line = _ORIGIN[verdict.level if verdict.accepted else "none"].format(domain=verdict.domain)
+    return f"{line} It came encrypted." if verdict.decrypted else line
+
+
 def _parts(verdict: Verdict) -> Iterator[tuple[LayerVerdict, str]]:
     """Each layer with the section path of its signature: `/` goes into an opaque or opened layer."""
     prefix = ""
