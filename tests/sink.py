@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,12 +34,14 @@ class Sink:
     lenient: bool = False
     path: Path | None = None
     port: int = 0  # 0 for any
+    tls: ssl.SSLContext | None = None  # offers STARTTLS with it
     final: Mapping[str, str] = field(default_factory=dict)  # recipient -> reply after the dot (LMTP); "" for SMTP
 
     def __post_init__(self) -> None:
         self.mails: list[Mail] = []
         self.commands: list[str] = []
         self.connections = 0
+        self.secured = 0
         self.gate: asyncio.Event | None = None  # the reply after the dot waits for it
         self.writers: list[asyncio.StreamWriter] = []
 
@@ -69,7 +72,7 @@ class Sink:
         self.writers.append(writer)
         try:
             await self._talk(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except (ConnectionError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -88,8 +91,12 @@ class Sink:
                 writer.write((self.answers[verb] + "\r\n").encode())
                 continue
             if verb in ("EHLO", "LHLO"):
-                lines = ["sink", *self.features]
+                lines = ["sink", *self.features, *(["STARTTLS"] if self.tls else [])]
                 writer.write("".join(f"250{'-' if each != lines[-1] else ' '}{each}\r\n" for each in lines).encode())
+            elif verb == "STARTTLS" and self.tls:
+                writer.write(b"220 go\r\n")
+                await writer.start_tls(self.tls)
+                self.secured += 1
             elif verb == "MAIL":
                 mail = Mail(text[10:], [])
                 writer.write(b"250 2.1.0 ok\r\n")
@@ -160,6 +167,11 @@ class Mailer:
         if hello:
             assert (await mailer.say(hello)).startswith("250")
         return mailer
+
+    async def secure(self, believed: ssl.SSLContext) -> None:
+        """STARTTLS, and hello again."""
+        assert (await self.say("STARTTLS")).startswith("220")
+        await self.writer.start_tls(believed, server_hostname="localhost")
 
     async def reply(self) -> str:
         while line := (await self.reader.readline()).decode():

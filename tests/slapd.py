@@ -16,16 +16,10 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-
 from domsec.cms.certificates import Certificate
+from tls import certify
 
 SUFFIXES = ("dc=beta,dc=example", "o=Beta,c=US")
 READER = ("cn=reader,dc=beta,dc=example", "let me in")
@@ -112,7 +106,7 @@ def server(entries: Iterable[str]) -> Iterator[Server]:
     """A server with these entries, until the block ends."""
     folder = Path(tempfile.mkdtemp(prefix="domsec-slapd-"))
     try:
-        ca = _certify(folder)
+        ca = certify(folder)
         text = _CONFIGURATION.format(folder=folder, reader=READER[0])
         for number, suffix in enumerate(SUFFIXES):
             (folder / str(number)).mkdir()
@@ -159,26 +153,3 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.02)
         else:
             return
-
-
-def _certify(folder: Path) -> bytes:
-    """A self-signed certificate of "localhost" as both CA and server."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(Encoding.PEM)
-    (folder / "server.pem").write_bytes(pem)
-    (folder / "server.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return pem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import tls
 from domsec.errors import StoreUnavailable
 from domsec.gateway.metrics import Metrics
 from domsec.gateway.relay import NextHop
@@ -23,6 +25,7 @@ from domsec.gateway.server import AsItCame, Gateway, Listener, Settings
 from domsec.gateway.workers import listen
 from domsec.octets import Pieces
 from domsec.pipeline import Decision, Held, Outgoing, Refused, Transaction
+from domsec.policy.tls import server_context
 from mta import CONNECTED, MESSAGE, OPTIONS, options
 from sink import FEATURES, Mailer, Sink
 
@@ -364,6 +367,25 @@ async def test_a_next_hop_without_extensions_gets_plain_commands() -> None:
         assert [reply[:9] for reply in replies] == ["250 2.0.0", "550 5.6.7"]
         assert sink.commands[1:4] == ["MAIL FROM:<a@b>", "RCPT TO:<c@d>", "DATA"]
         mailer.close()
+
+
+@run
+async def test_no_more_connections_are_made_than_the_next_hop_is_to_have() -> None:
+    async with Sink() as sink:
+        sink.gate = asyncio.Event()
+        async with gateway(NextHop(sink.address, connections=2)) as site:
+            mailers = [await Mailer.to(site.address) for _ in range(5)]
+            sending = [asyncio.create_task(each.send("<a@b>", ["<c@d>"], MAIL)) for each in mailers]
+            while sink.commands.count("DATA") < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert (sink.connections, sink.commands.count("DATA")) == (2, 2)
+            sink.gate.set()
+            for replies in await asyncio.gather(*sending):
+                assert replies[0].startswith("250")
+            assert sink.connections == 2
+            for each in mailers:
+                each.close()
 
 
 @run
@@ -713,6 +735,116 @@ async def test_an_administrator_is_told_of_many_failures_to_decrypt(caplog: pyte
         told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
         assert [text.partition(":")[0] for text in told] == [f"key {'ab' * 8}", "client 192.0.2.7"]
         assert all("3 messages within an hour did not decrypt" in text for text in told)
+        mailer.close()
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@run
+async def test_a_client_may_secure_its_connection_and_received_says_so(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, tls=server_context(tls.both(tmp_path)))
+    async with Sink() as sink, gateway(sink.address, protocol="smtp", settings=settings) as site:
+        mailer = await Mailer.to(site.address, "EHLO me")
+        await mailer.secure(tls.believing(tmp_path / "server.pem"))
+        assert (await mailer.say("EHLO me")).startswith("250")
+        for _ in range(2):
+            (reply,) = await mailer.send("<a@acme.example>", ["<b@x.example>"], MAIL, lmtp=False)
+            assert reply.startswith("250 2.0.0")
+        assert b"with ESMTPS id" in sink.mails[0].content
+        assert site.seen[0].session.tls
+        assert sink.contents() == [CONTENT, CONTENT]
+        mailer.close()
+
+
+@run
+async def test_a_large_message_comes_and_goes_secured(tmp_path: Path) -> None:
+    both = tls.both(tmp_path)
+    hop = {"tls": "verify", "ca": (tmp_path / "server.pem",)}
+    async with Sink(tls=tls.shown(both)) as sink:
+        to = NextHop(sink.address.replace("127.0.0.1", "localhost"), **hop)
+        async with gateway(to, settings=replace(SETTINGS, tls=server_context(both), require_tls=True)) as site:
+            mailer = await Mailer.to(site.address)
+            assert (await mailer.say("MAIL FROM:<a@b.example>")).startswith("530 5.7.0")
+            await mailer.secure(tls.believing(tmp_path / "server.pem"))
+            await mailer.say("LHLO me")
+            content = b"Subject: x\r\n\r\n" + (b"0123456789abcdef" * 4 + b"\r\n") * 16384
+            (reply,) = await mailer.send("<a@acme.example>", ["<b@x.example>"], content)
+            assert reply.startswith("250 2.0.0")
+            assert sink.contents() == [content]
+            assert sink.secured == 1
+            assert b"with LMTPS id" in sink.mails[0].content
+            mailer.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "offers", "code"),
+    [
+        ({"tls": "may"}, True, "250 2.0.0"),
+        ({"tls": "may"}, False, "250 2.0.0"),
+        ({"tls": "verify"}, True, "451 4.7.5"),
+        ({"tls": "verify"}, False, "451 4.7.5"),
+    ],
+    ids=["may, nobody is asked who it is", "may, in the clear", "verify, unknown", "verify, not offered"],
+)
+@run
+async def test_the_next_hop_gets_nothing_without_the_tls_that_is_asked_of_it(
+    tmp_path: Path, options: dict, offers: bool, code: str
+) -> None:
+    both = tls.both(tmp_path)
+    async with Sink(tls=tls.shown(both) if offers else None) as sink:
+        to = NextHop(sink.address.replace("127.0.0.1", "localhost"), **options)
+        async with gateway(to) as site:
+            mailer = await Mailer.to(site.address)
+            for _ in range(2):
+                (reply,) = await mailer.send("<a@acme.example>", ["<b@x.example>"], MAIL)
+                assert reply.startswith(code)
+            assert bool(sink.mails) is code.startswith("250")
+            assert not sink.mails or sink.secured == offers
+            mailer.close()
+
+
+@run
+async def test_a_certificate_for_another_host_is_not_that_of_the_next_hop(tmp_path: Path) -> None:
+    both = tls.both(tmp_path)
+    async with Sink(tls=tls.shown(both)) as sink:
+        to = NextHop(sink.address, tls="verify", ca=(tmp_path / "server.pem",))  # 127.0.0.1 does not stand in it
+        async with gateway(to) as site:
+            mailer = await Mailer.to(site.address)
+            (reply,) = await mailer.send("<a@acme.example>", ["<b@x.example>"], MAIL)
+            assert reply.startswith("451 4.7.5")
+            assert sink.mails == []
+            mailer.close()
+
+
+@run
+async def test_a_handshake_that_makes_no_sense_ends_the_connection_only(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, tls=server_context(tls.both(tmp_path)))
+    async with Sink() as sink, gateway(sink.address, settings=settings) as site:
+        mailer = await Mailer.to(site.address)
+        assert (await mailer.say("STARTTLS")).startswith("220")
+        mailer.writer.write(b"MAIL FROM:<a@b.example>\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert b"250" not in await mailer.reader.read()
+        while site.gateway.connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        other = await Mailer.to(site.address)
+        (reply,) = await other.send("<a@acme.example>", ["<b@x.example>"], MAIL)
+        assert reply.startswith("250")
+        waiting = await Mailer.to(site.address)
+        assert (await waiting.say("STARTTLS")).startswith("220")  # and never a hello: nobody waits for it in the end
+        assert not await site.gateway.drain(0.1)
+        other.close()
+        waiting.close()
+
+
+@run
+async def test_on_a_unix_socket_nobody_is_between(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, tls=server_context(tls.both(tmp_path)), require_tls=True)
+    async with Sink() as sink, gateway(sink.address, address=f"unix:{tmp_path}/in", settings=settings) as site:
+        mailer = await Mailer.to(site.address)
+        (reply,) = await mailer.send("<a@acme.example>", ["<b@x.example>"], MAIL)
+        assert reply.startswith("250")
         mailer.close()
 
 

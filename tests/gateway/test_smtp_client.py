@@ -217,6 +217,58 @@ def test_helo_where_ehlo_is_not_known() -> None:
     assert (made.state, made.features) == (State.READY, frozenset())
 
 
+# --- STARTTLS ---------------------------------------------------------------------------------------------------------
+
+
+def hearing(tls: str, *features: str) -> Client:
+    """One that has said hello to a server that offers this."""
+    made = Client("smtp", "gw.example", tls)
+    lines = ["mx", *features]
+    made.receive(b"220 hi\r\n" + "".join(f"250{' ' if x is lines[-1] else '-'}{x}\r\n" for x in lines).encode())
+    return made
+
+
+@pytest.mark.parametrize("tls", ["may", "verify"])
+def test_what_was_offered_in_the_clear_counts_no_more_when_the_connection_is_secured(tls: str) -> None:
+    made = hearing(tls, "SMTPUTF8", "STARTTLS")
+    assert sent(made) == b"EHLO gw.example\r\nSTARTTLS\r\n"
+    assert made.state is State.CONNECTED
+    made.receive(b"220 go\r\n")
+    assert made.tls_due
+    made.secured()
+    assert sent(made) == b"EHLO gw.example\r\n"
+    made.receive(b"250-mx\r\n250-STARTTLS\r\n250 DSN\r\n")
+    assert made.state is State.READY
+    assert made.features == {"DSN", "STARTTLS"}
+    assert sent(made) == b""
+
+
+@pytest.mark.parametrize(
+    ("tls", "features", "said", "state"),
+    [
+        ("no", ("STARTTLS",), b"", State.READY),
+        ("may", (), b"", State.READY),
+        ("may", ("STARTTLS",), b"454 4.7.0 not now\r\n", State.READY),
+        ("verify", (), b"", State.CLOSED),
+        ("verify", ("STARTTLS",), b"454 4.7.0 not now\r\n", State.CLOSED),
+    ],
+)
+def test_without_tls_nothing_is_said_where_it_is_asked_for(
+    tls: str, features: tuple[str, ...], said: bytes, state: State
+) -> None:
+    made = hearing(tls, *features)
+    made.receive(said)
+    assert made.state is state
+    assert (made.failure is REPLIES["next_hop_tls"]) is (state is State.CLOSED)
+
+
+def test_what_came_along_with_the_go_ahead_is_never_heard_as_secured() -> None:
+    made = hearing("may", "STARTTLS")
+    made.receive(b"220 go\r\n250 mx\r\n")
+    assert made.state is State.CLOSED
+    assert not made.tls_due
+
+
 def test_words_out_of_turn_end_the_connection() -> None:
     made = client(*ALL)
     made.receive(b"250 surprise\r\n")

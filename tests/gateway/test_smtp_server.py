@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,52 @@ def test_smuggled_commands_are_one_refused_message(shared: Path) -> None:
         assert server.receive(file.read_bytes()) is None, file.name
         replies = server.take().splitlines()
         assert [reply[:9] for reply in replies] == [b"550 5.6.0"], file.name
+
+
+# --- STARTTLS ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_is_secured_begins_again_and_is_not_asked_twice() -> None:
+    server = greeted(replace(SMTP, tls="offered"))
+    assert say(server, "MAIL FROM:<a@b.example>", "RSET", "STARTTLS x", "STARTTLS") == [
+        "250 2.1.0", "250 2.0.0", "501 5.5.4", "220 2.0.0",
+    ]  # fmt: skip
+    assert server.tls_due
+    assert not server.idle
+    server.secured()
+    assert say(server, "MAIL FROM:<a@b.example>") == ["503 5.5.1"]
+    server.receive(b"EHLO me\r\n")
+    assert b"STARTTLS" not in server.take()
+    assert say(server, "STARTTLS", "MAIL FROM:<a@b.example>", "RCPT TO:<c@d.example>", "DATA")[0] == "502 5.5.1"
+    arrived = server.receive(b"x\r\n.\r\n")
+    assert arrived is not None
+    assert arrived.session.tls
+
+
+@pytest.mark.parametrize("behind", [b"MAIL FROM:<evil@b.example>\r\n", b"x", b"\x16\x03\x01"])
+def test_what_came_along_with_starttls_is_never_heard_as_secured(behind: bytes) -> None:
+    """CVE-2011-0411: whoever is between puts commands there, in the name of the client that then is secured."""
+    server = greeted(replace(SMTP, tls="offered"))
+    server.receive(b"STARTTLS\r\n" + behind)
+    assert server.closed
+    assert not server.tls_due
+    server = greeted(replace(SMTP, tls="offered"))
+    server.receive(b"STARTTLS\r\n")
+    server.take()
+    server.receive(behind)
+    assert server.take() == b""
+
+
+def test_where_tls_is_asked_for_there_is_no_mail_without_it() -> None:
+    server = greeted(replace(SMTP, tls="required"))
+    assert say(server, "MAIL FROM:<a@b.example>", "NOOP", "STARTTLS") == ["530 5.7.0", "250 2.0.0", "220 2.0.0"]
+    server.secured()
+    assert say(server, "EHLO me", "MAIL FROM:<a@b.example>")[1:] == ["250 2.1.0"]
+
+
+def test_where_there_is_no_certificate_it_is_not_offered() -> None:
+    server = greeted(SMTP)
+    assert say(server, "STARTTLS") == ["502 5.5.1"]
 
 
 def test_each_recipient_has_a_reply_in_lmtp_and_all_have_one_in_smtp() -> None:

@@ -176,6 +176,46 @@ def test_what_makes_a_gateway_useless_is_a_warning(folder: Path, change: tuple[s
     assert expected in str(problem)
 
 
+LISTENS = '[listen]\ntls = "tls.pem"'
+
+
+def locked(path: Path) -> None:
+    write(path, ACME.signing, b"secret")
+
+
+def without_key(path: Path) -> None:
+    path.write_bytes(BETA.ca.certificate.x509.public_bytes(Encoding.PEM))
+
+
+@pytest.mark.parametrize("make", [locked, without_key, Path.touch], ids=["a password", "no key", "nothing"])
+def test_a_certificate_that_cannot_be_shown_is_named(folder: Path, make: Callable[[Path], None]) -> None:
+    make(folder / "tls.pem")
+    (problem,) = texts(folder, TEXT.replace("[listen]", LISTENS))
+    assert problem.startswith("domsec.toml:3: tls.pem: ")
+    assert problem.endswith("expected a private key without a password, its certificate and the chain, as PEM")
+
+
+def test_one_that_can_be_shown_has_no_problem(folder: Path) -> None:
+    write(folder / "tls.pem", ACME.signing)
+    assert texts(folder, TEXT.replace("[listen]", LISTENS)) == []
+
+
+@pytest.mark.parametrize(
+    ("hop", "problems"),
+    [
+        ('"smtp:[::1]:25"', []),
+        ('"smtp:localhost:25"', []),
+        ('"smtp:mx.isp.example:25"', ["domsec.toml:5: smtp:mx.isp.example:25 is reached in the clear, expected "
+                                      "next_hop.tls"]),
+        ('"smtp:mx.isp.example:25"\ntls = "may"', []),
+        ('"smtp:mx.isp.example:25"\ntls = "verify"\nca = ["token"]',
+         ["domsec.toml:7: token: neither PEM nor DER of a certificate or revocation list"]),
+    ],
+)  # fmt: skip
+def test_mail_in_the_clear_to_another_machine_is_a_warning(folder: Path, hop: str, problems: list[str]) -> None:
+    assert texts(folder, TEXT.replace('"smtp:127.0.0.1:10026"', hop)) == problems
+
+
 def test_keys_that_came_before_must_open_and_be_others(folder: Path) -> None:
     write(folder / "old.pem", pki.identity("confidentiality", "acme.example", ACME.ca, now=pki.START, days=1))
     (folder / "broken.pem").write_text("x")

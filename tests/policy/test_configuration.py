@@ -276,6 +276,14 @@ def test_a_mistake_is_named_with_its_line_and_what_was_expected(folder: Path, te
             "domsec.toml:6: next_hop.outbound is the same place as listen.inbound, expected another",
         ),
         (
+            ("[listen]", "[listen]\nrequire_tls = true"),
+            "domsec.toml:3: listen.require_tls without listen.tls, expected",
+        ),
+        (
+            ("[next_hop]", '[next_hop]\nca = []\ntls = "yes"'),
+            'domsec.toml:7: next_hop.tls is "yes", expected one of "no", "may", "verify"',
+        ),
+        (
             ("[listen]", '[listen]\nmilter = "127.0.0.1:10025"'),
             "domsec.toml:3: listen.milter is the same place as listen.inbound, expected another",
         ),

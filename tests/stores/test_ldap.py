@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import pki
 import slapd
@@ -80,7 +81,7 @@ def server() -> Iterator[slapd.Server]:
 
 
 def directory(server: slapd.Server, **more: object) -> LdapDirectory:
-    ca = Certificate(x509.load_pem_x509_certificate(server.ca).public_bytes(slapd.Encoding.DER))
+    ca = Certificate(x509.load_pem_x509_certificate(server.ca).public_bytes(Encoding.DER))
     made = LdapDirectory("localhost", server.plain, "start", base=BASE, context=tls_context([ca]))
     return replace(made, **more)  # type: ignore[arg-type]
 

@@ -1,4 +1,7 @@
-"""Octets between a client's connection and who speaks with it: `smtp_server.Server` or `milter.Milter`."""
+"""Octets between a client's connection and who speaks with it: `smtp_server.Server` or `milter.Milter`.
+
+TLS begins in the middle of a connection (RFC 3207); then the same speaker goes on over another transport.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ A = TypeVar("A")  # what a message is answered with
 A_contra = TypeVar("A_contra", contravariant=True)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+HANDSHAKE: Final = 60.0  # seconds for TLS to begin
 BACKLOG: Final = 64 * 1024  # octets pipelined behind a message before reading stops
 _PEER_CREDENTIALS = struct.Struct("3i")  # process, user, group: unix(7), SO_PEERCRED
 
@@ -36,10 +40,13 @@ class Speaker(Protocol[A_contra]):
     @property
     def receiving(self) -> bool: ...
     @property
+    def tls_due(self) -> bool: ...
+    @property
     def backlog(self) -> int: ...
     def take(self) -> bytes: ...
     def receive(self, data: bytes) -> Arrived | None: ...
     def answer(self, answer: A_contra, /) -> Arrived | None: ...
+    def secured(self) -> None: ...
     def close(self, name: str) -> None: ...
     def lost(self) -> None: ...
 
@@ -123,6 +130,9 @@ class Connection(asyncio.Protocol, Generic[A]):
         self._eof = False
         self._reading = True
         self._writable = True
+        self._plain = True
+        self._early = b""  # came secured, before we knew that the handshake is over
+        self._handshake: asyncio.Task[None] | None = None
 
     # -- what is different
 
@@ -168,6 +178,9 @@ class Connection(asyncio.Protocol, Generic[A]):
     def data_received(self, data: bytes) -> None:
         speaker = self._speaker
         assert speaker is not None
+        if self._handshake is not None:
+            self._early += data  # reading stopped with STARTTLS: what the transport gives now has been decrypted
+            return
         arrived = speaker.receive(data)
         if arrived is not None:
             self._flush()
@@ -209,7 +222,32 @@ class Connection(asyncio.Protocol, Generic[A]):
             transport.write(out)
         if speaker.closed:
             transport.close()
+        elif speaker.tls_due and self._handshake is None:
+            transport.pause_reading()  # what comes next is the client's hello
+            self._handshake = self._loop.create_task(self._secure(transport))
         self._active = self._loop.time()
+
+    async def _secure(self, plain: asyncio.Transport) -> None:
+        """Begin TLS. Nothing that came before the client's hello is heard by anybody."""
+        context, speaker = self._gateway.settings.tls, self._speaker
+        assert context is not None
+        assert speaker is not None
+        try:
+            made = await self._loop.start_tls(plain, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE)
+        except (OSError, asyncio.CancelledError):  # ssl.SSLError and TimeoutError are OSErrors
+            made = None
+        if made is None or self._gone:
+            plain.abort()
+            self.connection_lost(None)
+            return
+        self._transport = made
+        self._plain = False
+        speaker.secured()
+        self._handshake = None
+        self._active = self._loop.time()
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
 
     def _read(self, *, on: bool) -> None:
         transport = self._transport
@@ -233,7 +271,7 @@ class Connection(asyncio.Protocol, Generic[A]):
     def eof_received(self) -> bool:
         # A client that has sent its last command and half closed still gets the reply to a message.
         self._eof = True
-        return self._speaker is not None and self._speaker.busy
+        return self._speaker is not None and self._speaker.busy and self._plain  # TLS does not end on one side only
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = True
@@ -247,7 +285,7 @@ class Connection(asyncio.Protocol, Generic[A]):
 
     def sweep(self, now: float) -> None:
         speaker = self._speaker
-        if speaker is None or speaker.busy or now - self._active < self.patience():
+        if speaker is None or speaker.busy or speaker.tls_due or now - self._active < self.patience():
             return
         if self._transport is not None and self._transport.is_closing():
             self._transport.abort()

@@ -169,6 +169,14 @@ class Milter:
         return self.state is State.MESSAGE
 
     @property
+    def tls_due(self) -> bool:
+        """Never: the protocol knows no TLS."""
+        return False
+
+    def secured(self) -> None:
+        """Not called."""
+
+    @property
     def backlog(self) -> int:
         """Octets that wait for `answer`."""
         return len(self._buffer)

@@ -7,16 +7,22 @@ content was sent: after that the next hop may have it. Whatever goes wrong becom
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+import ssl
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, cast
 
 from domsec.gateway.metrics import Counters
 from domsec.gateway.replies import REPLIES, Reply
 from domsec.gateway.smtp_client import Client, Job, State
 from domsec.octets import give_back
+from domsec.stores.certificates import load_anchors
+from domsec.stores.ldap import tls_context
 
+_log = logging.getLogger("domsec.gateway")
 _PIECE = 256 * 1024
 
 
@@ -27,6 +33,8 @@ class NextHop:
     address: str
     protocol: Literal["lmtp", "smtp"] = "smtp"
     helo: str = ""
+    tls: Literal["no", "may", "verify"] = "no"  # by TCP; on a UNIX socket nobody is between
+    ca: tuple[Path, ...] = ()  # who may certify the host; empty is what this machine trusts
     connections: int = 50  # of one worker, at the same time
     keep: float = 60.0  # seconds an idle connection is kept; Postfix closes after 300
     connect_timeout: float = 30.0
@@ -56,17 +64,31 @@ class Lost(Exception):
         self.reply = reply
 
 
+def tls_of(hop: NextHop) -> ssl.SSLContext | None:
+    """How TLS with a next hop is made; None for none. Raises ConfigurationError for anchors that cannot be read."""
+    if hop.tls == "no" or isinstance(parse_address(hop.address), str):
+        return None
+    if hop.tls == "verify":
+        return tls_context(load_anchors(hop.ca).certificates if hop.ca else ())
+    context = tls_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Connection(asyncio.Protocol):
     """One connection to the next hop."""
 
-    def __init__(self, hop: NextHop, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, hop: NextHop, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self._handshake: asyncio.Task[None] | None = None
         self._hop = hop
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._queue: deque[memoryview] = deque()
         self._paused = False
-        self.client = Client(hop.protocol, hop.helo or socket.gethostname())
+        self.client = Client(hop.protocol, hop.helo or socket.gethostname(), hop.tls if tls is not None else "no")
         # Before any octet can arrive: with uvloop the greeting comes before create_connection has returned.
         self.ready: asyncio.Future[None] = loop.create_future()
         self.deadline = loop.time() + hop.command_timeout
@@ -120,6 +142,8 @@ class Connection(asyncio.Protocol):
         client = self.client
         client.receive(data)
         self._flush()
+        if client.tls_due and self._handshake is None:
+            self._handshake = self._loop.create_task(self._secure())
         if client.state is State.CLOSED:
             self.closed = True
             if self._transport is not None:
@@ -128,6 +152,27 @@ class Connection(asyncio.Protocol):
             self._set_deadline()
         if self.closed or client.results is not None or client.state is State.READY:
             self._wake()
+
+    async def _secure(self) -> None:
+        """Begin TLS; what goes wrong puts the mail off."""
+        plain, host = self._transport, parse_address(self._hop.address)[0]
+        assert plain is not None
+        assert self._tls is not None
+        try:
+            made = await self._loop.start_tls(plain, self, self._tls, server_hostname=host)
+        except ssl.SSLCertVerificationError as error:
+            _log.warning("next hop %s: its certificate: %s", self._hop.address, error.verify_message)
+            made = None
+        except (OSError, asyncio.CancelledError) as error:  # ssl.SSLError and TimeoutError are OSErrors
+            _log.warning("next hop %s: TLS did not begin: %s", self._hop.address, error)
+            made = None
+        if made is None or self.closed:
+            self.abort(REPLIES["next_hop_tls"])
+            return
+        self._transport = made
+        self.client.secured()
+        self._flush()
+        self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -186,6 +231,7 @@ class Relay:
     def __init__(self, hop: NextHop, counters: Counters) -> None:
         self._hop = hop
         self._target = parse_address(hop.address)
+        self._tls = tls_of(hop)
         self._counters = counters
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
@@ -238,7 +284,7 @@ class Relay:
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
-        connection = Connection(self._hop, loop)
+        connection = Connection(self._hop, loop, self._tls)
         try:
             async with asyncio.timeout(self._hop.connect_timeout):
                 if isinstance(self._target, str):

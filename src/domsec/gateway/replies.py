@@ -50,6 +50,7 @@ TABLE = (
     ("discarded", 250, "2.0.0", "ok"),
     ("marked", 250, "2.0.0", "judged and marked"),
     ("cannot_verify", 252, "2.5.0", "send some mail, it will be tried"),
+    ("tls_ready", 220, "2.0.0", "ready to start TLS"),
     ("closing", 221, "2.0.0", "closing"),
     ("start_data", 354, "", "end with <CR><LF>.<CR><LF>"),
     # the connection
@@ -68,6 +69,7 @@ TABLE = (
     ("sequence", 503, "5.5.1", "command is out of sequence"),
     ("no_recipients", 503, "5.5.1", "no valid recipients"),
     ("syntax", 501, "5.5.4", "syntax of the command is wrong"),
+    ("tls_first", 530, "5.7.0", "STARTTLS has to come first"),
     ("parameter_value", 501, "5.5.4", "parameter has a wrong value"),
     ("parameter", 555, "5.5.4", "parameter is not known or not offered"),
     ("attributes", 501, "5.5.4", "attributes are not well-formed"),
@@ -94,6 +96,7 @@ TABLE = (
     ("next_hop_lost", 451, "4.4.2", "connection to the next hop was lost"),
     ("next_hop_timeout", 451, "4.4.2", "next hop did not answer in time"),
     ("next_hop_protocol", 451, "4.4.0", "next hop gave a reply that was not expected"),
+    ("next_hop_tls", 451, "4.7.5", "next hop does not offer the TLS that is asked of it"),
     ("next_hop_utf8", 550, "5.6.7", "next hop does not offer SMTPUTF8, which this message needs"),
     ("next_hop_8bit", 550, "5.6.3", "next hop does not offer 8BITMIME, which this message needs"),
     ("next_hop_size", 552, "5.3.4", "message as protected is larger than the next hop takes"),

@@ -34,6 +34,7 @@ from domsec.policy.check import check, role_problems
 from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import Endpoint
 from domsec.policy.options import RuleOptions
+from domsec.policy.tls import server_context
 from domsec.services.verdict import as_json
 from domsec.site import Recorded, Site, load_discovery, load_site, own_certificates, with_table
 from domsec.stores import certificates, credentials, public_suffixes
@@ -104,6 +105,8 @@ def _settings(configuration: Configuration) -> Settings:
         recipients=configuration.limits.recipients,
         decryption_alarm=configuration.inbound.decryption_alarm,
         limits=configuration.limits,
+        tls=server_context(configuration.listen.tls) if configuration.listen.tls is not None else None,
+        require_tls=configuration.listen.require_tls,
     )
 
 
@@ -143,7 +146,8 @@ def _listener(
 
 def next_hop(given: Endpoint, configuration: Configuration) -> NextHop:
     """A place of the configuration as one to give messages to."""
-    return NextHop(given.address, _protocol(given), helo=_hostname(configuration))
+    options = configuration.next_hop
+    return NextHop(given.address, _protocol(given), helo=_hostname(configuration), tls=options.tls, ca=options.ca)
 
 
 def _protocol(endpoint: Endpoint) -> Literal["lmtp", "smtp"]:

@@ -19,6 +19,7 @@ import itertools
 import logging
 import os
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -86,6 +87,8 @@ class Settings:
     drain: float = 60.0
     decryption_alarm: int = 0  # failures to decrypt in an hour that are too many (T-22); 0 is never
     limits: Limits = DEFAULT  # of messages that a milter hears
+    tls: ssl.SSLContext | None = None  # what clients that come by TCP are shown
+    require_tls: bool = False
     minimum_time: float = 0.0  # before a message is answered, so that replies do not tell how long work took (T-22)
 
 
@@ -210,6 +213,7 @@ class Gateway:
             hostname=self.settings.hostname,
             size=self.settings.size,
             recipients=self.settings.recipients,
+            tls="no" if self.settings.tls is None else "required" if self.settings.require_tls else "offered",
         )
         hop = listener.next_hop
         assert hop is not None
@@ -480,7 +484,7 @@ class Gateway:
             client=session.client_address,
             hostname=self.settings.hostname,
             instance=self.mark(session.direction),
-            protocol=utf8 + plain[session.protocol],
+            protocol=utf8 + plain[session.protocol] + ("S" if session.tls else ""),  # RFC 3848, RFC 6531 4.3
             identifier=transaction.id,
             at=transaction.received_at,
         )
@@ -628,8 +632,10 @@ class _SmtpConnection(Connection[Sequence[Reply]]):
         self._relay = relay
 
     def speaker(self, peer: Peer) -> Server:
-        budget = self._gateway.budget
-        return Server(self._profile, client_address=peer.address, user=peer.user, trusted=peer.trusted, budget=budget)
+        budget, profile = self._gateway.budget, self._profile
+        if peer.address is None:  # a Unix socket: nobody is between
+            profile = replace(profile, tls="no")
+        return Server(profile, client_address=peer.address, user=peer.user, trusted=peer.trusted, budget=budget)
 
     async def work(self, arrived: Arrived) -> Sequence[Reply]:
         return await self._gateway.process(arrived, self._relay)

@@ -1,8 +1,11 @@
-"""The sending side of SMTP and LMTP without I/O (RFC 5321, 2033, 2920, 1870, 6152, 6531, 3461).
+"""The sending side of SMTP and LMTP without I/O (RFC 5321, 2033, 2920, 1870, 6152, 6531, 3461, 3207).
 
 `begin` starts a message on a connection that is READY, octets of the server go into `receive`, octets to send come
 out of `take`, and when the message is done `results` has one reply for each recipient. The same connection then takes
 the next message.
+
+With `tls` it asks for STARTTLS where that is offered; `tls_due` then says that the connection has to be secured, and
+`secured` is called when it is. With `tls` "verify" it says nothing else to a server that does not offer it.
 
 MAIL, RCPT and DATA go out together if the server offers PIPELINING, otherwise one at a time.
 """
@@ -29,6 +32,7 @@ _CODE = re.compile(rb"[2-5]\d\d\Z")
 
 class State(Enum):
     CONNECTED = auto()  # greeting or hello is under way
+    TLS = auto()  # `secured` is due
     READY = auto()
     ENVELOPE = auto()
     CONTENT = auto()  # message handed to `take`, final reply is due
@@ -67,13 +71,17 @@ class Client:
         "_protocol",
         "_quit",
         "_replies",
+        "_tls",
         "content_sent",
         "failure",
         "results",
         "state",
     )
 
-    def __init__(self, protocol: Literal["lmtp", "smtp"], helo: str) -> None:
+    def __init__(
+        self, protocol: Literal["lmtp", "smtp"], helo: str, tls: Literal["no", "may", "verify"] = "no"
+    ) -> None:
+        self._tls = tls
         self._protocol = protocol
         self._helo = helo
         self._input = b""
@@ -96,6 +104,19 @@ class Client:
     def features(self) -> frozenset[str]:
         """What the server offers, in upper case."""
         return frozenset(self._features)
+
+    @property
+    def tls_due(self) -> bool:
+        """Whether the server waits for TLS to begin."""
+        return self.state is State.TLS
+
+    def secured(self) -> None:
+        """The connection is secured: what was offered before counts no more (RFC 3207 4.2)."""
+        self._tls = "no"
+        self._features = {}
+        self.state = State.CONNECTED
+        self._say_hello("lhlo" if self._protocol == "lmtp" else "ehlo")
+        self._send_commands()
 
     def take(self) -> list[Octets]:
         """The octets to send, in pieces."""
@@ -157,6 +178,8 @@ class Client:
         start = 0
         try:
             while self.state is not State.CLOSED:
+                if self.state is State.TLS and start < len(data):
+                    raise ProtocolViolation  # said in the clear, to be heard as if it were secured
                 end = data.find(b"\n", start)
                 if end < 0:
                     break
@@ -208,6 +231,8 @@ class Client:
             self._on_final(reply)
         elif kind == "greeting":
             self._on_greeting(reply)
+        elif kind == "starttls":
+            self._on_starttls(reply)
         elif kind in ("ehlo", "helo", "lhlo"):
             self._on_hello(reply, kind, lines)
         self._send_commands()
@@ -226,12 +251,28 @@ class Client:
             for line in lines[1:] if kind != "helo" else ():
                 keyword, _, value = line.partition(" ")
                 self._features[keyword.upper()] = value
-            self.state = State.READY
+            self._ready()
             return
         if kind == "ehlo" and reply.permanent:
             self._say_hello("helo")
             return
         self._fail(_unavailable(reply))
+
+    def _ready(self) -> None:
+        if self._tls != "no" and "STARTTLS" in self._features:
+            self._commands.append(("starttls", b"STARTTLS\r\n"))
+        elif self._tls == "verify":
+            self._fail(REPLIES["next_hop_tls"])
+        else:
+            self.state = State.READY
+
+    def _on_starttls(self, reply: Reply) -> None:
+        if reply.code == 220:
+            self.state = State.TLS
+        elif self._tls == "may":
+            self.state = State.READY
+        else:
+            self._fail(REPLIES["next_hop_tls"])
 
     def _on_mail(self, reply: Reply) -> None:
         if reply.code < 300:

@@ -1,10 +1,11 @@
-"""The receiving side of SMTP and LMTP without I/O (RFC 5321, 2033, 2920, 1870, 6152, 6531, 3461, 2034).
+"""The receiving side of SMTP and LMTP without I/O (RFC 5321, 2033, 2920, 1870, 6152, 6531, 3461, 2034, 3207).
 
 Octets go into `receive`, replies come out of `take`, and a whole message comes back as `Arrived`. Then the server
 stays silent, and keeps what else the client has pipelined, until `answer` is called with the replies for it.
 
-What is announced: PIPELINING SIZE 8BITMIME SMTPUTF8 DSN ENHANCEDSTATUSCODES, to trusted clients XFORWARD and XCLIENT.
-Not CHUNKING: a BDAT would be a second way to end a message. Not yet STARTTLS.
+What is announced: PIPELINING SIZE 8BITMIME SMTPUTF8 DSN ENHANCEDSTATUSCODES, to trusted clients XFORWARD and XCLIENT,
+and STARTTLS where there is a certificate: then `tls_due` says that the connection has to be secured, and `secured` is
+called when it is. Not CHUNKING: a BDAT would be a second way to end a message.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Profile:
     hostname: str
     size: int = 64 * 1024 * 1024
     recipients: int = 1000
+    tls: Literal["no", "offered", "required"] = "no"
 
 
 class Budget:
@@ -74,6 +76,7 @@ class State(Enum):
     ENVELOPE = auto()  # after MAIL
     DATA = auto()
     BUSY = auto()  # a message was handed out, `answer` is due
+    TLS = auto()  # `secured` is due
     CLOSED = auto()
 
 
@@ -108,6 +111,7 @@ class Server:
         "_sender",
         "_sender_parameters",
         "_session",
+        "_tls",
         "_trusted",
         "_user",
         "_utf8",
@@ -128,6 +132,7 @@ class Server:
         self._budget = budget
         self._client = client_address
         self._user = user
+        self._tls = False
         self._auth: str | None = None
         self._proxied_helo: str | None = None
         self._buffer = b""
@@ -166,6 +171,18 @@ class Server:
         return self.state is State.DATA
 
     @property
+    def tls_due(self) -> bool:
+        """Whether the client waits for TLS to begin, once what `take` gives is written."""
+        return self.state is State.TLS
+
+    def secured(self) -> None:
+        """The connection is secured from here on. The client begins again (RFC 3207 4.2)."""
+        self._tls = True
+        self._session = self._new_session(None)
+        self._extended = False
+        self.state = State.GREETED
+
+    @property
     def backlog(self) -> int:
         """Octets that wait for `answer`."""
         return len(self._buffer)
@@ -182,6 +199,8 @@ class Server:
         """Take octets from the client. Gives a message when one is complete."""
         if self.state is State.CLOSED:
             return None
+        if self.state is State.TLS:
+            return None  # not of the secured connection: it is not for us to hear
         if self.state is State.BUSY:
             self._buffer += data
             return None
@@ -279,6 +298,8 @@ class Server:
             "DSN",
             "ENHANCEDSTATUSCODES",
         ]
+        if self._profile.tls != "no" and not self._tls:
+            lines.append("STARTTLS")
         if self._trusted:
             lines += ["XFORWARD " + " ".join(XFORWARD_NAMES), "XCLIENT " + " ".join(XCLIENT_NAMES)]
         text = "".join(f"250-{line}\r\n" for line in lines[:-1]) + f"250 {lines[-1]}\r\n"
@@ -294,6 +315,8 @@ class Server:
         self._hello(argument, "HELO")
 
     def _mail(self, argument: str) -> None:
+        if self._profile.tls == "required" and not self._tls:
+            raise EnvelopeError("tls_first")
         if self.state is not State.READY:
             raise EnvelopeError("sequence")
         if argument[:5].upper() != "FROM:":
@@ -366,6 +389,17 @@ class Server:
         # Its octets would follow without waiting, and be taken for commands.
         self.close("not_here")
 
+    def _starttls(self, argument: str) -> None:
+        if self._profile.tls == "no" or self._tls:
+            self._refuse("not_here")
+            return
+        if argument:
+            raise EnvelopeError("syntax")
+        if self.state is not State.READY:
+            raise EnvelopeError("sequence")
+        self._out.append(_ENCODED["tls_ready"])
+        self.state = State.TLS
+
     def _xforward(self, argument: str) -> None:
         if not self._trusted:
             raise EnvelopeError("not_trusted")
@@ -433,7 +467,7 @@ class Server:
             helo=self._proxied_helo or helo,
             auth=self._auth,
             protocol=self._profile.protocol,
-            tls=False,
+            tls=self._tls,
             xforward={},
             direction=self._profile.direction,
             user=self._user,
@@ -509,7 +543,7 @@ _COMMANDS: dict[str, Callable[[Server, str], None]] = {
     "HELP": Server._not_offered,
     "ETRN": Server._not_offered,
     "AUTH": Server._not_offered,
-    "STARTTLS": Server._not_offered,
+    "STARTTLS": Server._starttls,
 }
-# RFC 2920 3.1: their reply has to be waited for. STARTTLS will join them.
+# RFC 2920 3.1: their reply has to be waited for. What is sent along with STARTTLS is not protected by it (T-24).
 _LAST_IN_GROUP = frozenset({"LHLO", "EHLO", "HELO", "DATA", "XCLIENT", "AUTH", "STARTTLS"})

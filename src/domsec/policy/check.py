@@ -20,12 +20,14 @@ from domsec.cms.credential import Credential, receives, signs
 from domsec.errors import ConfigurationError, DomsecError, StoreUnavailable
 from domsec.policy.boundaries import boundaries, boundary_problems
 from domsec.policy.configuration import Configuration, Problem
+from domsec.policy.kinds import is_loopback
 from domsec.policy.labels import labelling
 from domsec.policy.lines import KeyPath
 from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
 from domsec.policy.options import ConfidentialityKey, Key, ListOptions
 from domsec.policy.rules import rule_problems
+from domsec.policy.tls import server_context
 from domsec.services import names
 from domsec.services.finding import mailboxes_of
 from domsec.services.names import Entity
@@ -99,6 +101,7 @@ def check(
         *checker.shared_keys(),
         *checker.trust(load_certificates),
         *checker.directories(load_certificates),
+        *checker.connections(load_certificates),
         *checker.evidence(),
         *checker.labels(),
         *checker.shadow(),
@@ -332,6 +335,21 @@ class _Checker:
             if one.url is not None and one.url.scheme == "ldap" and not one.starttls:
                 text = "asked without TLS: everybody on the way can see to whom you write"
                 yield self.configuration.problem(text, "directory", index, "starttls", severity="warning")
+
+    def connections(self, load_certificates: LoadCertificates) -> Iterator[Problem]:
+        """TLS with mail servers. Nobody is asked."""
+        listen, hop = self.configuration.listen, self.configuration.next_hop
+        if listen.tls is not None:
+            try:
+                server_context(listen.tls)
+            except ConfigurationError as error:
+                yield self.configuration.problem(str(error), "listen", "tls")
+        if hop.ca:
+            yield from self.files(load_certificates, hop.ca, ("next_hop", "ca"), anchors=True)
+        for name, place in (("outbound", hop.outbound), ("inbound", hop.inbound)):
+            if hop.tls == "no" and place is not None and place.host is not None and not is_loopback(place.host):
+                text = f"{place} is reached in the clear, expected next_hop.tls"
+                yield self.configuration.problem(text, "next_hop", name, severity="warning")
 
     def files(
         self, load_certificates: LoadCertificates, places: Sequence[Path], path: KeyPath, *, anchors: bool

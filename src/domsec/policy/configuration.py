@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -20,7 +19,16 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from domsec.errors import ConfigurationError
 from domsec.limits import DEFAULT, Limits
-from domsec.policy.kinds import CREDENTIAL, CREDENTIALS, ROLE_CREDENTIALS, ROLES, Endpoint, WrongItem, shown
+from domsec.policy.kinds import (
+    CREDENTIAL,
+    CREDENTIALS,
+    ROLE_CREDENTIALS,
+    ROLES,
+    Endpoint,
+    WrongItem,
+    is_loopback,
+    shown,
+)
 from domsec.policy.lines import KeyPath, key_lines
 from domsec.policy.options import (
     SECTIONS,
@@ -380,6 +388,7 @@ def _contradictions(configuration: Configuration) -> Iterator[Problem]:
     """What no option says by itself, but two say together."""
     for rule in (
         _routes,
+        _tls,
         _needed_keys,
         _own_domains,
         _fresh,
@@ -409,6 +418,15 @@ def _routes(c: Configuration) -> Iterator[Problem]:
             both_next_hops = name.startswith("next_hop") and other_name.startswith("next_hop")
             if place and other and _same_place(place, other) and not both_next_hops:
                 yield c.problem(f"{name} is the same place as {other_name}, expected another", *name.split("."))
+
+
+def _tls(c: Configuration) -> Iterator[Problem]:
+    if c.listen.require_tls and c.listen.tls is None:
+        text = "listen.require_tls without listen.tls, expected the certificate to show"
+        yield c.problem(text, "listen", "require_tls")
+    if c.next_hop.ca and c.next_hop.tls != "verify":
+        text = f'next_hop.ca with tls = "{c.next_hop.tls}", expected tls = "verify"'
+        yield c.problem(text, "next_hop", "ca")
 
 
 def _same_place(one: Endpoint, other: Endpoint) -> bool:
@@ -524,7 +542,7 @@ def _directories(c: Configuration) -> Iterator[Problem]:
     for index, one in enumerate(c.directories):
         path: KeyPath = ("directory", index)
         if one.kind == "smimea":
-            if not _is_loopback(one.resolver.host):
+            if not is_loopback(one.resolver.host):
                 text = f"{_dotted(path)}.resolver is {one.resolver}, expected a loopback address such as 127.0.0.1:53"
                 yield c.problem(text, *path, "resolver")
         elif one.url is None:
@@ -533,13 +551,6 @@ def _directories(c: Configuration) -> Iterator[Problem]:
             yield c.problem(f"{_dotted(path)} sends a password in the clear, expected starttls", *path, "starttls")
         if (one.bind_dn is None) != (one.password_file is None):
             yield c.problem(f"{_dotted(path)} with one of bind_dn and password_file, expected both", *path)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _known_signers(c: Configuration) -> Iterator[Problem]:

@@ -119,6 +119,14 @@ class Networks:
         return ", ".join([*map(str, self.networks), *(["unix"] if self.unix else [])])
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, as far as its name tells."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def shown(value: object) -> str:
     """A value as an administrator wrote it, short enough for a line."""
     match value:

@@ -98,6 +98,7 @@ SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
 EvidenceKind = Literal["network", "header", "xclient", "certificate", "local", "results"]
 DirectoryKind = Literal["ldap", "smimea"]
 Banner = Literal["no", "verified", "all"]
+HopTls = Literal["no", "may", "verify"]
 Harvest = Literal["no", "quarantine", "renewals", "trusted"]
 Grouping = Literal["member", "domain", "all"]
 ListReceipts = Literal["as-asked", "none", "instead-of", "in-addition-to"]
@@ -137,6 +138,7 @@ STRIPPED_LABELS: Kind[Literal["hold", "carry", "drop"]] = choice("hold", "carry"
 HOLD_OR_REJECT: Kind[HoldOrReject] = choice("hold", "reject")
 AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
 STRIP: Kind[Strip] = choice("verified", "domain", "none")
+HOP_TLS: Kind[HopTls] = choice("no", "may", "verify")
 HARVEST: Kind[Harvest] = choice("no", "quarantine", "renewals", "trusted")
 BANNER: Kind[Banner] = choice("no", "verified", "all")
 AFTER_DECRYPT: Kind[AfterDecrypt] = choice("deliver", "user")
@@ -244,6 +246,15 @@ class Listen:
         written='["unix"]',
     )
     socket_mode: int = option(MODE, 0o660, "File permissions of our Unix sockets.", '"0660"', written='"0660"')
+    tls: Path | None = optional(
+        FILE,
+        "Private key, certificate and chain in one PEM file: with it STARTTLS is offered to clients that come by TCP. "
+        "Read anew on reload.",
+        '"/etc/domsec/tls.pem"',
+    )
+    require_tls: bool = option(
+        BOOLEAN, False, "Clients that come by TCP have to use it, or get 530 for each MAIL command.", "true"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +266,20 @@ class NextHop:
     )
     inbound: Endpoint | None = optional(
         ENDPOINT, "Next hop of what came by `listen.inbound`.", '"smtp:127.0.0.1:10027"'
+    )
+    tls: HopTls = option(
+        HOP_TLS,
+        "no",
+        "STARTTLS towards next hops that are reached by TCP. `may`: where it is offered, whatever the certificate. "
+        "`verify`: nothing is sent but to whoever shows a certificate for the host that is configured; mail waits "
+        "otherwise. A handshake that fails defers the mail: it is not tried in the clear.",
+        '"verify"',
+    )
+    ca: tuple[Path, ...] = option(
+        PLACES,
+        (),
+        'With `tls = "verify"`: who may certify the host. Empty is what this machine trusts for TLS.',
+        '["trust/smarthost-ca.pem"]',
     )
 
 
