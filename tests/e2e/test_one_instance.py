@@ -213,6 +213,10 @@ def _configure_postfix(folder: Path, layout: str, instance: Instance, sink: int,
     for service, place in (("submission inet", submission), ("smtp      inet", port)):
         assert service in master
         master = master.replace(service, f"127.0.0.1:{place} inet")
+    behind = "smtpd_recipient_restrictions=permit_mynetworks,reject"
+    assert master.count(behind) == 2
+    master = master.replace(behind, behind.replace("=", f"=check_recipient_access,regexp:{etc}/refused,", 1))
+    (etc / "refused").write_text("/^never@/ 550 5.1.1 no such user\n/^later@/ 450 4.2.0 come back later\n")
     main = MAIN.format(etc=etc, mail=folder / "mail", uid=MAIL_UID, sink=sink)
     instance.configure(main + printed["main.cf"], master)
     (etc / "domsec-login.re").write_text(printed["domsec-login.re"])
@@ -307,6 +311,55 @@ def test_who_did_not_log_in_gets_no_signature(office: Office) -> None:
         office.submit(sent, "bob@beta.example")
         wait_until(lambda: any(sent.id in each for each in office.mailbox()), "a bounce")
     assert not any(sent.within(each.content) for each in office.sink.sent)
+
+
+def test_domsec_knows_the_client_of_postfix(office: Office) -> None:
+    sent = letter("by XFORWARD")
+    office.submit(sent, "bob@beta.example")
+    office.at_sink(sent)
+    record = office.domsec.journal()[-1]
+    assert (record["client"], record["direction"]) == ("127.0.0.1", "outbound")
+    # Before the queue there is no queue id yet, and Postfix says so.
+    assert bool(record["queue_id"]) is (office.layout == "content-filter")
+
+
+def test_of_two_recipients_who_are_refused_in_part_none_is_lost_and_none_doubled(office: Office) -> None:
+    """What Postfix, behind domsec, refuses of one message for both."""
+    recipients = ("bob@beta.example", "never@beta.example")
+    sent = letter("to bob and nobody", to=", ".join(recipients))
+    if office.layout == "before-queue":
+        with pytest.raises(smtplib.SMTPDataError) as refused:  # one reply for both, so nothing was sent
+            office.submit(sent, *recipients)
+        assert refused.value.smtp_code == 550
+        assert b"no such user" in refused.value.smtp_error
+        office.submit(sent, "bob@beta.example")
+    else:
+        office.submit(sent, *recipients)
+        wait_until(lambda: any(sent.id in each for each in office.mailbox()), "a bounce")
+    office.at_sink(sent)
+    wait_until(lambda: not office.instance.queue(), "an empty queue")
+    assert [each.recipients for each in office.sink.sent if sent.within(each.content)] == [["bob@beta.example"]]
+
+
+def test_of_two_messages_made_of_one_the_one_that_is_put_off_comes_later_and_once(office: Office) -> None:
+    """One for a domain that reads what is encrypted, one for a domain that does not."""
+    sent = letter("to bob and later")
+    table = office.instance.etc / "refused"
+    refusals = table.read_text()
+    office.submit(sent, "bob@beta.example", "later@plain.example")
+    office.at_sink(sent)
+    assert not office.sink.to("later@plain.example")
+    office.instance.stop()  # it reads the table anew when it starts
+    try:
+        table.write_text("# nobody\n")
+        office.instance.start()
+        office.instance.flush()
+        wait_until(lambda: office.sink.to("later@plain.example"), "mail for later", 90)
+        wait_until(lambda: not office.instance.queue(), "an empty queue")
+    finally:
+        table.write_text(refusals)
+    arrived = [each.recipients for each in office.sink.sent if sent.within(each.content)]
+    assert sorted(arrived) == [["bob@beta.example"], ["later@plain.example"]]
 
 
 def test_while_domsec_is_down_nothing_leaves(office: Office) -> None:
