@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import world
+from domsec.gateway.run import _approving
 from domsec.mime.fields import split_message
-from domsec.pipeline import Decision, looked_at
+from domsec.pipeline import Decision, looked_at, process
 from domsec.policy.boundaries import boundaries
 from domsec.policy.configuration import Configuration
 from domsec.policy.configuration import peers as configured_peers
@@ -182,6 +183,21 @@ def test_the_user_of_a_rule_is_never_what_a_message_says(ruled: Ruled) -> None:
     assert not send(b"X-Domsec-Auth: guess newsletter\r\n" + build("OC"), at=at).outgoing
 
 
+def test_a_fingerprint_may_be_written_as_it_is_printed(ruled: Ruled) -> None:
+    rule = Rule("certificate", frozenset({"acme.example"}), header="X-M", token="t", logins={"5e88": Rights()})
+    at = ruled('[[rule]]\nuser = "5E:88"\nsign = "never"\nencrypt = "never"\n', evidence=[rule])
+    octets = build("OC")
+    assert only(send(b"X-M: t 5E:88\r\n" + octets, at=at)) == octets
+
+
+def test_a_rule_may_have_directories_asked(ruled: Ruled) -> None:
+    at = dataclasses.replace(
+        ruled('[outbound]\nencrypt = "no"\nsign = "never"\n' + TAGGED[TAGGED.index("[[rule]]") :]), asks=True
+    )
+    assert process(transaction(build("OC", to=CAROL, subject="[secure]"), CAROL), at).wanted
+    assert not process(transaction(build("OC", to=CAROL), CAROL), at).wanted
+
+
 @pytest.mark.parametrize(
     ("rule", "octets", "hold"),
     [
@@ -342,6 +358,21 @@ encrypt = "required"
     assert refused.refused  # and what the first one asks for holds as well
 
 
+def test_each_word_of_the_sender_only_adds(ruled: Ruled) -> None:
+    """A tag does not get around what a field asks for, whichever of the two rules stands first."""
+    filtered = '[[rule]]\nheader = "X-Filter: secret"\nencrypt = "required"\n'
+    tagged = '[[rule]]\nsubject_tag = "[urgent]"\nencrypt = "never"\nunknown_domains = "hold"\n'
+    octets = build("OC", subject="[urgent] x", x_filter="secret")
+    for first, second in ((filtered, tagged), (tagged, filtered)):
+        text = f'[outbound]\nencrypt = "no"\n[[peer]]\ndomain = "beta.example"\n{first}{second}'
+        decision = send(octets, BOB, CAROL, at=ruled(text))
+        (out,) = decision.outgoing
+        assert out.indexes == (0,)
+        assert world.SECRET not in bytes(out.octets)
+        assert [hold.reasons for hold in decision.held] == [("unknown_domain",)]
+        assert {line.partition(" ")[2] for line in lines(decision)} == {"[[rule]] 1"}
+
+
 # --- mail from outside ----------------------------------------------------------------------------------------------
 
 PARTNER = """\
@@ -364,6 +395,24 @@ def test_a_domain_can_be_held_to_more(ruled: Ruled) -> None:
     other = receive(build("OC", sender="carol@gamma.example"), at=at, sender="carol@gamma.example")
     assert other.outgoing
     assert other.log["line"] == "inbound.on_unverified (default)"
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        b"From: x@elsewhere.example\r\nFrom: alice@acme.example\r\n",
+        b"From: alice@acme.example, x <x@@y>\r\n",
+        b"From: group: alice@acme.example;\r\n",
+        b"From: =?utf-8?q?alice=40acme.example?= (x\r\n",
+        b"From: Alice <alice@sub.ACME.example> trailing\r\n",
+    ],
+    ids=["two fields", "a broken one beside", "a group", "encoded", "junk behind"],
+)
+def test_nobody_gets_around_a_rule_by_a_from_that_is_not_well_formed(ruled: Ruled, sender: bytes) -> None:
+    octets = re.sub(rb"(?m)^From: .*\r\n", lambda _: sender, build("OC"), count=1)
+    decision = receive(octets, at=ruled(PARTNER, "beta"), sender="x@elsewhere.example")
+    assert not decision.outgoing
+    assert '[[rule]] 1 "acme must sign"' in str(decision.log)
 
 
 def test_a_sender_that_anybody_can_write_gets_no_mail_in(ruled: Ruled) -> None:
@@ -400,6 +449,14 @@ def test_all_failures_to_decrypt_still_look_alike(ruled: Ruled) -> None:
     replies = {(r.code, r.enhanced, r.text) for octets in (cut, build("S[evil](OC)"))
                for r in receive(octets, at=at).refused}  # fmt: skip
     assert len(replies) == 1
+
+
+def test_what_a_person_let_in_is_not_kept_out_again_by_a_rule(ruled: Ruled) -> None:
+    at = ruled(PARTNER, "beta")
+    assert receive(build("OC"), at=_approving(at)).outgoing
+    text = '[[rule]]\ndirection = "inbound"\nsender = "acme.example"\nstrip = "none"\non_violation = "reject"\n'
+    approved = receive(build("E[beta](S[domain](S0(OC)))"), at=_approving(ruled(text, "beta")))
+    assert judge(only(approved)).structure == "S[domain](S0(OC))"  # how it is delivered is the rule's to say
 
 
 # --- looking at them ------------------------------------------------------------------------------------------------

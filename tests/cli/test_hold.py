@@ -202,6 +202,34 @@ def test_the_message_itself_comes_as_it_is(house: House, tmp_path: Path) -> None
     assert (tmp_path / "out.eml").read_bytes() == PLAIN
 
 
+RULE = """
+[[rule]]
+name = "contracts"
+subject_tag = "[contract]"
+review = "legal"
+strip_tag = true
+"""
+
+
+def test_a_review_that_a_rule_asks_for_is_given_by_approving(house: House) -> None:
+    house.configure(RULE, **{'to = ["beta.example"]': 'name = "legal"'})
+    assert not house.arrives()
+    (held,) = house.arrives(PLAIN.replace(b"Subject: ", b"Subject: [contract] "))
+    assert "review.missing: 0 of 1 reviews" in house.hold("show", held.id).text
+    ran = house.approve(held, "acme-review")
+    assert ran.code == 0, ran.err
+    (content,) = house.works().contents()
+    assert world.judge(content).structure == "S[domain](S[review](S0(OC)))"
+    assert b"\r\nSubject: the contract\r\n" in content
+
+
+def test_nobody_reviews_for_a_rule_that_does_not_name_them(house: House) -> None:
+    house.configure(RULE, **{'to = ["beta.example"]': 'name = "legal"', f'"{OTHER.certificate.sha256}"': ""})
+    (held,) = house.arrives(PLAIN.replace(b"Subject: ", b"Subject: [contract] "))
+    assert house.approve(held, "acme-review-2").code == 1
+    assert house.works().mails == []
+
+
 # --- approving ------------------------------------------------------------------------------------------------------
 
 

@@ -161,7 +161,7 @@ def test_explain_says_which_rules_were_looked_at_and_why_each_did_not_fit(config
         '[[rule]] 1 "gamma"',
         "[[rule]] 2",
     ]
-    assert found["rules"][0]["floor"].endswith("[[rule]] 3")
+    assert [line.partition(" ")[2] for line in found["rules"][0]["beside"]] == ["[[rule]] 3"]
     (first, *_) = (group for group in found["groups"] if group["recipients"] == ["bob@beta.example"])
     assert first["line"].endswith("[[rule]] 2")
     none = run("explain", *options, "--rcpt", "eve@delta.example", stdin=PLAIN).text

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domsec.errors import ConfigurationError
+from domsec.mime.addresses import parse_address
+from domsec.mime.fields import split_message
+from domsec.policy import wishes
 from domsec.policy.boundaries import boundaries
 from domsec.policy.configuration import Configuration
-from domsec.policy.rules import Rule, rule_problems, rules
+from domsec.policy.options import Outbound, RuleOptions
+from domsec.policy.rules import Mail, Rule, choose, mismatch, rule_problems, rules
 from domsec.services.labelling import NO_LABELLING
 
 HEAD = """\
@@ -112,9 +119,14 @@ def test_what_cannot_be_meant_is_an_error(tmp_path: Path, rule: str, line: int, 
 
 
 def test_signing_needs_a_key(tmp_path: Path) -> None:
+    """Of a gateway; whoever only reviews has its rules and none of its keys."""
+    rule = '[[rule]]\nsign = "required"\n'
     head = HEAD.replace('[keys.signing]\ncredential = "signing.pem"\n', "")
-    ((severity, line, text),) = told(tmp_path, '[[rule]]\nsign = "required"\n', head)
-    assert (severity, line, text) == ("error", 9, 'sign is "required" without a key, expected [keys.signing]')
+    assert told(tmp_path, rule, head) == []
+    places = '[outbound]\nsign = "never"\n[listen]\noutbound = "smtp:127.0.0.1:1"\n'
+    places += '[next_hop]\noutbound = "smtp:127.0.0.1:2"\n'
+    ((severity, line, text),) = told(tmp_path, rule, head + places)
+    assert (severity, line, text) == ("error", 15, 'sign is "required" without a key, expected [keys.signing]')
 
 
 @pytest.mark.parametrize(
@@ -166,16 +178,18 @@ def test_nothing_in_clear_and_a_rule_that_does_not_encrypt(tmp_path: Path) -> No
         ('recipient = "*"', 'recipient = "*"', True),
         ('recipient = "*"', 'recipient = "beta.example"', False),  # seen only by who knows our domains
         ('sender = "acme.example"', 'recipient = "acme.example"', False),
-        ('subject_tag = "secure"', 'subject_tag = "[SECURE]"', True),
-        ('subject_tag = "[secure]"', 'subject_tag = "secure"', False),
-        ('header = "X-A"', 'header = "x-a: yes"', True),
-        ('header = "X-A: yes"', 'header = "X-A"', False),
-        ("min_size = 10", "min_size = 20", True),
-        ("min_size = 20", "min_size = 10", False),
-        ("max_size = 20", "max_size = 10", True),
-        ("max_size = 10", "max_size = 20", False),
+        ('subject_tag = "secure"\nmay_loosen = true', 'subject_tag = "[SECURE]"', True),
+        ('subject_tag = "secure"', 'subject_tag = "[SECURE]"', False),  # it counts beside the earlier one
+        ('subject_tag = "[secure]"\nmay_loosen = true', 'subject_tag = "secure"', False),
+        ('sender = "acme.example"', 'sender = "alice@acme.example"', False),
+        ('header = "X-A"\nmay_loosen = true', 'header = "x-a: yes"', True),
+        ('header = "X-A: yes"\nmay_loosen = true', 'header = "X-A"', False),
+        ("min_size = 10\nmay_loosen = true", "min_size = 20", True),
+        ("min_size = 20\nmay_loosen = true", "min_size = 10", False),
+        ("max_size = 20\nmay_loosen = true", "max_size = 10", True),
+        ("max_size = 10\nmay_loosen = true", "max_size = 20", False),
+        ('user = "A"', 'user = "a"\nsubject_tag = "x"', True),
         ('direction = "inbound"', 'recipient = "beta.example"', False),
-        ('subject_tag = "x"', 'subject_tag = "x"\nmay_loosen = true', False),  # it counts beside the earlier one
     ],
 )
 def test_a_rule_that_never_matches_is_told(tmp_path: Path, earlier: str, later: str, covered: bool) -> None:
@@ -211,3 +225,70 @@ def test_a_review_has_a_destination_or_a_name(tmp_path: Path) -> None:
         configuration(tmp_path, f"[[review]]\n{pins}")
     with pytest.raises(ConfigurationError, match="a second time"):
         configuration(tmp_path, f'[[review]]\nname = "legal"\n{pins}[[review]]\nname = "legal"\n{pins}')
+
+
+# --- whatever the rules ---------------------------------------------------------------------------------------------
+
+_VALUES = {
+    "sign": ("never", "if-possible", "required"),
+    "encrypt": ("never", "if-possible", "required"),
+    "on_refusal": ("pass", "hold", "reject"),
+    "unknown_domains": ("pass", "hold", "reject"),
+    "on_no_certificate": ("clear", "hold", "reject"),
+}
+_AMOUNT = {"never": 0, "if-possible": 1, "required": 2, "pass": 0, "clear": 0, "hold": 1, "reject": 1}
+_CONDITIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "user": st.sampled_from([("alice",), ("carol",)]),
+        "subject_tag": st.sampled_from([("[a]",), ("[b]",)]),
+        "sender": st.sampled_from([("acme.example",), ("elsewhere.example",)]),
+        "min_size": st.sampled_from([1, 100]),
+    },
+)
+_RULE = st.builds(
+    lambda conditions, wishes, loosen: RuleOptions(**conditions, **wishes, may_loosen=loosen),
+    _CONDITIONS,
+    st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in _VALUES.items()}),
+    st.booleans(),
+)
+
+
+def wanted(given: list[RuleOptions], general: Outbound, mail: Mail) -> wishes.Outbound:
+    compiled = [Rule(options, f"[[rule]] {number}") for number, options in enumerate(given)]
+    choice = choose(compiled, "outbound", mail, None)
+    loaded = Configuration(path=Path("domsec.toml"), domains=("acme.example",), outbound=general)
+    return wishes.wish(loaded, None, domsec=True, choice=choice).wanted
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(_RULE, min_size=1, max_size=4),
+    st.builds(lambda values: Outbound(**values), st.fixed_dictionaries(
+        {"sign": st.sampled_from(_VALUES["sign"]), "on_refusal": st.sampled_from(_VALUES["on_refusal"]),
+         "on_no_certificate": st.sampled_from(_VALUES["on_no_certificate"])})),
+    st.booleans(),
+)  # fmt: skip
+def test_what_anybody_can_write_never_makes_less_of_it(
+    given: list[RuleOptions], general: Outbound, vouched: bool
+) -> None:
+    """With a rule in front that fits by a word of the sender, no option asks for less than without that rule."""
+    header = split_message(b"From: alice@acme.example\r\nSubject: [a] x\r\n\r\n")[0]
+    mail = Mail(
+        sender="alice@acme.example",
+        originators=(parse_address("alice@acme.example"),),
+        header=header,
+        size=50,
+        users=lambda: frozenset({"alice"}),
+        vouched=lambda: vouched,
+        has_label=lambda _: False,
+    )
+    first = given[0]
+    written = first.subject_tag or first.min_size or (first.sender and not vouched)
+    having, without = (wanted(each, general, dataclasses.replace(mail, told={})) for each in (given, given[1:]))
+    for name in _VALUES:
+        before, after = getattr(without, name).value, getattr(having, name).value
+        if written and not first.may_loosen:
+            assert _AMOUNT[after] >= _AMOUNT[before]
+        elif mismatch(Rule(first, "first"), mail, None) is None and getattr(first, name) is not None:
+            assert after == getattr(first, name)

@@ -64,7 +64,7 @@ class Explained:
         return {
             "recipient": self.transaction.recipients[index].address,
             "rule": fitting[0].rule.line if fitting else None,
-            "floor": fitting[-1].rule.line if len(fitting) > 1 and fitting[-1].firm else None,
+            "beside": [look.rule.line for look in fitting[1:]],
             "looked_at": [{"rule": look.rule.line, "why_not": look.why_not, "firm": look.firm} for look in looks],
         }
 
@@ -92,7 +92,7 @@ def _said(look: Look, *, fitted: bool) -> str:
     if look.why_not is not None:
         return f"no: {look.why_not}"
     if fitted:
-        return "fits as well, and no less is done than it says" if look.firm else "fits as well, but comes later"
+        return "fits as well, and no less is done than it says"
     if look.firm:
         return "fits"
     return "fits by what anybody can write: it can only ask for more than what follows"

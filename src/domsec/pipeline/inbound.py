@@ -177,11 +177,11 @@ class _Case:
 
 def _chosen(indexes: Sequence[int], case: _Case) -> Iterator[tuple[tuple[int, ...], Choice]]:
     """Recipients together with all others for whom the same rules count."""
-    found: dict[tuple[int, int], tuple[list[int], Choice]] = {}
+    found: dict[tuple[str, ...], tuple[list[int], Choice]] = {}
     for index in indexes:
         mailbox = mailbox_of(case.transaction.recipients[index])
         choice = rules.choose(case.site.rules, "inbound", case.mail, mailbox) if case.site.rules else rules.NO_RULE
-        found.setdefault((id(choice.rule), id(choice.floor)), ([], choice))[0].append(index)
+        found.setdefault(choice.key, ([], choice))[0].append(index)
     return ((tuple(some), choice) for some, choice in found.values())
 
 

@@ -299,7 +299,7 @@ class _Case:
     header: Header  # without the fields of our own evidence
     refusal: SigningRefused | None = None
     _grant: Grant | None = None
-    _wishes: dict[tuple[str, int, int], Wish] = field(default_factory=dict)
+    _wishes: dict[tuple[str, tuple[str, ...]], Wish] = field(default_factory=dict)
     _stripped: list[Stripped] = field(default_factory=list)
     _signed: dict[tuple[object, ...], tuple[Octets | Pieces, Header]] = field(default_factory=dict)
 
@@ -334,7 +334,7 @@ class _Case:
     def wish(self, mailbox: Mailbox) -> Wish:
         """What is wanted for a recipient: the same object for all of a domain for whom the same rules count."""
         choice = rules.choose(self.site.rules, "outbound", self.mail, mailbox) if self.site.rules else rules.NO_RULE
-        key = (mailbox.domain, id(choice.rule), id(choice.floor))
+        key = (mailbox.domain, choice.key)
         if key not in self._wishes:
             self._wishes[key] = self._wish(mailbox.domain, choice)
         return self._wishes[key]

@@ -320,6 +320,7 @@ class _Checker:
             self.configuration.listen.inbound
             or self.configuration.listen.milter
             or self.configuration.outbound.encrypt != "no"
+            or any(rule.encrypt in ("required", "if-possible") for rule in self.configuration.rules)
         )
         agreed = any(peer.anchors for peer in self.configuration.peers)
         published = any(one.kind == "smimea" and one.believe == "dnssec" for one in self.configuration.directories)
@@ -381,7 +382,8 @@ class _Checker:
                 except ConfigurationError as error:
                     for text in error.problems:
                         yield configuration.problem(text, *path, option)
-        signs = configuration.listen.outbound is not None and configuration.outbound.sign != "never"
+        wishes = (configuration.outbound.sign, *(rule.sign for rule in configuration.rules))
+        signs = configuration.listen.outbound is not None and any(w in ("required", "if-possible") for w in wishes)
         if signs and not configuration.outbound.evidence:
             text = "no [[outbound.evidence]], so only mail signed by its originator can get a domain signature"
             yield configuration.problem(text, "outbound", severity="warning")

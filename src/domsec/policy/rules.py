@@ -1,28 +1,33 @@
 """`[[rule]]`: what is wanted of a message for one recipient, by the first rule whose conditions hold.
 
     Mail       what conditions look at
-    choose     the rule that counts, and what it may not make less of
+    choose     the rule that counts, and those that it may not make less of
     looked_at  all that was looked at on the way, and why it did not fit
     lay        the options that rules name over those of the rest of the configuration
 
 What anybody can write does not make less of it: a rule that fits on the word of a header field, or of a sender whom
-nobody vouches for, is laid over the first one that fits without such a word, and only as far as it asks for more.
+nobody vouches for, is laid over what the rules behind it make of the message, and only as far as it asks for more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from domsec.errors import ConfigurationError, MalformedMessage
 from domsec.ess.labels import ESSSecurityLabel
-from domsec.mime.addresses import Mailbox, ascii_lower, parse_address
+from domsec.mime.addresses import MAX_MAILBOXES, Mailbox, ascii_lower, parse_address, parse_mailboxes
 from domsec.mime.fields import Header
-from domsec.mime.subject import has_tag
+from domsec.mime.subject import decoded, has_tag
 from domsec.policy.boundaries import Boundaries
 from domsec.policy.configuration import Configuration, Problem
+from domsec.policy.evidence import fingerprint
 from domsec.policy.kinds import EVERYWHERE, HeaderTest
 from domsec.policy.options import RuleOptions, options
 from domsec.services.boundary import LabelRule, Reviewing
@@ -75,24 +80,40 @@ class Rule:
         return (self.options.subject_tag or ()) if self.options.strip_tag else ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mail:
     """What rules look at in one message. What costs something is found out where a rule asks for it."""
 
     sender: str  # of the envelope
-    originators: tuple[Mailbox, ...]  # of From
+    originators: tuple[Mailbox, ...]  # of From, where it is well-formed
     header: Header
     size: int
     users: Callable[[], frozenset[str]]  # in lower case
     vouched: Callable[[], bool]  # whether everybody in From is who they say, by other means than their word
     has_label: Callable[[ESSSecurityLabel], bool]
+    told: dict[str, str | None] = field(default_factory=dict)  # by the line of a rule: why it fits nobody, or None
 
-    @property
+    @functools.cached_property
     def senders(self) -> tuple[Mailbox, ...]:
-        try:
-            return (*self.originators, parse_address(self.sender))
-        except MalformedMessage:
-            return self.originators
+        """Everybody whom From names, however it is written, and the envelope sender: mail programs show somebody also
+        where there are two From fields, or one that we would not conclude anything from."""
+        found = dict.fromkeys(m for f in self.header.all("from") for m in _named_in(f.value))
+        with contextlib.suppress(MalformedMessage):
+            found[parse_address(self.sender)] = None
+        return tuple(found)
+
+
+_BETWEEN_ADDRESSES: Final = re.compile(r'[\s<>"(),:;]+')
+
+
+def _named_in(value: str) -> Iterator[Mailbox]:
+    try:
+        yield from parse_mailboxes(value)
+    except MalformedMessage:
+        words = (word for word in _BETWEEN_ADDRESSES.split(decoded(value)) if "@" in word)
+        for word in itertools.islice(words, MAX_MAILBOXES):
+            with contextlib.suppress(MalformedMessage):
+                yield parse_address(word)
 
 
 # --- conditions -----------------------------------------------------------------------------------------------------
@@ -103,13 +124,21 @@ def mismatch(rule: Rule, mail: Mail, recipient: Mailbox | None) -> str | None:
 
     A recipient whose address cannot be read is None, and fits no condition about recipients.
     """
+    if rule.options.recipient is not None and (why := _recipient(rule, recipient)) is not None:
+        return why
+    if rule.line not in mail.told:  # the same for all recipients
+        mail.told[rule.line] = _unfit(rule, mail)
+    return mail.told[rule.line]
+
+
+def _unfit(rule: Rule, mail: Mail) -> str | None:
     for name, test in _TESTS.items():
-        if getattr(rule.options, name) is not None and (why := test(rule, mail, recipient)) is not None:
+        if getattr(rule.options, name) is not None and (why := test(rule, mail)) is not None:
             return why
     return None
 
 
-def _sender(rule: Rule, mail: Mail, _: Mailbox | None) -> str | None:
+def _sender(rule: Rule, mail: Mail) -> str | None:
     named = rule.options.sender or ()
     if any(_is(sender, named) for sender in mail.senders):
         return None
@@ -117,53 +146,52 @@ def _sender(rule: Rule, mail: Mail, _: Mailbox | None) -> str | None:
     return f"sender is {printable(who)}, expected {_words(named)}"
 
 
-def _recipient(rule: Rule, _: Mail, recipient: Mailbox | None) -> str | None:
+def _recipient(rule: Rule, recipient: Mailbox | None) -> str | None:
     named = rule.options.recipient or ()
     if recipient is not None and _is(recipient, named, rule.own):
         return None
     return f"recipient is {printable(recipient.address) if recipient else 'no address'}, expected {_words(named)}"
 
 
-def _user(rule: Rule, mail: Mail, _: Mailbox | None) -> str | None:
+def _user(rule: Rule, mail: Mail) -> str | None:
     users, named = mail.users(), rule.options.user or ()
-    if any(ascii_lower(name) in users for name in named):
+    if any(ascii_lower(name) in users or fingerprint(name) in users for name in named):
         return None
     return f"user is {printable(', '.join(sorted(users))) if users else 'not known'}, expected {_words(named)}"
 
 
-def _subject_tag(rule: Rule, mail: Mail, _: Mailbox | None) -> str | None:
+def _subject_tag(rule: Rule, mail: Mail) -> str | None:
     tags = rule.options.subject_tag or ()
     return None if has_tag(mail.header, tags) else f"Subject without {_words(tags)}"
 
 
-def _header(rule: Rule, mail: Mail, _: Mailbox | None) -> str | None:
+def _header(rule: Rule, mail: Mail) -> str | None:
     named = rule.options.header or ()
     return None if any(_has(mail.header, test) for test in named) else f"no field {_words(named)}"
 
 
 def _has(header: Header, test: HeaderTest) -> bool:
     text = test.text.casefold()
-    return any(text in " ".join(field.value.split()).casefold() for field in header.all(test.name))
+    return any(text in " ".join(decoded(field.value).split()).casefold() for field in header.all(test.name))
 
 
-def _label(rule: Rule, mail: Mail, _: Mailbox | None) -> str | None:
+def _label(rule: Rule, mail: Mail) -> str | None:
     if any(mail.has_label(pattern) for pattern in rule.labels):
         return None
     return f"no label {_words(rule.options.label or ())}"
 
 
-def _min_size(rule: Rule, mail: Mail, _: Mailbox | None) -> str | None:
+def _min_size(rule: Rule, mail: Mail) -> str | None:
     least = rule.options.min_size or 0
     return None if mail.size >= least else f"size is {mail.size}, expected at least {least}"
 
 
-def _max_size(rule: Rule, mail: Mail, _: Mailbox | None) -> str | None:
+def _max_size(rule: Rule, mail: Mail) -> str | None:
     most = rule.options.max_size or 0
     return None if mail.size <= most else f"size is {mail.size}, expected at most {most}"
 
 
-_TESTS: Final[Mapping[str, Callable[[Rule, Mail, Mailbox | None], str | None]]] = {
-    "recipient": _recipient,
+_TESTS: Final[Mapping[str, Callable[[Rule, Mail], str | None]]] = {
     "sender": _sender,
     "subject_tag": _subject_tag,
     "header": _header,
@@ -212,30 +240,39 @@ _WRITTEN: Final = ("subject_tag", "header", "label", "min_size", "max_size")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The first rule that fits, if there is one. `floor` is set where what anybody can write made it fit: the first one
-    that fits without that, of which `rule` makes no less."""
+    """The rules that fit one recipient, in their order. The first one counts. Where others follow it, what anybody can
+    write made it fit, and no less is done than they say; that holds for each of them, but for the last if it is
+    `firm`."""
 
-    rule: Rule | None = None
-    floor: Rule | None = None
+    rules: tuple[Rule, ...] = ()
     firm: bool = True
+
+    @property
+    def rule(self) -> Rule | None:
+        return self.rules[0] if self.rules else None
 
     def lay(self, settings: W) -> W:
         """Settings of the rest of the configuration with what the rules name in place of them."""
-        if self.floor is not None:
-            settings = _laid(settings, self.floor, firm=True)
-        return settings if self.rule is None else _laid(settings, self.rule, firm=self.firm)
+        for number, rule in reversed(list(enumerate(self.rules, 1))):
+            settings = _laid(settings, rule, firm=self.firm and number == len(self.rules))
+        return settings
 
     @property
     def reviews(self) -> tuple[Reviewing, ...]:
-        return tuple(dict.fromkeys(reviewing for rule in self._both for reviewing in rule.reviews))
+        return tuple(dict.fromkeys(reviewing for rule in self.rules for reviewing in rule.reviews))
 
     @property
     def labels(self) -> tuple[LabelRule, ...]:
-        return tuple(one for rule in self._both for one in rule.label_rules)
+        return tuple(one for rule in self.rules for one in rule.label_rules)
 
     @property
-    def _both(self) -> tuple[Rule, ...]:
-        return tuple(rule for rule in (self.rule, self.floor) if rule is not None)
+    def stripped_tags(self) -> tuple[str, ...]:
+        return tuple(tag for rule in self.rules for tag in rule.stripped)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What is the same for all recipients for whom the same rules count."""
+        return tuple(rule.line for rule in self.rules)
 
 
 NO_RULE: Final = Choice()
@@ -243,7 +280,7 @@ NO_RULE: Final = Choice()
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A rule that was looked at, and why it did not fit; None if it did. `firm` as in `Choice`."""
+    """A rule that was looked at, and why it did not fit; None if it did. `firm`: not by what anybody can write."""
 
     rule: Rule
     why_not: str | None
@@ -264,12 +301,9 @@ def looked_at(rules: Iterable[Rule], direction: Direction, mail: Mail, recipient
 
 
 def choose(rules: Iterable[Rule], direction: Direction, mail: Mail, recipient: Mailbox | None) -> Choice:
-    """The rule that counts for one recipient."""
+    """The rules that count for one recipient."""
     fitting = [look for look in looked_at(rules, direction, mail, recipient) if look.why_not is None]
-    if not fitting:
-        return NO_RULE
-    floor = fitting[-1].rule if len(fitting) > 1 and fitting[-1].firm else None
-    return Choice(fitting[0].rule, floor, fitting[0].firm)
+    return Choice(tuple(look.rule for look in fitting), fitting[-1].firm) if fitting else NO_RULE
 
 
 # --- what it changes ------------------------------------------------------------------------------------------------
@@ -402,7 +436,8 @@ def _contradictions(given: RuleOptions, configuration: Configuration) -> Iterato
         yield 'encrypt is "never" with on_no_certificate, expected one of them', ("on_no_certificate",), True
     if given.encrypt == "required" and given.on_no_certificate == "clear":
         yield 'encrypt is "required" with on_no_certificate = "clear", expected one of them', ("encrypt",), True
-    if given.sign in ("required", "if-possible") and configuration.keys.signing is None:
+    signs = given.sign in ("required", "if-possible") and configuration.listen.outbound is not None
+    if signs and configuration.keys.signing is None:
         yield f'sign is "{given.sign}" without a key, expected [keys.signing]', ("sign",), True
 
 
@@ -450,9 +485,9 @@ def _domain(one: Mailbox | str) -> str:
 
 
 def _covers(earlier: RuleOptions, later: RuleOptions) -> bool:
-    """Whether whatever fits the later rule fits the earlier one, as far as that is seen by comparing condition by
-    condition."""
-    if later.may_loosen and not earlier.may_loosen:  # then it counts beside an earlier one (`Choice.floor`)
+    """Whether the earlier rule takes all that fits the later one, as far as that is seen by comparing condition by
+    condition. One that goes by what anybody can write takes nothing: those behind it count beside it."""
+    if not earlier.may_loosen and any(getattr(earlier, name) is not None for name in ("sender", *_WRITTEN)):
         return False
     return earlier.direction == later.direction and all(
         _condition_covers(name, getattr(earlier, name), getattr(later, name)) for name in CONDITIONS

@@ -135,7 +135,7 @@ def wish(configuration: Configuration, peer: Peer | None, *, domsec: bool, choic
         line=rule.line if rule is not None else where(configuration, peer),
         reviews=choice.reviews,
         labels=choice.labels,
-        stripped_tags=rule.stripped if rule is not None else (),
+        stripped_tags=choice.stripped_tags,
         kept=tuple(kept_of(configuration, wanted, choice)),
     )
 
@@ -182,7 +182,7 @@ def inbound(configuration: Configuration, choice: Choice = NO_RULE) -> Inbound:
 
 def kept_of(configuration: Configuration, wanted: Outbound | Inbound, choice: Choice) -> Iterator[str]:
     """What the rule named and did not get, each with the place that was kept to instead."""
-    if choice.rule is not None and not choice.firm:
+    if choice.rule is not None and not (choice.firm and len(choice.rules) == 1):
         for name, setting in kept(wanted, choice.rule):
             yield f"{name}: {told(configuration, setting)}"
 
