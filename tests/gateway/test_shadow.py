@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from pathlib import Path
+
 import pytest
 
+import commands
 import world
+from domsec.gateway.harvest import Harvester
+from domsec.gateway.run import _hooks
 from domsec.gateway.shadow import as_it_came
+from domsec.policy.configuration import Configuration
 from domsec.policy.evidence import Rule
+from domsec.site import load_discovery, load_site
 
 TOKEN = Rule("header", frozenset({"acme.example"}), header="X-Domsec-Auth", token="t0ken")
 CERTIFICATE = Rule("certificate", frozenset({"acme.example"}), header="X-Machine", token="t0ken")
@@ -37,3 +46,45 @@ def test_the_secret_does_not_leave(many: bytes) -> None:
 def test_of_mail_from_outside_nothing_is_taken() -> None:
     octets = b"X-Domsec-Auth: t0ken alice\r\n" + PLAIN
     assert passed(octets, TOKEN, direction="inbound") is octets
+
+
+@pytest.mark.parametrize("shadow", [True, False])
+def test_nothing_is_recorded_or_harvested(shadow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "desk").mkdir()
+    desk = commands.desk(tmp_path / "desk")
+    desk.key("acme-signing").chmod(0o600)
+    file = tmp_path / "domsec.toml"
+    file.write_text(f"""\
+domains = ["acme.example"]
+[gateway]
+shadow = {str(shadow).lower()}
+[keys.signing]
+credential = "{desk.key("acme-signing")}"
+[trust]
+roles = ["{desk.certificate("acme-ca")}"]
+users = ["{desk.certificate("acme-ca")}"]
+[outbound]
+encrypt = "no"
+[inbound]
+harvest = "trusted"
+[[outbound.evidence]]
+kind = "network"
+networks = ["127.0.0.0/8"]
+[[peer]]
+domain = "beta.example"
+[store]
+url = "sqlite:///{tmp_path}/store.db"
+""")
+    configuration = Configuration.load(file)
+    taken: list[object] = []
+    monkeypatch.setattr(Harvester, "take", lambda _, brought, *about: taken.extend(brought))
+    hooks = _hooks(load_site(configuration), load_discovery(configuration))
+    outbound = hooks.handler(world.transaction(PLAIN))
+    assert outbound.log["action"] == "relay"
+    hooks.handler(world.transaction(world.build("S(OC)"), "eve@acme.example", direction="inbound"))
+    assert hooks.durable is not None
+    asyncio.run(hooks.durable())
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        (recorded,) = connection.execute("SELECT count(*) FROM audit").fetchone()
+    assert (recorded, len(taken)) == ((0, 0) if shadow else (1, 1))
+    assert (hooks.shadow is not None) == shadow
