@@ -16,7 +16,7 @@ from domsec.policy import wishes
 from domsec.policy.boundaries import boundaries
 from domsec.policy.configuration import Configuration
 from domsec.policy.options import Outbound, RuleOptions
-from domsec.policy.rules import Mail, Rule, choose, mismatch, rule_problems, rules
+from domsec.policy.rules import Mail, Rule, choose, looked_at, mismatch, rule_problems, rules
 from domsec.services.labelling import NO_LABELLING
 
 HEAD = """\
@@ -257,6 +257,8 @@ _RULE = st.builds(
 def wanted(given: list[RuleOptions], general: Outbound, mail: Mail) -> wishes.Outbound:
     compiled = [Rule(options, f"[[rule]] {number}") for number, options in enumerate(given)]
     choice = choose(compiled, "outbound", mail, None)
+    looks = looked_at(compiled, "outbound", mail, None)
+    assert choice.key == tuple(look.rule.line for look in looks if look.why_not is None)  # what explain tells is so
     loaded = Configuration(path=Path("domsec.toml"), domains=("acme.example",), outbound=general)
     return wishes.wish(loaded, None, domsec=True, choice=choice).wanted
 

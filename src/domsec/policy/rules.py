@@ -124,18 +124,28 @@ def mismatch(rule: Rule, mail: Mail, recipient: Mailbox | None) -> str | None:
 
     A recipient whose address cannot be read is None, and fits no condition about recipients.
     """
-    if rule.options.recipient is not None and (why := _recipient(rule, recipient)) is not None:
-        return why
-    if rule.line not in mail.told:  # the same for all recipients
-        mail.told[rule.line] = _unfit(rule, mail)
-    return mail.told[rule.line]
+    if not _is_for(rule, recipient):
+        who = printable(recipient.address) if recipient is not None else "no address"
+        return f"recipient is {who}, expected {_words(rule.options.recipient or ())}"
+    return _unfit(rule, mail)
+
+
+def fits(rule: Rule, mail: Mail, recipient: Mailbox | None) -> bool:
+    """Whether all conditions of a rule hold."""
+    return _is_for(rule, recipient) and _unfit(rule, mail) is None
+
+
+def _is_for(rule: Rule, recipient: Mailbox | None) -> bool:
+    named = rule.options.recipient
+    return named is None or (recipient is not None and _is(recipient, named, rule.own))
 
 
 def _unfit(rule: Rule, mail: Mail) -> str | None:
-    for name, test in _TESTS.items():
-        if getattr(rule.options, name) is not None and (why := test(rule, mail)) is not None:
-            return why
-    return None
+    """The first condition about the message that does not hold: looked for once for all recipients."""
+    if rule.line not in mail.told:
+        tests = (test for name, test in _TESTS.items() if getattr(rule.options, name) is not None)
+        mail.told[rule.line] = next((why for test in tests if (why := test(rule, mail)) is not None), None)
+    return mail.told[rule.line]
 
 
 def _sender(rule: Rule, mail: Mail) -> str | None:
@@ -144,13 +154,6 @@ def _sender(rule: Rule, mail: Mail) -> str | None:
         return None
     who = ", ".join(dict.fromkeys(sender.address for sender in mail.senders)) or "nobody"
     return f"sender is {printable(who)}, expected {_words(named)}"
-
-
-def _recipient(rule: Rule, recipient: Mailbox | None) -> str | None:
-    named = rule.options.recipient or ()
-    if recipient is not None and _is(recipient, named, rule.own):
-        return None
-    return f"recipient is {printable(recipient.address) if recipient else 'no address'}, expected {_words(named)}"
 
 
 def _user(rule: Rule, mail: Mail) -> str | None:
@@ -302,8 +305,13 @@ def looked_at(rules: Iterable[Rule], direction: Direction, mail: Mail, recipient
 
 def choose(rules: Iterable[Rule], direction: Direction, mail: Mail, recipient: Mailbox | None) -> Choice:
     """The rules that count for one recipient."""
-    fitting = [look for look in looked_at(rules, direction, mail, recipient) if look.why_not is None]
-    return Choice(tuple(look.rule for look in fitting), fitting[-1].firm) if fitting else NO_RULE
+    found: list[Rule] = []
+    for rule in rules:
+        if rule.options.direction == direction and fits(rule, mail, recipient):
+            found.append(rule)
+            if _firm(rule, mail):
+                return Choice(tuple(found))
+    return Choice(tuple(found), firm=False) if found else NO_RULE
 
 
 # --- what it changes ------------------------------------------------------------------------------------------------
