@@ -220,7 +220,7 @@ def test_a_review_that_a_rule_asks_for_is_given_by_approving(house: House) -> No
     assert ran.code == 0, ran.err
     (content,) = house.works().contents()
     assert world.judge(content).structure == "S[domain](S[review](S0(OC)))"
-    assert b"\r\nSubject: the contract\r\n" in content
+    assert b"\r\nSubject: [contract] the contract\r\n" in content  # the reviewer has signed it as it was
 
 
 def test_nobody_reviews_for_a_rule_that_does_not_name_them(house: House) -> None:

@@ -1030,7 +1030,7 @@ class RuleOptions:
         BOOLEAN,
         False,
         "Outbound: takes the `subject_tag` out of the Subject before anything is signed, so that it stands neither "
-        "outside nor inside. A Subject that its originator's signature covers stays as it is.",
+        "outside nor inside. A Subject that a signature inside covers stays as it is.",
         "true",
     )
     review: tuple[str, ...] | None = optional(
