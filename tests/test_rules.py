@@ -440,6 +440,7 @@ def test_what_was_opened_for_some_is_encrypted_again(ruled: Ruled) -> None:
     decision = receive(build("E[beta](S[domain](S0(OC)))"), BOB, "board@beta.example", at=at)
     assert [out.indexes for out in decision.outgoing] == [(0,)]
     assert [refused.indexes for refused in decision.refused] == [(1,)]
+    assert lines(decision) == ["inbound.strip (default)", "domsec.toml:2 [[rule]] 1"]
 
 
 def test_all_failures_to_decrypt_still_look_alike(ruled: Ruled) -> None:

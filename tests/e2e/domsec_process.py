@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -62,6 +63,24 @@ class Domsec:
             return self._process.wait(30)
         finally:
             self.kill()
+
+    @contextlib.contextmanager
+    def configured(self, more: str, **changes: str) -> Iterator[None]:
+        """Restarted with this behind its configuration, and with other words in it; afterwards as it was."""
+        before = text = self.configuration.read_text()
+        for old, new in changes.items():
+            assert old in text
+            text = text.replace(old, new)
+        try:
+            self._restart(text + more)
+            yield
+        finally:
+            self._restart(before)
+
+    def _restart(self, text: str) -> None:
+        self.stop()
+        self.configuration.write_text(text)
+        self.start()
 
     def kill(self) -> None:
         """SIGKILL to the parent, then to what is left of its processes, as systemd does."""

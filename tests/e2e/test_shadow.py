@@ -30,15 +30,8 @@ strip_tag = true
 @pytest.fixture
 def shadow(mail: World) -> Iterator[World]:
     """The gateway to the sink in shadow mode, and afterwards as it was."""
-    gateway = mail.to_sink
-    text = gateway.configuration.read_text()
-    gateway.stop()
-    gateway.configuration.write_text(text + SHADOW)
-    gateway.start()
-    yield mail
-    gateway.stop()
-    gateway.configuration.write_text(text)
-    gateway.start()
+    with mail.to_sink.configured(SHADOW):
+        yield mail
 
 
 def passed(mail: World, sent: Letter, recipient: str) -> tuple[bytes, dict[str, Any]]:

@@ -218,7 +218,7 @@ def _settle(indexes: tuple[int, ...], choice: Choice, case: _Case, log: dict[str
             note["removed"] = removed
         if less := list(wishes.kept_of(site.configuration, wanted, choice)):
             note["kept"] = less
-    return [noted, *(replace(part, note={**part.note, **note}) for part in parts)]
+    return [noted, *(replace(part, note={**note, **part.note}) for part in parts)]
 
 
 def _unanswered(examination: Examination, context: Context) -> Answer | None:
@@ -311,7 +311,10 @@ class _Sealing:
             (),
             fields.replace_entity(self.case.tagged(self.case.marked), made),
         )
-        return replace(settled, note={**settled.note, "made": "E(...)"})
+        return replace(settled, note={**settled.note, "made": "E(...)", "line": self._line(self.wanted.after_decrypt)})
+
+    def _line(self, setting: Setting[object]) -> str:
+        return wishes.told(self.case.site.configuration, setting)
 
     def _without_certificate(self, missing: Sequence[tuple[int, CertificateNotFound]]) -> Settled:
         policy = self.wanted.on_no_certificate.value
@@ -319,7 +322,8 @@ class _Sealing:
         indexes = tuple(index for index, _ in missing)
         made = _act(action, self.case.transaction, indexes, ("no_certificate",), self.clear, opened=True)
         trace = [line for _, error in missing for line in error.trace]
-        return replace(made, note={**made.note, "certificate": trace[:20]})
+        line = self._line(self.wanted.on_no_certificate)
+        return replace(made, note={**made.note, "certificate": trace[:20], "line": line})
 
 
 def _marked(header: Header, examination: Examination, site: Site) -> Header:
