@@ -15,6 +15,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "packaging" / "debian"
 SERVICE = FOLDER / "domsec.service"
+BOOT = Path(__file__).with_name("boot.sh")
 TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Everything below runs in one namespace with the overlay as its root; what it writes is in memory and gone afterwards.
@@ -105,6 +106,45 @@ def test_it_is_installed_runs_as_its_own_user_and_leaves_mail_behind(package: Pa
     assert re.fullmatch(
         r"left: domsec\.db\b.* ", said[-1]
     )  # with what SQLite keeps beside it, and nothing of the package
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("e2e")
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(
+    any(shutil.which(program, path=f"/lib/systemd:{TOOLS}") is None for program in ("systemd", "ip", "smtp-sink")),
+    reason="systemd, ip or smtp-sink is missing",
+)
+def test_systemd_runs_it_in_its_sandbox(package: Path, tmp_path: Path) -> None:
+    """The unit as it is, started by a systemd of its own: what is forbidden to it does not keep it from its work."""
+    said = tmp_path / "said"
+    (tmp_path / "overlay").mkdir()
+    said.mkdir()
+    command = [
+        "unshare", "-m", "-p", "-f", "-C", "-n", "--kill-child",
+        "sh", str(BOOT), str(tmp_path / "overlay"), str(package), str(said),
+    ]  # fmt: skip
+    environment = {"PATH": TOOLS, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment, timeout=500
+    )
+    if "cgroup2" in done.stderr:
+        pytest.skip("no cgroups for a systemd here")
+    words = (said / "words").read_text()
+    *lines, score, last = words.splitlines()
+    assert lines == [
+        "started: active, notify, as domsec",
+        "sent: yes",
+        "signed: 1",
+        "reloaded: the same process",
+        "wrong configuration: refused, active",
+        "killed: active again",
+        "sent again: yes",
+    ], words
+    measured = re.search(r"Overall exposure level for domsec.service: (\d+\.\d+)", score)
+    assert measured is not None, words
+    assert float(measured[1]) < 2.0
+    assert last == "stopped: success"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing")
