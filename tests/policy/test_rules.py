@@ -156,13 +156,22 @@ def test_what_has_no_effect_or_an_odd_one_is_a_warning(tmp_path: Path, rule: str
     made(tmp_path, f"[[rule]]\n{rule}\n")
 
 
+def test_a_signature_that_nobody_there_reads(tmp_path: Path) -> None:
+    rule = '[[rule]]\nrecipient = "people.example"\nsign = "required"\n'
+    peer = '[[peer]]\ndomain = "people.example"\ndomsec = false\n'
+    ((severity, line, text),) = told(tmp_path, rule, HEAD + peer)
+    assert (severity, line) == ("warning", 15)
+    assert text.startswith('sign is "required" although [[peer]] people.example has domsec = false')
+    assert told(tmp_path, rule, f"{HEAD}{peer}sign = true\n") == []
+
+
 def test_nothing_in_clear_and_a_rule_that_does_not_encrypt(tmp_path: Path) -> None:
     head = HEAD + "[outbound]\nrequire_encryption = true\n"
-    ((severity, _, text),) = told(tmp_path, '[[rule]]\nuser = "x"\nencrypt = "never"\n', head)
-    assert (severity, text.split(":")[0]) == (
-        "warning",
-        'encrypt is "never" although outbound.require_encryption is set',
-    )
+    for wish in ("never", "if-possible"):
+        ((severity, _, text),) = told(tmp_path, f'[[rule]]\nuser = "x"\nencrypt = "{wish}"\n', head)
+        assert severity == "warning"
+        assert text.startswith(f'encrypt is "{wish}" although outbound.require_encryption is set')
+    assert told(tmp_path, '[[rule]]\nuser = "x"\nencrypt = "required"\n', head) == []
 
 
 @pytest.mark.parametrize(

@@ -964,11 +964,11 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleOptions:
-    """What is wanted of some mail, by what it is, who sends it and who gets it. Rules are looked at in the order of the
-    file, for each recipient, and the first whose conditions all hold is the only one that counts.
+    """What is wanted of some mail, by what it is, who sends it and who gets it. For each recipient the first rule whose
+    conditions all hold overrides what `[outbound]`, `[inbound]` and `[[peer]]` say, in the options that it names and
+    no others.
 
-    A rule overrides what `[outbound]`, `[inbound]` and `[[peer]]` say only in the options that it names; what was
-    agreed with a peer about form (cipher, key transport, naming and the like) always holds, and so does every
+    What was agreed with a peer about form (cipher, key transport, naming and the like) always holds, and so does every
     `[[review]]` and `[[boundary]]` for a destination. What anybody can write (a `sender` that nobody vouches for,
     `subject_tag`, `header`, size, `label`) never makes less of it than would be done without the rule, unless
     `may_loosen` says so. Examples and all details are in [rules.md](rules.md).
@@ -1018,7 +1018,9 @@ class RuleOptions:
         "sends mail can write.",
         "true",
     )
-    sign: SignWish | None = optional(SIGN_WISH, "Outbound: as `outbound.sign`.", '"required"')
+    sign: SignWish | None = optional(
+        SIGN_WISH, "Outbound: as `outbound.sign`, for domains known to read it as there.", '"required"'
+    )
     encrypt: EncryptWish | None = optional(
         ENCRYPT_WISH,
         "Outbound: `required` never leaves in clear, whatever `on_no_certificate` says elsewhere; `if-possible` "

@@ -29,7 +29,7 @@ from domsec.policy.boundaries import Boundaries
 from domsec.policy.configuration import Configuration, Problem
 from domsec.policy.evidence import fingerprint
 from domsec.policy.kinds import EVERYWHERE, HeaderTest
-from domsec.policy.options import RuleOptions, options
+from domsec.policy.options import PeerOptions, RuleOptions, options
 from domsec.services.boundary import LabelRule, Reviewing
 from domsec.services.label_text import parse_label
 from domsec.services.labelling import Labelling
@@ -463,29 +463,32 @@ def _pointless(given: RuleOptions) -> Iterator[_Remark]:
 
 
 def _disagreements(given: RuleOptions, configuration: Configuration) -> Iterator[_Remark]:
-    """Where a rule says the opposite of what was agreed with a domain that it names."""
-    if given.direction != "outbound" or given.encrypt is None:
+    """Where a rule says the opposite of what holds for all, or of what was agreed with a domain that it names."""
+    if given.direction != "outbound":
         return
-    if given.encrypt == "never" and configuration.outbound.require_encryption:
-        yield (
-            'encrypt is "never" although outbound.require_encryption is set: such mail leaves in clear',
-            ("encrypt",),
-            False,
-        )
+    if given.encrypt in ("never", "if-possible") and configuration.outbound.require_encryption:
+        text = f'encrypt is "{given.encrypt}" although outbound.require_encryption is set: such mail may leave in clear'
+        yield text, ("encrypt",), False
     for peer in configuration.peers:
-        fits = any(
-            _within(peer.domain, _domain(one)) or (peer.subdomains and _within(_domain(one), peer.domain))
-            for one in given.recipient or ()
-            if one != EVERYWHERE
-        )
-        if fits and given.encrypt == "never" and peer.encrypt not in (None, "no"):
+        if not any(_concerns(one, peer) for one in given.recipient or ()):
+            continue
+        if given.encrypt == "never" and peer.encrypt not in (None, "no"):
             text = (
                 f'encrypt is "never" although [[peer]] {peer.domain} has encrypt = "{peer.encrypt}": such mail leaves'
             )
             yield f"{text} in clear", ("encrypt",), False
-        if fits and given.encrypt != "never" and peer.encrypt == "no":
+        if given.encrypt in ("required", "if-possible") and peer.encrypt == "no":
             text = f'encrypt is "{given.encrypt}" although [[peer]] {peer.domain} has encrypt = "no"'
             yield f"{text}, which this rule overrides", ("encrypt",), False
+        if given.sign == "required" and not peer.domsec and not peer.sign:
+            text = f'sign is "required" although [[peer]] {peer.domain} has domsec = false: such mail is not signed'
+            yield f"{text} unless the peer has sign = true", ("sign",), False
+
+
+def _concerns(one: Mailbox | str, peer: PeerOptions) -> bool:
+    """Whether a recipient that a rule names has to do with a peer."""
+    domain = _domain(one)
+    return _within(peer.domain, domain) or (peer.subdomains and _within(domain, peer.domain))
 
 
 def _domain(one: Mailbox | str) -> str:
