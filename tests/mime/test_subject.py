@@ -41,7 +41,7 @@ def header(value: bytes, name: bytes = b"Subject: "):
 )
 def test_a_tag_is_found_and_taken_out(value: bytes, found: bool, left: bytes | None) -> None:
     given_ = header(value)
-    assert subject.has_tag(given_, SECURE) is found
+    assert subject.has_tag(subject.subjects(given_), SECURE) is found
     after = subject.without_tags(given_, SECURE)
     if left is None:
         assert after == given_
@@ -55,9 +55,9 @@ def test_a_tag_is_found_and_taken_out(value: bytes, found: bool, left: bytes | N
 
 def test_several_subjects_and_none() -> None:
     two = split_message(b"Subject: a\r\nSubject: [secure] b\r\n\r\n")[0]
-    assert subject.has_tag(two, SECURE)
+    assert subject.has_tag(subject.subjects(two), SECURE)
     assert subject.without_tags(two, SECURE).raw == b"Subject: a\r\nSubject: b\r\n"
-    assert not subject.has_tag(split_message(b"X: [secure]\r\n\r\n")[0], SECURE)
+    assert not subject.has_tag(subject.subjects(split_message(b"X: [secure]\r\n\r\n")[0]), SECURE)
 
 
 def test_a_long_subject_is_folded_at_blanks() -> None:
@@ -123,7 +123,7 @@ def test_a_message_without_a_subject_gets_one() -> None:
 def test_what_looks_like_a_tag_of_ours_is_taken_out(forged: bytes, left: bytes) -> None:
     clean = subject.without_imitations(header(forged), "[verified]")
     assert only(clean) == left
-    assert not subject.has_tag(clean, ["[verified]"])
+    assert not subject.has_tag(subject.subjects(clean), ["[verified]"])
 
 
 @pytest.mark.parametrize("honest", [b"Offer", b"verified offers", b"[verify] Offer", b"=?utf-8?q?Gr=C3=BC=C3=9Fe?="])

@@ -40,7 +40,7 @@ from domsec.services.verdict import as_json as plain
 # where a delivered message says for whom it was, the surest first
 _DELIVERED: Final = ("x-original-to", "envelope-to", "delivered-to")
 _WRITTEN: Final = ("to", "cc", "bcc")
-_EACH: Final = 20  # messages that are worth another process
+_EACH: Final = 500  # messages that take longer than another process takes to begin
 _CHUNK: Final = 10  # messages that a process takes at a time
 _EVERYWHERE: Final = Networks((ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")), unix=True)
 
@@ -97,7 +97,7 @@ def messages(folder: Path) -> tuple[Path, ...]:
 
 def run(replay: Replay, files: Sequence[Path], jobs: int | None) -> Iterator[Replayed]:
     """Each message in turn. Several processes share the work where there is enough of it."""
-    processes = min(jobs or os.cpu_count() or 1, len(files) // _EACH + 1)
+    processes = jobs or min(os.cpu_count() or 1, len(files) // _EACH + 1)
     world = replay.load()  # also where others load it again: what is wrong with it is told once
     if processes == 1:
         yield from (one(file, replay, world) for file in files)

@@ -147,7 +147,12 @@ def gateway_run(config: Path | None) -> int:
 @click.option(
     "--trust-from", is_flag=True, help="Takes whoever stands in From for logged in: stored mail does not say."
 )
-@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Processes; default one for each core.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Processes; default one for each core, as far as that is worth it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a message, and one for the summary.")
 @common
 def gateway_replay(

@@ -46,10 +46,10 @@ def _word(match: re.Match[str]) -> str:
         return match[0]
 
 
-def has_tag(header: Header, tags: Iterable[str]) -> bool:
-    """Whether one of the tags stands in a Subject, in upper or lower case."""
+def has_tag(decoded_subjects: Iterable[str], tags: Iterable[str]) -> bool:
+    """Whether one of the tags stands in one of `subjects`, in upper or lower case."""
     pattern = _pattern(tags)
-    return any(pattern.search(subject) is not None for subject in subjects(header))
+    return any(pattern.search(subject) is not None for subject in decoded_subjects)
 
 
 def without_tags(header: Header, tags: Sequence[str]) -> Header:

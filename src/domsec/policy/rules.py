@@ -24,7 +24,7 @@ from domsec.errors import ConfigurationError, MalformedMessage
 from domsec.ess.labels import ESSSecurityLabel
 from domsec.mime.addresses import MAX_MAILBOXES, Mailbox, ascii_lower, parse_address, parse_mailboxes
 from domsec.mime.fields import Header
-from domsec.mime.subject import decoded, has_tag
+from domsec.mime.subject import decoded, has_tag, subjects
 from domsec.policy.boundaries import Boundaries
 from domsec.policy.configuration import Configuration, Problem
 from domsec.policy.evidence import fingerprint
@@ -92,6 +92,18 @@ class Mail:
     vouched: Callable[[], bool]  # whether everybody in From is who they say, by other means than their word
     has_label: Callable[[ESSSecurityLabel], bool]
     told: dict[str, str | None] = field(default_factory=dict)  # by the line of a rule: why it fits nobody, or None
+    decoded: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by the name of a field
+
+    @functools.cached_property
+    def subjects(self) -> tuple[str, ...]:
+        return subjects(self.header)
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """What the fields of a name say, decoded, without regard to blanks and case."""
+        if name not in self.decoded:
+            found = (decoded(field.value) for field in self.header.all(name))
+            self.decoded[name] = tuple(" ".join(value.split()).casefold() for value in found)
+        return self.decoded[name]
 
     @functools.cached_property
     def senders(self) -> tuple[Mailbox, ...]:
@@ -165,17 +177,16 @@ def _user(rule: Rule, mail: Mail) -> str | None:
 
 def _subject_tag(rule: Rule, mail: Mail) -> str | None:
     tags = rule.options.subject_tag or ()
-    return None if has_tag(mail.header, tags) else f"Subject without {_words(tags)}"
+    return None if has_tag(mail.subjects, tags) else f"Subject without {_words(tags)}"
 
 
 def _header(rule: Rule, mail: Mail) -> str | None:
     named = rule.options.header or ()
-    return None if any(_has(mail.header, test) for test in named) else f"no field {_words(named)}"
+    return None if any(_has(mail, test) for test in named) else f"no field {_words(named)}"
 
 
-def _has(header: Header, test: HeaderTest) -> bool:
-    text = test.text.casefold()
-    return any(text in " ".join(decoded(field.value).split()).casefold() for field in header.all(test.name))
+def _has(mail: Mail, test: HeaderTest) -> bool:
+    return any(test.text.casefold() in value for value in mail.values(test.name))
 
 
 def _label(rule: Rule, mail: Mail) -> str | None:
