@@ -12,7 +12,9 @@ MAIL   ?=
 PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jdk-headless libbcprov-java \
             libbcpkix-java libbcutil-java libbcmail-java libmail-java libactivation-java \
             libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin opendkim softhsm2 opensc slapd nsd ldnsutils unbound \
-            postgresql
+            postgresql libidn12
+# Mail servers that cannot stand beside Postfix are only unpacked, into .others.
+UNPACKED := exim4-base exim4-daemon-light
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench conformance interop corpora paths fuzz faults docs deb packages clean
@@ -34,6 +36,7 @@ demo: $(VENV)/.installed ## two domains exchange protected mail on loopback (ONC
 
 packages: ## the Debian packages that tests use, where we are root on Debian
 	@./.ci/packages $(PACKAGES) || echo "tests that need what is missing will be skipped, each with its reason"
+	@./.ci/unpack .others $(UNPACKED) || echo "tests that need Exim will be skipped"
 
 test: $(VENV)/.installed packages ## all tests in parallel (T=tests/services for part of them)
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(T)

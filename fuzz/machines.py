@@ -21,7 +21,7 @@ from domsec.policy.lines import KeyPath, key_lines
 LARGEST = 4096
 PROFILES = (
     Profile("lmtp", "inbound", "gw.example", size=LARGEST, recipients=3),
-    Profile("smtp", "outbound", "gw.example", size=LARGEST, recipients=3),
+    Profile("smtp", "outbound", "gw.example", size=LARGEST, recipients=3, tls="offered"),
 )
 FEATURES = b"250-gw\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8\r\n"
 FEW = b"250 gw\r\n"
@@ -62,6 +62,8 @@ def _dialogue(profile: Profile, dialogue: bytes, size: int, trusted: bool) -> tu
             arrived.append(event)
             event = server.answer([REPLIES["ok"]] * (len(event.recipients) if profile.protocol == "lmtp" else 1))
         out += server.take()
+        if server.tls_due:
+            server.secured()
     server.lost()
     assert server.closed
     assert budget.used == 0
@@ -95,11 +97,13 @@ def ask(data: bytes) -> None:
         return
     recipients = tuple(Recipient(f"{name}@beta.example") for name in "abc")
     job = Job("alice@acme.example", "RET=HDRS", recipients, (b"Subject: x\r\n", b"\r\nhello\r\n"), bool(data[0] & 2))
-    client = Client("lmtp" if data[0] & 1 else "smtp", "gw.example")
+    client = Client("lmtp" if data[0] & 1 else "smtp", "gw.example", ("no", "may", "verify", "no")[data[0] >> 2 & 3])
     for line in data[1:].splitlines(keepends=True):
         if client.state is ClientState.READY:
             client.begin(job)
         client.receive(line)
+        if client.tls_due:
+            client.secured()
         for command in client.take():
             assert command.endswith(b"\r\n")
         if client.results is not None:

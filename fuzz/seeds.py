@@ -202,6 +202,7 @@ def dialogues() -> Iterator[bytes]:
     )
     for choice, greeting in hello.items():
         for how in (0, 16, 120):
+            yield bytes((choice | how,)) + greeting + b"STARTTLS\r\n" + greeting + transaction + b".\r\nQUIT\r\n"
             yield bytes((choice | how,)) + greeting + transaction + b"Subject: x\r\n\r\n..dot\r\n.\r\nRSET\r\nQUIT\r\n"
         yield bytes((choice,)) + b"XCLIENT ADDR=192.0.2.7 LOGIN=a+40b HELO=x\r\n" + greeting + transaction
         yield bytes((choice,)) + greeting + b"XFORWARD NAME=x ADDR=[UNAVAILABLE]\r\nNOOP\r\nVRFY x\r\nBDAT 3 LAST\r\n"
@@ -236,6 +237,9 @@ def answers() -> Iterator[bytes]:
     """Servers, for the SMTP client."""
     hello = b"220 gw\r\n250-gw\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8\r\n"
     for choice in range(4):
+        for tls in (4, 8):
+            secure = b"220 gw\r\n250-gw\r\n250 STARTTLS\r\n220 go\r\n250-gw\r\n250 DSN\r\n"
+            yield bytes((choice | tls,)) + secure + b"250 ok\r\n" * 4 + b"354 go\r\n" + b"250 ok\r\n" * 3
         first = bytes((choice,))
         yield first + hello + b"250 2.1.0 ok\r\n" + b"250 2.1.5 ok\r\n" * 3 + b"354 go\r\n" + b"250 2.0.0 ok\r\n" * 3
         yield first + b"220 gw\r\n250 gw\r\n250 ok\r\n550 5.1.1 no\r\n250 ok\r\n451 later\r\n354 go\r\n250 ok\r\n"
