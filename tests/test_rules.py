@@ -21,7 +21,7 @@ from domsec.policy.configuration import Configuration
 from domsec.policy.configuration import peers as configured_peers
 from domsec.policy.evidence import Rights, Rule
 from domsec.policy.kinds import Networks
-from domsec.policy.rules import rules
+from domsec.policy.rule_tables import rules
 from domsec.services.labelling import NO_LABELLING
 from domsec.services.peer import Peers
 from domsec.site import Site

@@ -25,8 +25,8 @@ from domsec.policy.labels import labelling
 from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
 from domsec.policy.options import ConfidentialityKey, DirectoryOptions, Evidence, Key, ListOptions
+from domsec.policy.rule_tables import rules
 from domsec.policy.rules import Rule as PolicyRule
-from domsec.policy.rules import rules
 from domsec.services import names
 from domsec.services.boundary import Passage
 from domsec.services.context import Context

@@ -26,7 +26,7 @@ from domsec.policy.lines import KeyPath
 from domsec.policy.logins import load_logins, load_owners
 from domsec.policy.members import members_of
 from domsec.policy.options import ConfidentialityKey, Key, ListOptions
-from domsec.policy.rules import rule_problems
+from domsec.policy.rule_tables import rule_problems
 from domsec.policy.tls import server_context
 from domsec.services import names
 from domsec.services.finding import mailboxes_of

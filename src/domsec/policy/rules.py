@@ -20,19 +20,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
-from domsec.errors import ConfigurationError, MalformedMessage
+from domsec.errors import MalformedMessage
 from domsec.ess.labels import ESSSecurityLabel
 from domsec.mime.addresses import MAX_MAILBOXES, Mailbox, ascii_lower, parse_address, parse_mailboxes
 from domsec.mime.fields import Header
 from domsec.mime.subject import decoded, has_tag, subjects
-from domsec.policy.boundaries import Boundaries
-from domsec.policy.configuration import Configuration, Problem
 from domsec.policy.evidence import fingerprint
 from domsec.policy.kinds import EVERYWHERE, HeaderTest
-from domsec.policy.options import PeerOptions, RuleOptions, options
+from domsec.policy.options import RuleOptions
 from domsec.services.boundary import LabelRule, Reviewing
-from domsec.services.label_text import parse_label
-from domsec.services.labelling import Labelling
 from domsec.services.names import printable
 
 if TYPE_CHECKING:
@@ -42,12 +38,8 @@ Direction = Literal["outbound", "inbound"]
 T_co = TypeVar("T_co", covariant=True)
 W = TypeVar("W", bound="DataclassInstance")
 
-CONDITIONS: Final = ("sender", "recipient", "user", "subject_tag", "header", "label", "min_size", "max_size")
-BOTH: Final = frozenset({"name", "direction", "may_loosen", "on_no_certificate", *CONDITIONS}) - {"user"}
-INBOUND: Final = frozenset({"on_violation", "on_unopenable", "on_unverified", "strip", "after_decrypt"})
-
 # how much each value asks for; options that are not here are a matter of taste
-_MORE: Final[Mapping[str, Mapping[str, int]]] = {
+MORE: Final[Mapping[str, Mapping[str, int]]] = {
     "sign": {"never": 0, "if-possible": 1, "required": 2},
     "encrypt": {"never": 0, "if-possible": 1, "required": 2},
     "on_refusal": {"pass": 0, "hold": 1, "reject": 1},
@@ -224,11 +216,11 @@ def _names(one: Mailbox | str, mailbox: Mailbox, own: Sequence[str]) -> bool:
     if isinstance(one, Mailbox):
         return one.same_as(mailbox)
     if one == EVERYWHERE:
-        return not any(_within(mailbox.domain, domain) for domain in own)
-    return _within(mailbox.domain, one)
+        return not any(within(mailbox.domain, domain) for domain in own)
+    return within(mailbox.domain, one)
 
 
-def _within(domain: str, above: str) -> bool:
+def within(domain: str, above: str) -> bool:
     return domain == above or domain.endswith(f".{above}")
 
 
@@ -241,12 +233,12 @@ def _firm(rule: Rule, mail: Mail) -> bool:
     given = rule.options
     if given.may_loosen:
         return True
-    if any(getattr(given, name) is not None for name in _WRITTEN):
+    if any(getattr(given, name) is not None for name in WRITTEN):
         return False
     return given.sender is None or (all(_is(m, given.sender) for m in mail.originators) and mail.vouched())
 
 
-_WRITTEN: Final = ("subject_tag", "header", "label", "min_size", "max_size")
+WRITTEN: Final = ("subject_tag", "header", "label", "min_size", "max_size")
 
 
 # --- choosing -------------------------------------------------------------------------------------------------------
@@ -343,7 +335,7 @@ def _laid(settings: W, rule: Rule, *, firm: bool) -> W:
         value = getattr(rule.options, each.name)
         if value is None:
             continue
-        more = _MORE.get(each.name, {})
+        more = MORE.get(each.name, {})
         if firm or more.get(value, 0) >= more.get(str(before.value), 0):
             changed[each.name] = Setting(value, rule)
     return dataclasses.replace(settings, **changed)
@@ -355,188 +347,3 @@ def kept(settings: DataclassInstance, rule: Rule) -> Iterator[tuple[str, Setting
         setting: Setting[object] = getattr(settings, each.name)
         if getattr(rule.options, each.name) is not None and setting.place is not rule:
             yield each.name, setting
-
-
-# --- reading --------------------------------------------------------------------------------------------------------
-
-
-def rules(configuration: Configuration, labelling: Labelling, boundaries: Boundaries) -> tuple[Rule, ...]:
-    """The rules of a configuration. Raises ConfigurationError with every problem that is an error."""
-    made, problems = _made(configuration, labelling, boundaries)
-    errors = [str(problem) for problem in problems if problem.severity == "error"]
-    if errors:
-        raise ConfigurationError(*errors)
-    return made
-
-
-def rule_problems(configuration: Configuration, labelling: Labelling, boundaries: Boundaries) -> list[Problem]:
-    """What is wrong with the rules, and what can be seen to have no effect."""
-    return _made(configuration, labelling, boundaries)[1]
-
-
-def _made(
-    configuration: Configuration, labelling: Labelling, boundaries: Boundaries
-) -> tuple[tuple[Rule, ...], list[Problem]]:
-    problems: list[Problem] = []
-    made = tuple(
-        _rule(given, index, configuration, labelling, boundaries, problems)
-        for index, given in enumerate(configuration.rules)
-    )
-    for index, given in enumerate(configuration.rules):
-        problems += (
-            configuration.problem(text, "rule", index, *option, severity="error" if error else "warning")
-            for text, option, error in (
-                *_contradictions(given, configuration),
-                *_pointless(given),
-                *_disagreements(given, configuration),
-            )
-        )
-        covering = next((number for number in range(index) if _covers(configuration.rules[number], given)), None)
-        if covering is not None:
-            text = f"never matches: whatever fits it fits {made[covering].line} before it"
-            problems.append(configuration.problem(text, "rule", index, severity="warning"))
-    return made, problems
-
-
-def _rule(
-    given: RuleOptions,
-    index: int,
-    configuration: Configuration,
-    labelling: Labelling,
-    boundaries: Boundaries,
-    problems: list[Problem],
-) -> Rule:
-    labels = []
-    for position, text in enumerate(given.label or ()):
-        try:
-            labels.append(parse_label(text, labelling.policies.values()))
-        except ConfigurationError as error:
-            problems += (configuration.problem(found, "rule", index, "label", position) for found in error.problems)
-    reviews = []
-    for position, name in enumerate(given.review or ()):
-        if (reviewing := boundaries.named.get(name)) is None:
-            known = ", ".join(boundaries.named) or "none"
-            text = f'no [[review]] with the name "{name}", known are {known}'
-            problems.append(configuration.problem(text, "rule", index, "review", position))
-        else:
-            reviews.append(reviewing)
-    called = f' "{given.name}"' if given.name else ""
-    line = f"{configuration.path.name}:{configuration.lines.get(('rule', index), 0)} [[rule]] {index + 1}{called}"
-    return Rule(given, line, configuration.domains, tuple(labels), tuple(reviews))
-
-
-_Remark = tuple[str, tuple[str, ...], bool]  # what is wrong, at which option, whether it is an error
-
-
-def _named(given: RuleOptions) -> frozenset[str]:
-    """The options that somebody wrote, as far as that is not what they are anyway."""
-    return frozenset(o.name for o in options(RuleOptions) if getattr(given, o.name) not in (None, False))
-
-
-def _contradictions(given: RuleOptions, configuration: Configuration) -> Iterator[_Remark]:
-    """What no mail can fit, and what cannot be wanted together."""
-    named = _named(given)
-    if given.direction == "inbound":
-        for name in sorted(named - BOTH - INBOUND):
-            yield f'{name} means nothing for direction "inbound"', (name,), True
-    else:
-        for name in sorted(named & INBOUND):
-            yield f'{name} means nothing for direction "outbound", expected direction = "inbound"', (name,), True
-    if given.min_size is not None and given.max_size is not None and given.min_size > given.max_size:
-        yield f"never matches: min_size is above max_size {given.max_size}", ("min_size",), True
-    if given.min_size is not None and given.min_size > configuration.limits.size:
-        text = f"never matches: no message is larger than limits.size, which is {configuration.limits.size}"
-        yield text, ("min_size",), True
-    if given.strip_tag and given.subject_tag is None:
-        yield "strip_tag without subject_tag, expected both", ("strip_tag",), True
-    if given.encrypt == "never" and given.target is not None:
-        yield f'encrypt is "never" with target = "{given.target}", expected one of them', ("target",), True
-    if given.encrypt == "never" and given.direction == "outbound" and given.on_no_certificate is not None:
-        yield 'encrypt is "never" with on_no_certificate, expected one of them', ("on_no_certificate",), True
-    if given.encrypt == "required" and given.on_no_certificate == "clear":
-        yield 'encrypt is "required" with on_no_certificate = "clear", expected one of them', ("encrypt",), True
-    signs = given.sign in ("required", "if-possible") and configuration.listen.outbound is not None
-    if signs and configuration.keys.signing is None:
-        yield f'sign is "{given.sign}" without a key, expected [keys.signing]', ("sign",), True
-
-
-def _pointless(given: RuleOptions) -> Iterator[_Remark]:
-    """What has no effect, whatever mail there is."""
-    named = _named(given)
-    if not any(name in named for name in CONDITIONS) and named <= {"name", "direction"}:
-        yield "has neither a condition nor anything that it wants", (), False
-    if any(getattr(given, name) is not None for name in _WRITTEN) and not given.may_loosen:
-        for name in sorted(named & _MORE.keys()):
-            value = getattr(given, name)
-            if not _MORE[name][value]:
-                text = f'{name} = "{value}" has no effect, since anybody can write what this rule looks at'
-                yield f"{text}; may_loosen = true lets it count", (name,), False
-
-
-def _disagreements(given: RuleOptions, configuration: Configuration) -> Iterator[_Remark]:
-    """Where a rule says the opposite of what holds for all, or of what was agreed with a domain that it names."""
-    if given.direction != "outbound":
-        return
-    if given.encrypt in ("never", "if-possible") and configuration.outbound.require_encryption:
-        text = f'encrypt is "{given.encrypt}" although outbound.require_encryption is set: such mail may leave in clear'
-        yield text, ("encrypt",), False
-    for peer in configuration.peers:
-        if not any(_concerns(one, peer) for one in given.recipient or ()):
-            continue
-        if given.encrypt == "never" and peer.encrypt not in (None, "no"):
-            text = (
-                f'encrypt is "never" although [[peer]] {peer.domain} has encrypt = "{peer.encrypt}": such mail leaves'
-            )
-            yield f"{text} in clear", ("encrypt",), False
-        if given.encrypt in ("required", "if-possible") and peer.encrypt == "no":
-            text = f'encrypt is "{given.encrypt}" although [[peer]] {peer.domain} has encrypt = "no"'
-            yield f"{text}, which this rule overrides", ("encrypt",), False
-        if given.sign == "required" and not peer.domsec and not peer.sign:
-            text = f'sign is "required" although [[peer]] {peer.domain} has domsec = false: such mail is not signed'
-            yield f"{text} unless the peer has sign = true", ("sign",), False
-
-
-def _concerns(one: Mailbox | str, peer: PeerOptions) -> bool:
-    """Whether a recipient that a rule names has to do with a peer."""
-    domain = _domain(one)
-    return _within(peer.domain, domain) or (peer.subdomains and _within(domain, peer.domain))
-
-
-def _domain(one: Mailbox | str) -> str:
-    return one.domain if isinstance(one, Mailbox) else one
-
-
-def _covers(earlier: RuleOptions, later: RuleOptions) -> bool:
-    """Whether the earlier rule takes all that fits the later one, as far as that is seen by comparing condition by
-    condition. One that goes by what anybody can write takes nothing: those behind it count beside it."""
-    if not earlier.may_loosen and any(getattr(earlier, name) is not None for name in ("sender", *_WRITTEN)):
-        return False
-    return earlier.direction == later.direction and all(
-        _condition_covers(name, getattr(earlier, name), getattr(later, name)) for name in CONDITIONS
-    )
-
-
-def _condition_covers(name: str, earlier: object, later: object) -> bool:
-    if earlier is None:
-        return True
-    if later is None:
-        return False
-    if isinstance(earlier, int) and isinstance(later, int):
-        return earlier <= later if name == "min_size" else earlier >= later
-    assert isinstance(earlier, tuple)
-    assert isinstance(later, tuple)
-    return all(any(_item_covers(name, one, other) for one in earlier) for other in later)
-
-
-def _item_covers(name: str, one: object, other: object) -> bool:
-    if isinstance(one, HeaderTest) and isinstance(other, HeaderTest):
-        return one.name == other.name and one.text.casefold() in other.text.casefold()
-    if name == "subject_tag":
-        return str(one).casefold() in str(other).casefold()
-    if name == "user":
-        return ascii_lower(str(one)) == ascii_lower(str(other))
-    if name in ("sender", "recipient") and isinstance(one, str) and EVERYWHERE not in (one, other):
-        return _within(other.domain if isinstance(other, Mailbox) else str(other), one)
-    if isinstance(one, Mailbox) and isinstance(other, Mailbox):
-        return one.same_as(other)
-    return one == other
