@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import world
+from domsec import der, oids
+from domsec.cms import attributes
 from domsec.gateway.run import _approving
 from domsec.mime.fields import split_message
 from domsec.pipeline import Decision, looked_at, process
@@ -281,6 +283,19 @@ def test_a_label_may_be_required(ruled: Ruled) -> None:
     assert [hold.reasons for hold in send(octets, CAROL, at=at).held] == [("gate.label", "label.missing")]
     assert send(octets, EVE, at=at).outgoing  # it does not leave
     assert send(build("OC", to=CAROL, x_project="green"), CAROL, at=at).outgoing
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"), [("1.2.3.4:3", True), ("1.2.3.4", True), ("1.2.3.4:2", False), ("1.2.3", False)]
+)
+def test_a_label_that_a_valid_signature_states_is_a_condition(ruled: Ruled, pattern: str, fits: bool) -> None:
+    at = ruled(f'[outbound]\nencrypt = "no"\n[[rule]]\nlabel = ["{pattern}"]\nencrypt = "required"\n')
+    stated = attributes.attribute(oids.ID_AA_SECURITY_LABEL, der.tlv(der.SET, der.oid("1.2.3.4"), der.integer(3)))
+    labelled = world.message(world.signed(world.TEXT, acme().users["alice"], extra=[stated]))
+    assert (lines(send(labelled, at=at)) == ["domsec.toml:4 [[rule]] 1"]) is fits
+    broken = world.message(world.signed(world.TEXT, world.stranger_user(), extra=[stated]))
+    assert lines(send(broken, at=at)) == ["domsec.toml:2 [outbound]"]  # nobody whom we trust says so
+    assert lines(send(build("OC"), at=at)) == ["domsec.toml:2 [outbound]"]
 
 
 def test_unknown_domains_may_be_kept_from(ruled: Ruled) -> None:
