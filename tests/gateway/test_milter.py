@@ -184,6 +184,7 @@ def test_a_large_message_is_in_a_file() -> None:
         pytest.param(packet("?"), id="unknown command"),
         pytest.param(options(*OPTIONS), id="options twice"),
         pytest.param(packet("E"), id="end without a beginning"),
+        pytest.param(texts("M", "<a@b.example>") + packet("E"), id="for nobody"),
         pytest.param(texts("R", "<a@b.example>"), id="recipient without a beginning"),
         pytest.param(ENVELOPE + packet("L", b"no-value"), id="half a field"),
         pytest.param(ENVELOPE + packet("B", b"x") + HEADER, id="header behind the body"),

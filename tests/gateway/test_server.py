@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import importlib
 import importlib.util
 import logging
 import os
 import pwd
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -754,6 +756,46 @@ async def test_a_client_may_secure_its_connection_and_received_says_so(tmp_path:
         assert b"with ESMTPS id" in sink.mails[0].content
         assert site.seen[0].session.tls
         assert sink.contents() == [CONTENT, CONTENT]
+        mailer.close()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["by a CA of ours", "none"])
+@run
+async def test_the_certificate_that_a_client_shows_is_known(tmp_path: Path, known: bool) -> None:
+    (tmp_path / "client").mkdir()
+    shown = tls.both(tmp_path / "client")
+    settings = replace(SETTINGS, tls=server_context(tls.both(tmp_path), [tmp_path / "client/server.pem"]))
+    async with Sink() as sink, gateway(sink.address, settings=settings) as site:
+        mailer = await Mailer.to(site.address)
+        context = tls.believing(tmp_path / "server.pem")
+        if known:
+            context.load_cert_chain(shown)
+        await mailer.secure(context)
+        await mailer.say("LHLO me")
+        await mailer.send("<a@acme.example>", ["<b@x.example>"], MAIL)
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert((tmp_path / "client/server.pem").read_text())).hexdigest()
+        assert site.seen[0].session.certificate == (digest if known else None)
+        await mailer.say("XCLIENT LOGIN=bob")
+        await mailer.say("LHLO me")
+        await mailer.send("<a@acme.example>", ["<b@x.example>"], MAIL)
+        assert site.seen[1].session.certificate is None  # that of who speaks for bob
+        mailer.close()
+
+
+@run
+async def test_a_client_with_a_certificate_of_somebody_else_is_not_welcome(tmp_path: Path) -> None:
+    for name in ("client", "other"):
+        (tmp_path / name).mkdir()
+        tls.both(tmp_path / name)
+    settings = replace(SETTINGS, tls=server_context(tls.both(tmp_path), [tmp_path / "client/server.pem"]))
+    async with Sink() as sink, gateway(sink.address, settings=settings) as site:
+        mailer = await Mailer.to(site.address)
+        context = tls.believing(tmp_path / "server.pem")
+        context.load_cert_chain(tmp_path / "other/both.pem")
+        with pytest.raises((ConnectionError, ssl.SSLError, AssertionError)):
+            await mailer.secure(context)
+            assert await mailer.say("LHLO me")
+        assert site.seen == []
         mailer.close()
 
 

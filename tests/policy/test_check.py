@@ -197,7 +197,11 @@ def test_a_certificate_that_cannot_be_shown_is_named(folder: Path, make: Callabl
 
 def test_one_that_can_be_shown_has_no_problem(folder: Path) -> None:
     write(folder / "tls.pem", ACME.signing)
-    assert texts(folder, TEXT.replace("[listen]", LISTENS)) == []
+    clients = f'{LISTENS}\ntls_clients = ["anchors/beta.pem"]'
+    assert texts(folder, TEXT.replace("[listen]", clients)) == []
+    (problem,) = texts(folder, TEXT.replace("[listen]", clients.replace("anchors/beta.pem", "token")))
+    assert problem.startswith("domsec.toml:4: token: ")
+    assert problem.endswith("expected certificates of CAs, as PEM")
 
 
 @pytest.mark.parametrize(

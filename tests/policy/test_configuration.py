@@ -280,6 +280,18 @@ def test_a_mistake_is_named_with_its_line_and_what_was_expected(folder: Path, te
             "domsec.toml:3: listen.require_tls without listen.tls, expected",
         ),
         (
+            ("[listen]", '[listen]\ntls_clients = ["signing.pem"]'),
+            "domsec.toml:3: listen.tls_clients without listen.tls, expected the certificate to show",
+        ),
+        (
+            ("[listen]", '[[outbound.evidence]]\nkind = "certificate"\nlogins = "signing.pem"\n[listen]'),
+            "domsec.toml:3: outbound.evidence[0] without token_file, expected listen.tls_clients",
+        ),
+        (
+            ("[listen]", '[[outbound.evidence]]\nkind = "certificate"\nlogins = "signing.pem"\nheader = "X"\n[listen]'),
+            "domsec.toml:5: outbound.evidence[0].header without token_file, expected both",
+        ),
+        (
             ("[next_hop]", '[next_hop]\nca = []\ntls = "yes"'),
             'domsec.toml:7: next_hop.tls is "yes", expected one of "no", "may", "verify"',
         ),
@@ -315,10 +327,6 @@ def test_a_mistake_is_named_with_its_line_and_what_was_expected(folder: Path, te
         (
             ("[listen]", '[[outbound.evidence]]\nkind = "xclient"\nnetworks = ["10.0.0.0/8"]\n[listen]'),
             'domsec.toml:4: outbound.evidence[0].networks means nothing for kind "xclient", expected domains, logins',
-        ),
-        (
-            ("[listen]", '[[outbound.evidence]]\nkind = "certificate"\nlogins = "signing.pem"\n[listen]'),
-            'domsec.toml:2: evidence of kind "certificate" without token_file, expected it',
         ),
         (
             ("[listen]", '[[outbound.evidence]]\nkind = "certificate"\ntoken_file = "signing.pem"\n[listen]'),

@@ -156,6 +156,26 @@ def test_certificate(head: str, expected: bool) -> None:
     assert not allowed(SHOWN, client("192.0.2.7"), head.encode(), "alice@acme.example")
 
 
+TO_US = Rule("certificate", ACME, header="X-Certificate", logins=CERTIFICATES)
+
+
+@pytest.mark.requirement("R3183-3.2-05")
+@pytest.mark.parametrize(
+    ("who", "expected"),
+    [
+        (client("192.0.2.7", certificate=DIGEST), True),
+        (client("192.0.2.7", certificate="00" * 32), False),
+        (client("192.0.2.7"), False),
+        (client("192.0.2.7", certificate=DIGEST, xforward={"ADDR": "192.0.2.9"}), False),
+        (client("192.0.2.7", "bob", certificate=DIGEST), False),
+    ],
+    ids=["shown", "another one", "none", "forwards for somebody", "speaks for somebody"],
+)
+def test_a_certificate_shown_to_us_is_that_of_who_is_connected(who: Client, expected: bool) -> None:
+    forged = f"X-Certificate:  {PRINTED}\r\n".encode()
+    assert allowed(TO_US, who, forged, "invoices@acme.example") is expected
+
+
 def test_without_a_token_no_field_is_read() -> None:
     """A rule without one would take an empty word for the token."""
     for rule in (Rule("header", ACME, header="X-Login"), Rule("certificate", ACME, header="X-Login", logins=LOGINS)):

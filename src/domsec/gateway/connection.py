@@ -6,6 +6,7 @@ TLS begins in the middle of a connection (RFC 3207); then the same speaker goes 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import pwd
 import socket
@@ -46,7 +47,7 @@ class Speaker(Protocol[A_contra]):
     def take(self) -> bytes: ...
     def receive(self, data: bytes) -> Arrived | None: ...
     def answer(self, answer: A_contra, /) -> Arrived | None: ...
-    def secured(self) -> None: ...
+    def secured(self, certificate: str | None = None) -> None: ...
     def close(self, name: str) -> None: ...
     def lost(self) -> None: ...
 
@@ -236,13 +237,15 @@ class Connection(asyncio.Protocol, Generic[A]):
             made = await self._loop.start_tls(plain, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE)
         except (OSError, asyncio.CancelledError):  # ssl.SSLError and TimeoutError are OSErrors
             made = None
-        if made is None or self._gone:
+        secure = made.get_extra_info("ssl_object") if made is not None else None
+        if made is None or secure is None or self._gone:  # the client may have gone at the end of it
             plain.abort()
             self.connection_lost(None)
             return
         self._transport = made
         self._plain = False
-        speaker.secured()
+        shown = secure.getpeercert(binary_form=True)
+        speaker.secured(hashlib.sha256(shown).hexdigest() if shown else None)
         self._handshake = None
         self._active = self._loop.time()
         early, self._early = self._early, b""

@@ -78,6 +78,7 @@ def transaction_of(hold: Hold, now: datetime) -> Transaction:
         xforward=_strings(told.get("xforward")),
         direction=direction,
         user=_text(told.get("user")),
+        certificate=_text(told.get("certificate")),
     )
     recipients = tuple(Recipient(r.address, r.parameters) for r in hold.recipients)
     octets = hold.octets or b""

@@ -173,7 +173,7 @@ class Milter:
         """Never: the protocol knows no TLS."""
         return False
 
-    def secured(self) -> None:
+    def secured(self, certificate: str | None = None) -> None:
         """Not called."""
 
     @property
@@ -350,6 +350,8 @@ class Milter:
             self._say(Answer(REPLIES[self._problem]))
             self._reset()
             return None
+        if not self._recipients:
+            raise Malformed("a message for nobody")
         self.state = State.BUSY
         recipients = tuple(self._recipients)
         return Arrived(self._sender, self._sender_parameters, recipients, octets, octets, self._session())

@@ -97,6 +97,7 @@ def _password() -> str | None:
 def _settings(configuration: Configuration) -> Settings:
     hostname = _hostname(configuration)
     named = "\n".join((hostname, *configuration.domains))
+    ours = configuration.listen
     return Settings(
         hostname=hostname,
         instance=f"domsec-{hashlib.sha256(named.encode()).hexdigest()[:12]}",
@@ -105,8 +106,8 @@ def _settings(configuration: Configuration) -> Settings:
         recipients=configuration.limits.recipients,
         decryption_alarm=configuration.inbound.decryption_alarm,
         limits=configuration.limits,
-        tls=server_context(configuration.listen.tls) if configuration.listen.tls is not None else None,
-        require_tls=configuration.listen.require_tls,
+        tls=server_context(ours.tls, ours.tls_clients) if ours.tls is not None else None,
+        require_tls=ours.require_tls,
     )
 
 
@@ -299,6 +300,7 @@ def _plain(transaction: Transaction) -> dict[str, object]:
         "protocol": session.protocol,
         "xforward": dict(session.xforward),
         "user": session.user,
+        "certificate": session.certificate,
     }
 
 

@@ -99,6 +99,7 @@ class Server:
         "_auth",
         "_budget",
         "_buffer",
+        "_certificate",
         "_client",
         "_data",
         "_errors",
@@ -133,6 +134,7 @@ class Server:
         self._client = client_address
         self._user = user
         self._tls = False
+        self._certificate: str | None = None
         self._auth: str | None = None
         self._proxied_helo: str | None = None
         self._buffer = b""
@@ -175,9 +177,13 @@ class Server:
         """Whether the client waits for TLS to begin, once what `take` gives is written."""
         return self.state is State.TLS
 
-    def secured(self) -> None:
-        """The connection is secured from here on. The client begins again (RFC 3207 4.2)."""
+    def secured(self, certificate: str | None = None) -> None:
+        """The connection is secured from here on. The client begins again (RFC 3207 4.2).
+
+        `certificate` is the SHA-256 of what it has shown.
+        """
         self._tls = True
+        self._certificate = certificate
         self._session = self._new_session(None)
         self._extended = False
         self.state = State.GREETED
@@ -424,6 +430,7 @@ class Server:
         if "HELO" in given:
             self._proxied_helo = found.get("HELO")
         # The client speaks for somebody else from here on, and begins again (XCLIENT_README).
+        self._certificate = None
         self._session = self._new_session(None)
         self._extended = False
         self.state = State.GREETED
@@ -471,6 +478,7 @@ class Server:
             xforward={},
             direction=self._profile.direction,
             user=self._user,
+            certificate=self._certificate,
         )
 
     def _reserve(self, octets: int) -> bool:

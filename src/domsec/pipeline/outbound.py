@@ -371,7 +371,9 @@ class _Case:
     def collected(self) -> Collected:
         """What else than a signature says who sent this."""
         session, message = self.transaction.session, self.examination.message
-        client = evidence.Client(session.client_address, session.auth, session.xforward, session.user)
+        client = evidence.Client(
+            session.client_address, session.auth, session.xforward, session.user, session.certificate
+        )
         return evidence.collect(self.site.evidence, client, message.header, message.originators.mailboxes)
 
     def _open_gate(self) -> Grant:

@@ -36,6 +36,7 @@ class Session:
     xforward: Mapping[str, str]  # XFORWARD attributes of a trusted client, names in upper case
     direction: Direction  # set by the listener
     user: str | None = None  # who is at the other end of a UNIX socket, as the kernel says
+    certificate: str | None = None  # SHA-256 of the certificate that the client showed, by a CA of ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -342,9 +342,10 @@ class _Checker:
         listen, hop = self.configuration.listen, self.configuration.next_hop
         if listen.tls is not None:
             try:
-                server_context(listen.tls)
+                server_context(listen.tls, listen.tls_clients)
             except ConfigurationError as error:
-                yield self.configuration.problem(str(error), "listen", "tls")
+                wrong = "tls" if str(error).startswith(f"{listen.tls}: ") else "tls_clients"
+                yield self.configuration.problem(str(error), "listen", wrong)
         if hop.ca:
             yield from self.files(load_certificates, hop.ca, ("next_hop", "ca"), anchors=True)
         for name, place in (("outbound", hop.outbound), ("inbound", hop.inbound)):

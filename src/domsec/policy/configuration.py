@@ -424,6 +424,9 @@ def _tls(c: Configuration) -> Iterator[Problem]:
     if c.listen.require_tls and c.listen.tls is None:
         text = "listen.require_tls without listen.tls, expected the certificate to show"
         yield c.problem(text, "listen", "require_tls")
+    if c.listen.tls_clients and c.listen.tls is None:
+        text = "listen.tls_clients without listen.tls, expected the certificate to show"
+        yield c.problem(text, "listen", "tls_clients")
     if c.next_hop.ca and c.next_hop.tls != "verify":
         text = f'next_hop.ca with tls = "{c.next_hop.tls}", expected tls = "verify"'
         yield c.problem(text, "next_hop", "ca")
@@ -480,7 +483,7 @@ _EVIDENCE_OPTIONS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "network": (frozenset({"networks"}), frozenset({"domains"})),
     "header": (frozenset({"token_file"}), frozenset({"domains", "header", "logins", "owners"})),
     "xclient": (frozenset(), frozenset({"domains", "logins", "owners"})),
-    "certificate": (frozenset({"logins", "token_file"}), frozenset({"domains", "header"})),
+    "certificate": (frozenset({"logins"}), frozenset({"domains", "header", "token_file"})),
     "local": (frozenset({"logins"}), frozenset({"domains"})),
     "results": (frozenset({"networks", "authserv_id"}), frozenset({"domains", "logins", "owners"})),
 }
@@ -504,6 +507,12 @@ def _evidence(c: Configuration) -> Iterator[Problem]:
             and "networks" in given
         ):
             yield c.problem(f"{_dotted((*path, 'networks'))} is empty, expected networks", *path, "networks")
+        shown = evidence.kind == "certificate" and evidence.token_file is None  # to ourselves
+        if shown and "header" in given:
+            yield c.problem(f"{_dotted((*path, 'header'))} without token_file, expected both", *path, "header")
+        elif shown and not c.listen.tls_clients:
+            text = f"{_dotted(path)} without token_file, expected listen.tls_clients"
+            yield c.problem(text, *path, "kind")
         if evidence.logins is not None and evidence.owners is not None:
             yield c.problem(f"{_dotted((*path, 'owners'))} beside logins, expected one of them", *path, "owners")
 

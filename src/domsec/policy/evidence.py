@@ -3,7 +3,8 @@
     network      the address of the client
     xclient      the login, told by a trusted client
     header       the login, in a field that our own mail server wrote
-    certificate  the client's TLS certificate, whose fingerprint our own mail server wrote into such a field
+    certificate  the client's TLS certificate, whose fingerprint our own mail server wrote into such a field, or that
+                 was shown to ourselves
     local        the user at the other end of a Unix socket
     results      the login, in Authentication-Results of an upstream server, on a link that is known by its address
 
@@ -64,6 +65,7 @@ class Client:
     login: str | None
     xforward: Mapping[str, str]
     user: str | None = None
+    certificate: str | None = None  # SHA-256 of what it showed us
 
     @property
     def origin(self) -> str | None:
@@ -110,6 +112,8 @@ def _from(rule: Rule, client: Client, header: Header, originators: tuple[Mailbox
     match rule.kind:
         case "network":
             return _of_network(rule, client)
+        case "certificate" if not rule.token:
+            login = _shown(client)
         case "header" | "certificate":
             login = _attested(rule, header)
         case "xclient":
@@ -125,6 +129,13 @@ def _known(told: str | None, otherwise: str) -> str:
     if not told:
         raise LookupError(otherwise)
     return told
+
+
+def _shown(client: Client) -> str:
+    """The certificate of who is connected, as long as that is who sends."""
+    if client.xforward or client.login:
+        raise LookupError("a trusted client speaks for somebody else, whose certificate is not known")
+    return _known(client.certificate, "the client showed no certificate by a CA of listen.tls_clients")
 
 
 def _of_network(rule: Rule, client: Client) -> Evidence:

@@ -255,6 +255,13 @@ class Listen:
     require_tls: bool = option(
         BOOLEAN, False, "Clients that come by TCP have to use it, or get 530 for each MAIL command.", "true"
     )
+    tls_clients: tuple[Path, ...] = option(
+        FILES,
+        (),
+        "With `tls`: CA certificates as PEM. Clients are then asked for a certificate by one of them, which is "
+        "evidence of kind `certificate`. A client without one goes on as before.",
+        '["trust/machines-ca.pem"]',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -567,7 +574,7 @@ class Evidence:
 
     Without any of these nothing is signed, unless the mail bears a valid signature of its originator. Every mailbox of
     the From field needs evidence. `network` needs `networks`, `header` needs `token_file`, `local` needs `logins`,
-    `certificate` both `logins` and `token_file`, `results` needs `networks` and `authserv_id`.
+    `certificate` needs `logins`, `results` needs `networks` and `authserv_id`.
     """
 
     kind: EvidenceKind = required(
@@ -575,9 +582,9 @@ class Evidence:
         "`network`: the client's address, as connected or by XFORWARD of a trusted client. `header`: a field that our "
         "own mail server put above its Received field, with an installation token and the login (measurements-mail "
         "A5). `xclient`: the LOGIN of XCLIENT from a trusted client. `certificate`: the TLS client certificate, whose "
-        "fingerprint stands in such a field. `local`: the user of this machine who is at the other end of a Unix "
-        "socket. `results`: `auth=pass` in the Authentication-Results of an upstream server of ours (RFC 8601 2.7.4), "
-        "above its Received field.",
+        "fingerprint stands in such a field, or that was shown to us (`listen.tls_clients`). "
+        "`local`: the user of this machine who is at the other end of a Unix socket. `results`: `auth=pass` in the "
+        "Authentication-Results of an upstream server of ours (RFC 8601 2.7.4), above its Received field.",
         '"header"',
     )
     networks: Networks = option(
@@ -595,7 +602,8 @@ class Evidence:
                          '"X-Domsec-Auth"')  # fmt: skip
     token_file: Path | None = optional(
         FILE,
-        "For `header` and `certificate`: file with the token that precedes login or fingerprint in the field.",
+        "For `header` and `certificate`: file with the token that precedes login or fingerprint in the field. "
+        "Without it `certificate` is the one that was shown to us.",
         '"auth-token"',
     )
     authserv_id: str | None = optional(

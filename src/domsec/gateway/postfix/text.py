@@ -91,7 +91,7 @@ def files(
     instances: tuple[Instance, ...] = ("inside", "edge") if layout == "two-instances" else ("single",)
     made = [_file(instance, name, values[instance]) for instance in instances for name in ("main.cf", "master.cf")]
     for rule in configuration.outbound.evidence:
-        if rule.kind in _TABLES:
+        if rule.kind in _TABLES and rule.token_file is not None:
             line = f"/^(.+)$/    PREPEND {rule.header}: {tokens.get(rule.header, 'TOKEN')} $1\n"
             made.append(File(instances[0], f"/etc/postfix/{_TABLES[rule.kind]}", line, secret=True))
     return tuple(made)
@@ -179,7 +179,8 @@ def _own_milter(configuration: Configuration, layout: Layout) -> tuple[str, ...]
 
 
 def _known_by(configuration: Configuration, kind: str) -> bool:
-    return any(rule.kind == kind for rule in configuration.outbound.evidence)
+    """Whether Postfix is to write what it knows of somebody into a field."""
+    return any(rule.kind == kind and rule.token_file is not None for rule in configuration.outbound.evidence)
 
 
 def _required(configuration: Configuration, section: Literal["listen", "next_hop"], name: str) -> Endpoint:
