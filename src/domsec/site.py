@@ -126,8 +126,16 @@ class Site:
             is_public_suffix=self.is_public_suffix,
             labelling=self.labelling,
             own_naming=own.naming if (own := self.configuration.keys.confidentiality) is not None else "strict",
+            own=self._by_mailbox,
             accept_outer_domain=self.configuration.inbound.accept_outer_domain,
         )
+
+    @property
+    def _by_mailbox(self) -> frozenset[Certificate]:
+        """Our signing authority, where nothing but its mailbox names it: ours to know when it comes back to us."""
+        key = self.configuration.keys.signing
+        named = key is not None and key.naming == "mailbox"
+        return frozenset(each.certificate for each in self.signing_keys if named)
 
     @functools.cached_property
     def _closed(self) -> Context:

@@ -266,7 +266,7 @@ def _roles(
         if not certificates:
             continue
         role = names.ROLE_NAMES[signed_as]  # which every signer of the layer has to bear
-        found = dict.fromkeys(f for c in certificates for f in names.check_naming(c, role, peer))
+        found = dict.fromkeys(f for c in certificates for f in names.check_naming(c, role, _agreed(c, peer, context)))
         raised = [flag(code, text, layer.id) for code, text in found]
         flags += raised
         naming[signed_as] = tuple(code for code, _ in found)
@@ -292,6 +292,14 @@ def _roles(
         address=address,
         flags=tuple(dict.fromkeys(flags)),
     )
+
+
+_OWN: Final = Peer("", naming="mailbox")
+
+
+def _agreed(certificate: Certificate, peer: Peer | None, context: Context) -> Peer | None:
+    """The agreement with the domain; ours is with ourselves, for the certificates that we have."""
+    return _OWN if peer is None and certificate in context.own else peer
 
 
 def _nothing_inside(

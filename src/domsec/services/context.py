@@ -54,6 +54,7 @@ class Context:
     archive: bool = False  # old mail is read: weak signatures are computed, and believed no more than before
     labelling: Labelling = NO_LABELLING
     own_naming: Literal["strict", "mailbox"] = "strict"  # of our confidentiality authority (decisions A-14)
+    own: frozenset[Certificate] = frozenset()  # of our signing authority, where it is named by its mailbox
     accept_outer_domain: bool = False  # a domain signature over ciphertext suffices (decisions A-41)
 
     def path(
@@ -93,6 +94,8 @@ class Context:
             )
 
         verdict = self._stored(ask, role, peer)
+        if verdict.state == "untrusted" and role and peer is None and certificate in self.own:
+            verdict = ask(AnchorSet((certificate,)), noted=False)
         if not associations or (peer is not None and (peer.anchors is not None or peer.pins)):
             return verdict
         if verdict.state == "untrusted":
