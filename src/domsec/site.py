@@ -34,8 +34,11 @@ from domsec.services.encrypt import Cipher
 from domsec.services.labelling import NO_LABELLING, Labelling
 from domsec.services.maillist import MailList
 from domsec.services.peer import Peers
+from domsec.services.proxy import NO_USERS, Users
 from domsec.services.sign import Grant, Scheme, Signer, Stripped
 from domsec.stores import certificates, credentials, public_suffixes
+from domsec.stores.users import load_users
+from domsec.trust.addresses import subject_text
 from domsec.trust.discovered import Found
 from domsec.trust.path import Validator, is_authority
 from domsec.trust.source import CertificateSource, MemorySource, SourcesInOrder
@@ -72,6 +75,7 @@ class Site:
     signing_keys: tuple[Credential, ...] = ()  # newest first; `signing` is the one in force
     confidentiality_keys: tuple[Credential, ...] = ()
     attribute_keys: tuple[Credential, ...] = ()
+    users: Users = NO_USERS  # whose keys we hold
     evidence: tuple[Rule, ...] = ()
     asks: bool = False  # whether there are directories to ask before a decision
     labelling: Labelling = NO_LABELLING
@@ -104,7 +108,8 @@ class Site:
         signing = ((names.SIGNING_AUTHORITY, key) for key in self.signing_keys)
         confidentiality = ((names.CONFIDENTIALITY_AUTHORITY, key) for key in self.keyring)
         attributes = ((names.ATTRIBUTE_AUTHORITY, key) for key in self.attribute_keys)
-        return (*signing, *confidentiality, *attributes)
+        users = ((f"the user {subject_text(key.certificate)}", key) for key in self.users.credentials)
+        return (*signing, *confidentiality, *attributes, *users)
 
     def context(self, now: datetime, *, open_it: bool = True, found: Found | None = None) -> Context:
         """The world as it is for a message that arrived at `now`, with what directories said for it."""
@@ -253,6 +258,7 @@ def load_site(
         confidentiality_keys=confidentiality,
         attributes=attributes[0] if attributes else None,
         attribute_keys=attributes,
+        users=_users(configuration, environment_password),
         evidence=tuple(_rule(one, configuration) for one in configuration.outbound.evidence),
         asks=bool(configuration.directories),
         labelling=known,
@@ -262,6 +268,16 @@ def load_site(
     )
     refuse_shared_keys(site.role_keys)
     return site
+
+
+def _users(configuration: Configuration, environment_password: str | None) -> Users:
+    """Keys that do not open are left out, as `domsec.policy.check` reports."""
+    options = configuration.users
+    if options.folder is None:
+        return NO_USERS
+    return Users(
+        load_users(options.folder, options.password_file, environment_password=environment_password).credentials
+    )
 
 
 def with_table(site: Site, table: CertificateTable) -> Site:

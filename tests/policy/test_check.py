@@ -21,6 +21,7 @@ from domsec.policy.check import check
 from domsec.policy.configuration import Configuration, Problem
 from domsec.stores.certificates import load_certificates
 from domsec.stores.credentials import open_credentials
+from domsec.stores.users import load_users
 from domsec.trust import issue
 
 ACME = pki.world().acme
@@ -66,11 +67,51 @@ def folder(tmp_path: Path) -> Path:
 def found(folder: Path, text: str = TEXT, *, now: datetime = pki.NOW) -> list[Problem]:
     (folder / "domsec.toml").write_text(text)
     configuration = Configuration.load(folder / "domsec.toml")
-    return list(check(configuration, open_credentials=open_credentials, load_certificates=load_certificates, now=now))
+    return list(
+        check(
+            configuration, open_credentials=open_credentials, load_certificates=load_certificates, now=now,
+            load_users=load_users,
+        )
+    )  # fmt: skip
 
 
 def texts(folder: Path, text: str = TEXT, *, now: datetime = pki.NOW) -> list[str]:
     return [str(problem).replace(f"{folder}/", "") for problem in found(folder, text, now=now)]
+
+
+def test_the_keys_of_users_are_looked_at_and_one_that_is_no_good_is_a_warning(folder: Path) -> None:
+    users = folder / "users"
+    users.mkdir()
+    write(users / "alice.pem", ACME.user("alice"))
+    text = f'{TEXT}[users]\nfolder = "users"\n'
+    assert texts(folder, text) == []
+    write(users / "bob.pem", BETA.user("bob"))
+    write(users / "signing.pem", pki.identity("signing", "acme.example", ACME.ca))
+    write(users / "old.pem", pki.identity("user", "carol@acme.example", ACME.ca, days=20))
+    write(users / "soon.pem", pki.identity("user", "dora@acme.example", ACME.ca, days=40))
+    (users / "alice.pem").chmod(0o644)
+    (users / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    problems = found(folder, text)
+    assert {problem.severity for problem in problems} == {"warning"}
+    said = "\n".join(map(str, problems))
+    for part in (
+        "bob.pem: it is of beta.example, none of our domains",
+        "old.pem: it expired on",
+        "soon.pem: it expires",
+        "signing.pem: it is named like a domain-signing-authority",
+        "alice.pem has permissions 0644",
+        "broken.pem: ",
+    ):
+        assert part in said
+
+
+def test_a_users_key_is_no_other_key_of_ours(folder: Path) -> None:
+    (folder / "users").mkdir()
+    alice = pki.identity("user", "alice@acme.example", ACME.ca, key=ACME.signing.key)
+    write(folder / "users" / "alice.pem", alice)
+    [problem] = found(folder, f'{TEXT}[users]\nfolder = "users"\n')
+    assert problem.severity == "error"
+    assert "is that of keys.signing too" in problem.text or "keys.signing is that of" in problem.text
 
 
 def test_a_right_configuration_has_no_problems(folder: Path) -> None:

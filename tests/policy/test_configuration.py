@@ -370,6 +370,18 @@ def test_a_mistake_is_named_with_its_line_and_what_was_expected(folder: Path, te
             ("[listen]", '[[peer]]\ndomain = "b.example"\nnaming = "pinned"\n[listen]'),
             'domsec.toml:4: peer naming is "pinned" without pins',
         ),
+        (
+            ("[listen]", '[outbound]\nuser_signature = "if-held"\n[listen]'),
+            'domsec.toml:3: outbound.user_signature is "if-held" without keys, expected users.folder',
+        ),
+        (
+            ("[listen]", '[[peer]]\ndomain = "b.example"\ndomsec = false\nuser_signature = "required"\n[listen]'),
+            'domsec.toml:5: peer user_signature is "required" without keys, expected users.folder',
+        ),
+        (
+            ("[listen]", '[users]\nfolder = "."\n[[peer]]\ndomain = "b.example"\nuser_signature = "if-held"\n[listen]'),
+            'domsec.toml:6: peer user_signature = "if-held" with a gateway there, expected domsec = false',
+        ),
     ],
 )
 def test_a_contradiction_is_named_with_its_line(folder: Path, change: tuple[str, str], expected: str) -> None:

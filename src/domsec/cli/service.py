@@ -38,6 +38,7 @@ def config_check(given: Given, *, as_json: bool) -> int:
     from domsec.policy.check import check, role_problems
     from domsec.policy.configuration import Configuration
     from domsec.stores import certificates, credentials, public_suffixes
+    from domsec.stores.users import load_users
 
     path = configuration_file(given.config)
     try:
@@ -57,6 +58,7 @@ def config_check(given: Given, *, as_json: bool) -> int:
         load_certificates=certificates.load_certificates,
         now=given.now,
         role_problems=functools.partial(role_problems, is_public_suffix=public_suffixes.load()),
+        load_users=functools.partial(load_users, environment_password=given.password),
     )
     if as_json:
         console.write_json(

@@ -42,6 +42,10 @@ DECISIONS: Final[dict[str, tuple[str, str]]] = {
         "the message is signed by somebody else than From names",
         "the sender uses the From address of the certificate",
     ),
+    "gate.user": (
+        "mail to the destination is signed in the name of who wrote it, and no key of theirs is held",
+        "get the user's key into `users.folder`; `domsec config check` says what is wrong with those that are there",
+    ),
     "gate.review": (
         "the message may not leave before it was reviewed (`[[review]]`)",
         "a review-authority looks at it: `domsec hold approve`, or `domsec review` before it is sent",

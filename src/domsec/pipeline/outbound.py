@@ -10,14 +10,16 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from domsec.cms.certificates import Certificate
+from domsec.cms.credential import Credential
 from domsec.cms.recipients import recipient_matches
 from domsec.errors import CertificateNotFound, LimitExceeded, MalformedMessage, SigningRefused
-from domsec.mime import fields, header_protection
+from domsec.mime import fields, header_protection, openpgp
 from domsec.mime.addresses import Mailbox, ascii_lower, parse_address
 from domsec.mime.fields import Header
+from domsec.mime.openpgp import OpenPgp
 from domsec.mime.subject import without_tags
 from domsec.octets import Octets, Pieces
 from domsec.pipeline.transaction import (
@@ -36,15 +38,16 @@ from domsec.policy import evidence, rules, wishes
 from domsec.policy.evidence import Collected
 from domsec.policy.rules import Choice, Look, Mail, Setting
 from domsec.policy.wishes import Group, Wish
-from domsec.services import boundary, discovery, encrypt, labelling, sign
+from domsec.services import boundary, discovery, encrypt, labelling, proxy, sign
 from domsec.services.boundary import Boundary, Passage
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
 from domsec.services.finding import believed
-from domsec.services.layers import mime_entity, peel, spine, unopened
+from domsec.services.layers import in_mime, mime_entity, peel, spine, unopened
 from domsec.services.sign import Grant, Plan, Stripped
 from domsec.site import Site
+from domsec.trust.addresses import subject_text
 from domsec.trust.discovered import Found, Question
 
 Note = Mapping[str, object]
@@ -79,10 +82,16 @@ def outbound(transaction: Transaction, site: Site, found: Found | None = None) -
     if case.granted is not None:
         log["evidence"] = list(case.granted.evidence)
     if case.refusal is not None:
-        log["refused"] = refused = [code for code, _ in case.refusal.reasons]
+        log["refused"] = [code for code, _ in case.refusal.reasons]
         log["refusal"] = str(case.refusal)
-        if "gate.originator" in refused:
-            log["no_evidence"] = list(case.collected.missing)
+    if case.user_refusal is not None:
+        log["user_refused"] = [f"{code}: {text}" for code, text in case.user_refusal.reasons]
+    refusals = (
+        *(case.refusal.reasons if case.refusal else ()),
+        *(case.user_refusal.reasons if case.user_refusal else ()),
+    )
+    if any(code == "gate.originator" for code, _ in refusals):
+        log["no_evidence"] = list(case.collected.missing)
     return decision(settled, log)
 
 
@@ -171,21 +180,30 @@ def _send(group: Group, case: _Case) -> list[Settled]:
     if not wish.domsec and wanted.unknown_domains.value != "pass":
         text = f"mail to {group.domain} may not leave: it is not known to read protected mail"
         return [case.stop(wanted.unknown_domains, group.indexes, "unknown_domain", text, note)]
-    signed = wish.sign and case.grant() is not None
-    if wish.sign_required and not signed and wanted.on_refusal.value != "pass":
-        return [case.refused_by_gate(wanted.on_refusal, group.indexes, note)]
+    if wish.openpgp == "pass" and case.openpgp == "encrypted":
+        return [case.relay(group.indexes, case.make(wish, None, ()), {**note, "action": "relay", "made": "as it was"})]
+    user = case.user() if wish.user_signature != "never" and case.unprotected else None
+    if wish.user_signature == "required" and case.unprotected and user is None and wanted.on_refusal.value != "pass":
+        return [case.refused_by_gate(wanted.on_refusal, group.indexes, note, case.user_refusal)]
+    signed = user is None and wish.sign and case.grant() is not None
+    if wish.sign_required and not signed and user is None and wanted.on_refusal.value != "pass":
+        return [case.refused_by_gate(wanted.on_refusal, group.indexes, note, case.refusal)]
     signed = signed and not (wish.for_people and case.signed_by_people)
+    if user is not None:
+        note = {**note, "signer": f"{user.certificate.sha256[:16]} {subject_text(user.certificate)}"}
     duty = signed and case.lower
     if duty and wish.encrypt == "no":
         wish = dataclasses.replace(wish, encrypt="dca")
     required = wish.encryption_required or duty
     located, missing = _locate(dataclasses.replace(group, wish=wish), case.context, required=required)
-    settled = [_make(indexes, certificates, wish, case, signed=signed, note=note) for indexes, certificates in located]
+    by: _By = "user" if user is not None else "domain" if signed else None
+    settled = [_make(indexes, certificates, wish, case, by=by, note=note) for indexes, certificates in located]
     if missing:
-        settled.append(_without_certificate(missing, wish, case, signed=signed, note=note))
+        settled.append(_without_certificate(missing, wish, case, by=by, note=note))
     return settled
 
 
+_By = Literal["domain", "user"] | None  # in whose name it is signed
 _Located = tuple[tuple[int, ...], tuple[Certificate, ...]]
 _Missing = list[tuple[int, CertificateNotFound]]
 
@@ -238,17 +256,20 @@ def _make(
     wish: Wish,
     case: _Case,
     *,
-    signed: bool,
+    by: _By,
     note: Note,
 ) -> Settled:
     """The message for recipients who can be served, or the reason why section 5 cannot be followed for them."""
+    if by == "user":
+        made = "E(S[originator](OC))" if certificates else "S[originator](OC)"
+        return case.relay(indexes, case.make_as_user(wish, certificates), {**note, "action": "relay", "made": made})
     plan: Plan | None = None
-    if signed:
+    if by == "domain":
         try:
             plan = case.plan(encrypted=bool(certificates))
         except SigningRefused as refusal:
             case.refusal = refusal
-            return case.refused_by_gate(_HOLD, indexes, note)
+            return case.refused_by_gate(_HOLD, indexes, note, refusal)
         if _nobody_there_reads(plan, case, indexes):
             text = "an encrypted layer lies inside that only we can open"
             return case.stop(_HOLD, indexes, "inner_env.unreadable", text, note)
@@ -271,14 +292,14 @@ def _nobody_there_reads(plan: Plan, case: _Case, indexes: tuple[int, ...]) -> bo
     return not all(case.site.serves(domain) for domain in domains)
 
 
-def _without_certificate(missing: _Missing, wish: Wish, case: _Case, *, signed: bool, note: Note) -> Settled:
+def _without_certificate(missing: _Missing, wish: Wish, case: _Case, *, by: _By, note: Note) -> Settled:
     """Recipients to whom nothing can be encrypted although it should: in clear only if policy says exactly that."""
     indexes = tuple(index for index, _ in missing)
     trace = [line for _, error in missing for line in error.trace]
     note = {**note, "certificate": trace[:20]}
     policy = wish.wanted.on_no_certificate
-    if policy.value == "clear" and not (wish.never_clear or (signed and case.lower)):
-        return _make(indexes, (), wish, case, signed=signed, note=note)
+    if policy.value == "clear" and not (wish.never_clear or (by == "domain" and case.lower)):
+        return _make(indexes, (), wish, case, by=by, note=note)
     text = f"no usable certificate to encrypt to {missing[0][1].address}"
     if policy.value == "clear":
         policy = Setting("hold", wish.wanted.encrypt.place if wish.never_clear else policy.place)
@@ -302,6 +323,8 @@ class _Case:
     _wishes: dict[tuple[str, tuple[str, ...]], Wish] = field(default_factory=dict)
     _stripped: list[Stripped] = field(default_factory=list)
     _signed: dict[tuple[object, ...], tuple[Octets | Pieces, Header]] = field(default_factory=dict)
+    user_refusal: SigningRefused | None = None
+    _user: Credential | None = None
 
     @functools.cached_property
     def mail(self) -> Mail:
@@ -392,6 +415,29 @@ class _Case:
         site.record("grant", self.transaction.id, grant)
         return grant
 
+    @functools.cached_property
+    def openpgp(self) -> OpenPgp | None:
+        """How users have protected the message with OpenPGP."""
+        root = self.examination.message.root
+        return openpgp.protection(mime_entity(root)) if root.kind == "content" and in_mime(root) else None
+
+    @property
+    def unprotected(self) -> bool:
+        """Whether nobody has signed or encrypted it: only then it is signed in somebody's name."""
+        return self.examination.message.root.kind == "content" and self.openpgp is None
+
+    def user(self) -> Credential | None:
+        """The key to sign with in the name of who wrote this, the leave recorded before; None if that is refused."""
+        if self._user is None and self.user_refusal is None:
+            try:
+                credential, grant = proxy.gate(self.examination, self.site.users, self.collected.evidence, self.context)
+            except SigningRefused as refusal:
+                self.user_refusal = refusal
+            else:
+                self.site.record("grant", self.transaction.id, grant)
+                self._user = credential
+        return self._user
+
     def plan(self, *, encrypted: bool) -> Plan:
         """Section 5 for this message. Raises SigningRefused."""
         copy = self.site.configuration.outbound.unknown_attributes == "copy"
@@ -476,6 +522,20 @@ class _Case:
         seal = functools.partial(self._encrypted, wish, certificates) if plan.encrypt else None
         return fields.replace_entity(outside, sign.finish(plan, entity, signer, now, seal))
 
+    def make_as_user(self, wish: Wish, certificates: Sequence[Certificate]) -> Octets | Pieces:
+        """The message signed in the clear by whom From names, so that every program shows it, then encrypted."""
+        user = self._user
+        assert user is not None
+        protection = dataclasses.replace(wish.protection, hide=wish.protection.hide and bool(certificates))
+        key = ("user", protection, wish.signature, wish.stripped_tags)
+        if key not in self._signed:
+            entity = mime_entity(self.examination.message.root)
+            body, outside = header_protection.put_inside(self.header_for(wish), entity, protection)
+            signing = sign.Signer(user, wish.signature.algorithm(user.certificate)).signing(None)
+            self._signed[key] = sign.clear(body, signing, self.transaction.received_at, self.context.limits), outside
+        made, outside = self._signed[key]
+        return fields.replace_entity(outside, self._encrypted(wish, certificates, made) if certificates else made)
+
     def _unsigned(self, wish: Wish, header: Header) -> tuple[Octets | Pieces, Header]:
         """What is encrypted without our signature, and its header. Nothing is put into it but to hide it."""
         root = self.examination.message.root
@@ -523,11 +583,15 @@ class _Case:
             return Settled(refused=(Refused(indexes, 550, "5.7.1", text),), note=note)
         return Settled(held=(Held(indexes, reasons, self.transaction.octets),), note=note)
 
-    def refused_by_gate(self, policy: Setting[str], indexes: tuple[int, ...], note: Note) -> Settled:
+    def refused_by_gate(
+        self, policy: Setting[str], indexes: tuple[int, ...], note: Note, refusal: SigningRefused | None
+    ) -> Settled:
         """Refuse or hold what may not be signed."""
-        reasons = tuple(code for code, _ in self.refusal.reasons) if self.refusal else ("gate.refused",)
+        reasons = tuple(code for code, _ in refusal.reasons) if refusal else ("gate.refused",)
         note = {**note, **self.by(policy)}
         if policy.value == "reject":
-            text = f"not signed for the domain: {', '.join(reasons)}"
+            text = (
+                f"not signed for {'its sender' if refusal is self.user_refusal else 'the domain'}: {', '.join(reasons)}"
+            )
             return Settled(refused=(Refused(indexes, 550, "5.7.1", text),), note=note)
         return Settled(held=(Held(indexes, reasons, self.transaction.octets),), note=note)

@@ -28,12 +28,12 @@ from domsec.policy.members import members_of
 from domsec.policy.options import ConfidentialityKey, Key, ListOptions
 from domsec.policy.rule_tables import rule_problems
 from domsec.policy.tls import server_context
-from domsec.services import names
+from domsec.services import names, proxy
 from domsec.services.finding import mailboxes_of
 from domsec.services.names import Entity
 from domsec.services.peer import Peer
 from domsec.trust import usage
-from domsec.trust.addresses import addresses
+from domsec.trust.addresses import addresses, subject_text
 
 EXPIRY_WARNING = timedelta(days=30)
 
@@ -54,6 +54,19 @@ class LoadedFiles(Protocol):
 
 
 LoadCertificates = Callable[[Sequence[Path]], LoadedFiles]
+
+
+class HeldKeys(Protocol):
+    """What loading the keys of users gives, as `domsec.stores.users.Held`."""
+
+    @property
+    def files(self) -> Sequence[tuple[Path, Credential]]: ...
+
+    @property
+    def problems(self) -> Sequence[str]: ...
+
+
+LoadUsers = Callable[[Path, Path | None], HeldKeys]  # folder, password file
 
 ROLE_NAMES: dict[Role, str] = {
     "signing": names.SIGNING_AUTHORITY,
@@ -89,6 +102,7 @@ def check(
     load_certificates: LoadCertificates,
     now: datetime,
     role_problems: RoleProblems = role_problems,
+    load_users: LoadUsers | None = None,
 ) -> tuple[Problem, ...]:
     """Open what the configuration names and say what is wrong with it. Raises nothing for what can be reported.
 
@@ -98,6 +112,7 @@ def check(
     return (
         *checker.keys(),
         *checker.lists(),
+        *checker.users(load_users),
         *checker.shared_keys(),
         *checker.trust(load_certificates),
         *checker.directories(load_certificates),
@@ -218,6 +233,37 @@ class _Checker:
         if not any(mailbox.same_as(options.address) for mailbox in named):
             text = f"{of} does not name {options.address.address}, so nobody encrypts to the list"
             yield self.configuration.problem(text, *path, severity="warning")
+
+    def users(self, load_users: LoadUsers | None) -> Iterator[Problem]:
+        """The keys of users. One that is no good keeps none of the others from serving."""
+        options, path = self.configuration.users, ("users", "folder")
+        if options.folder is None or load_users is None:
+            return
+        held = load_users(options.folder, options.password_file)
+        for text in held.problems:
+            yield self.configuration.problem(text, *path, severity="warning")
+        for file, credential in held.files:
+            yield from self.permissions(str(file), path)
+            self.opened.append(
+                _Opened(f"the user {subject_text(credential.certificate)}", path, credential.certificate)
+            )
+            for text in self.user_problems(credential.certificate):
+                yield self.configuration.problem(f"{file}: {text}", *path, severity="warning")
+
+    def user_problems(self, certificate: Certificate) -> Iterator[str]:
+        """What keeps a key from signing, or will soon, for whom its certificate names."""
+        yield from proxy.problems(certificate)
+        try:
+            domains = [mailbox.domain for mailbox in mailboxes_of(addresses(certificate))]
+            end = certificate.not_after
+        except DomsecError:
+            return  # told already
+        if domains and not any(map(self.configuration.serves, domains)):
+            yield f"it is of {', '.join(domains)}, none of our domains"
+        if end < self.now:
+            yield f"it expired on {end:%Y-%m-%d}"
+        elif end - self.now < EXPIRY_WARNING:
+            yield f"it expires on {end:%Y-%m-%d}"
 
     def open(
         self, place: str, key: Key | ListOptions, credential: str, path: KeyPath, found: list[_Opened]

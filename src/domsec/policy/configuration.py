@@ -55,6 +55,7 @@ from domsec.policy.options import (
     Store,
     Translator,
     Trust,
+    UserKeys,
     Web,
     options,
 )
@@ -94,6 +95,7 @@ class Configuration:
     gateway: GatewayOptions = GatewayOptions()
     keys: Keys = Keys()
     keyd: Keyd = Keyd()
+    users: UserKeys = UserKeys()
     trust: Trust = Trust()
     revocation: Fresh = Fresh()
     directories: tuple[DirectoryOptions, ...] = ()
@@ -166,7 +168,7 @@ def files_of(configuration: Configuration) -> Iterator[tuple[Path, bool]]:
             for item in value if isinstance(value, tuple) else (value,):
                 key = option is not None and option[0] in (CREDENTIAL, CREDENTIALS, ROLE_CREDENTIALS)
                 if isinstance(item, Path) or (key and not str(item).startswith(("pkcs11:", "keyd:"))):
-                    yield Path(item), key or name in ("password_file", "token_file")
+                    yield Path(item), key or isinstance(section, UserKeys) or name in ("password_file", "token_file")
 
 
 def _sections(section: DataclassInstance) -> Iterator[DataclassInstance]:
@@ -203,6 +205,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
         "next_hop": reader.section(NextHop, ("next_hop",)) or NextHop(),
         "gateway": reader.section(GatewayOptions, ("gateway",)) or GatewayOptions(),
         "keyd": reader.section(Keyd, ("keyd",)) or Keyd(),
+        "users": reader.section(UserKeys, ("users",)) or UserKeys(),
         "trust": reader.section(Trust, ("trust",)) or Trust(),
         "revocation": reader.section(Fresh, ("revocation",)) or Fresh(),
         "inbound": reader.section(Inbound, ("inbound",)) or Inbound(),
@@ -444,6 +447,13 @@ def _needed_keys(c: Configuration) -> Iterator[Problem]:
         yield c.problem(
             'outbound.audit_dca is "own" without a key, expected [keys.confidentiality]', "outbound", "audit_dca"
         )
+    if c.users.folder is None and c.outbound.user_signature != "never":
+        text = f'outbound.user_signature is "{c.outbound.user_signature}" without keys, expected users.folder'
+        yield c.problem(text, "outbound", "user_signature")
+    for index, peer in enumerate(c.peers):
+        if c.users.folder is None and peer.user_signature not in (None, "never"):
+            text = f'peer user_signature is "{peer.user_signature}" without keys, expected users.folder'
+            yield c.problem(text, "peer", index, "user_signature")
     if c.outbound.stripped_labels == "carry" and not c.keys.attributes:
         text = 'outbound.stripped_labels is "carry" without a key, expected [keys.attributes]'
         yield c.problem(text, "outbound", "stripped_labels")
@@ -608,5 +618,8 @@ def _agreements(agreements: Sequence[PeerOptions], own: Sequence[str] = ()) -> I
             yield f'peer pins with naming = "{peer.naming}", expected naming = "pinned"', index, "pins"
         if not peer.mapping_forms:
             yield "peer mapping_forms is empty, expected at least one name form", index, "mapping_forms"
+        if peer.domsec and peer.user_signature not in (None, "never"):
+            text = f'peer user_signature = "{peer.user_signature}" with a gateway there, expected domsec = false'
+            yield text, index, "user_signature"
         if peer.sign is False and peer.clear_unsigned:
             yield "peer clear_unsigned with sign = false, expected one of them", index, "clear_unsigned"

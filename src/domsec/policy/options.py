@@ -103,7 +103,12 @@ Harvest = Literal["no", "quarantine", "renewals", "trusted"]
 Grouping = Literal["member", "domain", "all"]
 ListReceipts = Literal["as-asked", "none", "instead-of", "in-addition-to"]
 
+UserSignature = Literal["never", "if-held", "required"]
+OpenPgpWish = Literal["encapsulate", "pass"]
+
 SIGN_WISH: Kind[SignWish] = choice("required", "if-possible", "never")
+USER_SIGNATURE: Kind[UserSignature] = choice("never", "if-held", "required")
+OPENPGP: Kind[OpenPgpWish] = choice("encapsulate", "pass")
 TARGET: Kind[Target] = choice("auto", "dca", "recipient", "both", "no")
 DIRECTION: Kind[Literal["outbound", "inbound"]] = choice("outbound", "inbound")
 ENCRYPT_WISH: Kind[EncryptWish] = choice("required", "if-possible", "never")
@@ -406,6 +411,26 @@ class Keyd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserKeys:
+    """Private keys that are held for users, to sign in their name where a recipient's domain has no gateway.
+
+    Whose key one is stands in its certificate. How it works is told in [users.md](users.md).
+    """
+
+    folder: Path | None = optional(
+        FOLDER,
+        "Folder with one file for each: PEM or PKCS#12 (.pem, .p12, .pfx), key, certificate and chain in it.",
+        '"users"',
+    )
+    password_file: Path | None = optional(
+        FILE,
+        "File with the password of those that have none beside them, in NAME.password. Without it the password is "
+        "taken from the environment variable DOMSEC_PASSWORD.",
+        '"users.password"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
     """Whom to believe about keys. Role certificates and people's certificates have separate anchors (decisions A-25).
 
@@ -670,6 +695,22 @@ class Outbound:
         "(decisions A-62). `pass` sends the mail as it is.",
         '"hold"',
     )
+    user_signature: UserSignature = option(
+        USER_SIGNATURE,
+        "never",
+        "Signs in the name of the user in From, with a key of `[users]`, for recipients whose domain is not known to "
+        "have a DOMSEC gateway: mail programs warn where the signer is somebody else. `if-held` where there is a key "
+        "and the gate lets it; `required` applies `on_refusal` to the others. What is signed or encrypted already is "
+        "not touched.",
+        '"if-held"',
+    )
+    openpgp: OpenPgpWish = option(
+        OPENPGP,
+        "encapsulate",
+        "What users have encrypted with OpenPGP (PGP/MIME): `encapsulate` signs and encrypts it like other mail, `pass`"
+        " sends it as it is. What they signed with OpenPGP only, or wrote inline, is always like other mail.",
+        '"pass"',
+    )
     protect_headers: bool = option(
         BOOLEAN,
         True,
@@ -889,6 +930,9 @@ class PeerOptions:
         BOOLEAN, False, "Drops white space around the addresses in its authorities' certificates.", "true"
     )
     sign: bool | None = optional(BOOLEAN, "Whether mail to it gets our domain signature.", "true")
+    user_signature: UserSignature | None = optional(
+        USER_SIGNATURE, "As `outbound.user_signature`, for mail to it. Needs `domsec = false`.", '"required"'
+    )
     encrypt: Target | None = optional(TARGET, "As `outbound.encrypt`, for mail to it.", '"dca"')
     cipher: CipherName | None = optional(CIPHER, "Content encryption for mail to it.", '"aes256-cbc"')
     key_transport: KeyTransport | None = optional(KEY_TRANSPORT, "RSA key transport for mail to it.", '"pkcs1v15"')
@@ -1328,6 +1372,7 @@ SECTIONS: tuple[Section, ...] = (
     _section("keys.review", Key, _ROLE.format("review-authority", "It makes review signatures.")),
     _section("keys.attributes", Key, _ROLE.format("attribute-authority", "It makes additional attributes signatures.")),
     _section("keyd", Keyd),
+    _section("users", UserKeys),
     _section("trust", Trust),
     _section("revocation", Fresh),
     _section("directory", DirectoryOptions, repeats=True),

@@ -23,10 +23,12 @@ from domsec.policy.options import (
     HoldOrReject,
     KeyTransport,
     NoCertificate,
+    OpenPgpWish,
     Refusal,
     SignWish,
     Strip,
     UnknownDomains,
+    UserSignature,
     Violation,
 )
 from domsec.policy.rules import NO_RULE, Choice, Rule, Setting, kept
@@ -79,6 +81,8 @@ class Wish:
     signature: Scheme
     sigtype_oid: Literal["id-aa-signatureType", "id-sti"]
     protection: Protection  # of header fields, where the innermost layer is ours
+    user_signature: UserSignature  # in the name of who wrote it; where nobody there does DOMSEC
+    openpgp: OpenPgpWish
     clear_unsigned: bool  # an agreed deviation: the domain signature in the clear over what nobody signed
     line: str
     reviews: tuple[Reviewing, ...] = ()
@@ -131,6 +135,8 @@ def wish(configuration: Configuration, peer: Peer | None, *, domsec: bool, choic
         ),
         sigtype_oid=peer.sigtype_oid if peer else "id-aa-signatureType",
         protection=protection(configuration, peer),
+        user_signature="never" if known else (peer.user_signature if peer else None) or out.user_signature,
+        openpgp=out.openpgp,
         clear_unsigned=peer is not None and peer.clear_unsigned,
         line=rule.line if rule is not None else where(configuration, peer),
         reviews=choice.reviews,

@@ -35,6 +35,7 @@ class Peer:
     lenient_address: bool = False  # white space around an address of an authority is dropped
     domsec: bool = True  # known to have a gateway that reads what RFC 3183 makes (decisions A-62)
     sign: bool | None = None
+    user_signature: Literal["never", "if-held", "required"] | None = None
     encrypt: Target | None = None
     cipher: CipherName | None = None
     key_transport: Literal["oaep", "pkcs1v15"] | None = None

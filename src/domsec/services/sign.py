@@ -101,6 +101,7 @@ class Grant:
     layers: tuple[str, ...]
     structure: str
     at: datetime
+    user: str = ""  # SHA-256 of the certificate, where it is the originator's own that signs
 
 
 Reason = tuple[str, str]
@@ -126,22 +127,39 @@ def gate(
     if not originators.valid:
         raise SigningRefused([("gate.from", originators.reason)])
     reasons: list[Reason] = []
-    for code in ("from.invalid", "from.outer_inner_differ"):
-        reasons += [("gate.from", f.text) for f in examination.verdict.flags if f.code == code]
     named = all_originators(message, message.spine())
     entities = [names.entity(name) for name in named]
     reasons += authority_problems(authority, names.SIGNING_AUTHORITY, naming, context.now)
     own = names.check_mapping(authority, entities, None, context.is_public_suffix)
     if not own.passed:
         reasons.append(("gate.not_our_domain", "; ".join(text for _, text in own.findings)))
-    reasons += unreadable(examination.findings)
-    checked, found = _signatures(examination.findings, trust_domain_signature)
-    reasons += found
-    used, found = _originators(examination, named, tuple(evidence))
+    layer_ids, used, found = checked(examination, named, evidence, trust_domain_signature)
     reasons += found
     if reasons:
         raise SigningRefused(tuple(dict.fromkeys(reasons)))
-    return Grant(tuple(name.text for name in named), used, checked, examination.verdict.structure, context.now)
+    return Grant(tuple(name.text for name in named), used, layer_ids, examination.verdict.structure, context.now)
+
+
+def checked(
+    examination: Examination,
+    named: Iterable[Mailbox | ORName],
+    evidence: Iterable[Evidence],
+    trust_domain_signature: frozenset[str] = frozenset(),
+) -> tuple[tuple[str, ...], tuple[str, ...], list[Reason]]:
+    """What has to hold whoever signs: all can be read, all signatures hold, every originator is authentic (3.2).
+
+    The layers that were checked, the evidence that was used, and every reason against it.
+    """
+    reasons = [
+        ("gate.from", f.text)
+        for f in examination.verdict.flags
+        if f.code in ("from.invalid", "from.outer_inner_differ")
+    ]
+    reasons += unreadable(examination.findings)
+    layer_ids, found = _signatures(examination.findings, trust_domain_signature)
+    reasons += found
+    used, found = _originators(examination, named, tuple(evidence))
+    return layer_ids, used, [*reasons, *found]
 
 
 def authority_problems(

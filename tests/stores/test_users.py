@@ -1,0 +1,86 @@
+"""Keys of users in a folder: each kind of file, each way to a password, and what is broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, pkcs12
+
+import pki
+from commands import private, public
+from domsec.stores import users
+from domsec.stores.users import load_users
+
+ACME = pki.world().acme
+ALICE, BOB = ACME.user("alice"), ACME.user("bob")
+
+
+def pem(identity: pki.Identity) -> bytes:
+    return private(identity.key) + public(identity.certificate)
+
+
+def p12(identity: pki.Identity, password: bytes) -> bytes:
+    cas = [ACME.ca.certificate.x509]
+    encryption = BestAvailableEncryption(password)
+    return pkcs12.serialize_key_and_certificates(None, identity.key, identity.certificate.x509, cas, encryption)
+
+
+def names(folder: Path, password_file: Path | None = None, **more: str) -> list[str]:
+    return [path.name for path, _ in load_users(folder, password_file, **more).files]
+
+
+def test_pem_and_pkcs12_are_read_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "alice.pem").write_bytes(pem(ALICE))
+    (tmp_path / "bob.p12").write_bytes(p12(BOB, b"secret"))
+    (tmp_path / "bob.password").write_text("secret\n")
+    for name in ("README", ".hidden.pem", "alice.pem~"):
+        (tmp_path / name).write_bytes(pem(ALICE))
+    held = load_users(tmp_path, None)
+    assert [path.name for path, _ in held.files] == ["alice.pem", "bob.p12"]
+    assert [c.certificate for c in held.credentials] == [ALICE.certificate, BOB.certificate]
+    assert held.problems == ()
+
+
+def test_a_password_of_its_own_goes_before_that_of_all(tmp_path: Path) -> None:
+    folder = tmp_path / "users"
+    folder.mkdir()
+    (tmp_path / "all").write_text("common\n")
+    (folder / "alice.p12").write_bytes(p12(ALICE, b"common"))
+    (folder / "bob.pfx").write_bytes(p12(BOB, b"own"))
+    (folder / "bob.password").write_text("own\n")
+    assert names(folder, tmp_path / "all") == ["alice.p12", "bob.pfx"]
+    assert names(folder, environment_password="common") == ["alice.p12", "bob.pfx"]
+    assert names(folder) == ["bob.pfx"]
+
+
+def test_a_broken_file_is_named_and_the_rest_is_there(tmp_path: Path) -> None:
+    (tmp_path / "alice.pem").write_bytes(pem(ALICE))
+    (tmp_path / "bad.pem").write_bytes(pem(BOB)[:200])
+    (tmp_path / "bare.pem").write_bytes(private(BOB.key))
+    (tmp_path / "shut.p12").write_bytes(p12(BOB, b"secret"))
+    held = load_users(tmp_path, None, environment_password="wrong")
+    assert [path.name for path, _ in held.files] == ["alice.pem"]
+    assert sorted(Path(text.partition(":")[0]).name for text in held.problems) == ["bad.pem", "bare.pem", "shut.p12"]
+
+
+def test_a_folder_that_is_away_is_a_problem(tmp_path: Path) -> None:
+    held = load_users(tmp_path / "none", None)
+    assert held.files == ()
+    assert "cannot be read" in held.problems[0]
+
+
+def test_so_many_keys_are_held_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users, "MOST", 2)
+    for count, problems in ((2, 0), (3, 1)):
+        for number in range(count):
+            (tmp_path / f"{number}.pem").write_bytes(pem(ALICE))
+        held = load_users(tmp_path, None)
+        assert (len(held.files), len(held.problems)) == (2, problems)
+
+
+def test_private_format_of_others_is_read(tmp_path: Path) -> None:
+    encryption = BestAvailableEncryption(b"secret")
+    key = ALICE.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    (tmp_path / "alice.pem").write_bytes(key + public(ALICE.certificate))
+    assert names(tmp_path, environment_password="secret") == ["alice.pem"]
