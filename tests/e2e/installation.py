@@ -12,6 +12,7 @@ import contextlib
 import json
 import random
 import shutil
+import smtplib
 import subprocess
 import tempfile
 import urllib.error
@@ -34,7 +35,7 @@ from domsec.services.layers import peel
 from domsec.services.verdict import Verdict
 from domsec.site import load_site
 from e2e.domsec_process import Domsec
-from e2e.mail_queue import Queued
+from e2e.mail_queue import Attempt, Queued, attempt
 from e2e.next_hop import NextHop
 from e2e.wire import free_ports
 from e2e.world import Keys, keys_of
@@ -109,6 +110,7 @@ reviewers = ["{reviewer}"]
 [store]
 url = "{store}"
 {audit}
+{options}
 """
 
 
@@ -116,8 +118,16 @@ class Installation:
     """Everything below one folder, apart from a store that is a server's."""
 
     def __init__(
-        self, folder: Path, keyd: KeyProcess, store: str = "", *, workers: int = 3, audit: bool = True
+        self,
+        folder: Path,
+        keyd: KeyProcess,
+        *,
+        store: str = "",
+        workers: int = 3,
+        audit: str | None = None,
+        options: str = "",
     ) -> None:
+        """Without a `store` it has SQLite; `audit = ""` keeps the trail in the store; `options` are more tables."""
         self.folder = folder
         self.acme, self.beta = keys_of("acme.example"), keys_of("beta.example")
         self.hop = NextHop(folder)
@@ -125,12 +135,13 @@ class Installation:
         self.inbound, self.status = free_ports(2)
         self.outbound = str(folder / "outbound.sock")
         self.store = store or f"sqlite:///{folder}/var/domsec.db"
-        self.audit = folder / "var" / "audit.jsonl" if audit else None
+        trail = str(folder / "var" / "audit.jsonl") if audit is None else audit
+        self.audit = Path(trail) if trail else None
         self.reviewer = folder / "reviewer.pem"
         self.gateway = Domsec(folder / "etc" / "domsec.toml", folder / "gateway.log")
-        self._write(workers)
+        self._write(workers, options)
 
-    def _write(self, workers: int) -> None:
+    def _write(self, workers: int, options: str) -> None:
         etc = self.folder / "etc"
         for each in (etc / "trust", etc / "partners", self.folder / "var"):
             each.mkdir(parents=True)
@@ -145,6 +156,7 @@ class Installation:
             outbound=self.outbound, inbound=self.inbound, status=self.status, hop=self.hop.port, workers=workers,
             keyd=self.keyd.socket, reviewer=self.acme.review.certificate.sha256, store=self.store,
             audit=f'audit = "{self.audit}"' if self.audit else "",
+            options=options,
         )  # fmt: skip
         self.gateway.configuration.write_text(text)
 
@@ -167,11 +179,16 @@ class Installation:
 
     def readyz(self) -> tuple[int, str]:
         """What a load balancer is told."""
+        return self.page("/readyz")
+
+    def page(self, path: str) -> tuple[int, str]:
+        """Status and text of a page for who watches."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.status}/readyz", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.status}{path}", timeout=20) as answer:
                 return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as refused:
-            return refused.code, refused.read().decode()
+        except urllib.error.HTTPError as other:
+            with other:
+                return other.code, other.read().decode()
 
     def hold(self, verb: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         """`domsec hold`."""
@@ -183,6 +200,19 @@ class Installation:
         listed = self.hold("list", "--state", state, "--json")
         return [each["id"] for each in json.loads(listed.stdout)] if listed.returncode == 0 else []
 
+    def send(self, letter: Queued) -> Attempt:
+        """Hand a message over once, as a client that has nothing to do with others; what came of it."""
+        kept: dict[str | int, smtplib.SMTP] = {}
+        try:
+            return attempt(kept, letter)
+        finally:
+            for client in kept.values():
+                client.close()
+
+    def copies(self, letter: Queued) -> list[bytes]:
+        """What arrived of a message."""
+        return [each.content for each in self.hop.arrived() if letter.id in each.content]
+
     # -- mail ------------------------------------------------------------------------------------------------------
 
     def letters(self, count: int, dice: random.Random) -> list[Queued]:
@@ -192,13 +222,13 @@ class Installation:
         dice.shuffle(kinds)
         return [self.letter(kind, number) for number, kind in enumerate(kinds)]
 
-    def letter(self, kind: str, number: int) -> Queued:
+    def letter(self, kind: str, number: int = 1, size: int = 3000) -> Queued:
         to = KINDS[kind].to.format(number)
         identifier, marker = f"<{kind}-{number}@faults.example>", f"what {kind} {number:07d} says is for its reader"
         author = "xenia@beta.example" if kind == "inbound" else "alice@acme.example"
         head = f"From: {author}\r\nTo: {to}\r\nSubject: letter {number}\r\nMessage-ID: {identifier}\r\n"
         head += "Date: Mon, 23 Nov 2026 12:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n"
-        octets = (head + marker + "\r\n" + "and more of it\r\n" * 200).encode()
+        octets = (head + marker + "\r\n" + "and more of it\r\n" * (size // 16)).encode()
         if kind == "inbound":
             octets = self._from_beta(octets)
         way = self.inbound if kind == "inbound" else self.outbound
@@ -220,14 +250,14 @@ class Installation:
 
 
 @contextlib.contextmanager
-def installation(store: str = "", **options: bool | int) -> Iterator[Installation]:
+def installation(**options: str | int) -> Iterator[Installation]:
     """Not started. Whatever of it runs at the end is killed."""
     if other_users.REASON:
         pytest.skip(other_users.REASON)
     base = Path(tempfile.mkdtemp(prefix="domsec-faults-"))  # the name of a socket has to be short
     try:
         with other_users.folder(USER) as keys:
-            made = Installation(base, KeyProcess(keys), store, **options)  # type: ignore[arg-type]
+            made = Installation(base, KeyProcess(keys), **options)  # type: ignore[arg-type]
             try:
                 yield made
             finally:

@@ -102,7 +102,7 @@ class MailQueue:
                 self._waiting.put((when, serial, letter))
                 time.sleep(min(early, 0.05))
                 continue
-            letter.attempts.append(_attempt(kept, letter))
+            letter.attempts.append(attempt(kept, letter))
             with self._lock:
                 pause = self._dice.uniform(*AGAIN)
                 self.open -= letter.end is not None
@@ -112,7 +112,8 @@ class MailQueue:
             client.close()
 
 
-def _attempt(kept: dict[str | int, smtplib.SMTP], letter: Queued) -> Attempt:
+def attempt(kept: dict[str | int, smtplib.SMTP], letter: Queued) -> Attempt:
+    """Send a message, over a connection that is kept if there is one. Raises nothing."""
     client, whole = kept.pop(letter.way, None), False
     try:
         if client is None:

@@ -61,8 +61,9 @@ def test_nor_is_it_where_the_store_is_a_server_that_fails_too(postgresql: Server
         time.sleep(0.5)
         postgresql.start()
 
-    with installation(postgresql.database(), audit=False) as ours:
-        faults = {**_faults(ours), "store server killed": server_fails, "store server killed again": server_fails}
+    with installation(store=postgresql.database(), audit="") as ours:
+        beside = ("worker killed", "gateway killed", "gateway reloaded", "next hop closes when it has kept")
+        faults = {"store server killed": server_fails, **{name: _faults(ours)[name] for name in beside}}
         _run(ours, MESSAGES // 4, SECONDS / 3, faults)
 
 
@@ -158,6 +159,7 @@ def _run(ours: Installation, count: int, seconds: float, faults: Mapping[str, Ca
         mail.close()
     print("\n".join(f"{number:4} {name}" for name, number in done.items()))
     _Balance(ours, mail.all).hold()
+    assert "Traceback" not in ours.gateway.log.read_text(errors="replace")
 
 
 def _ends(true: Callable[[], object], seconds: float) -> None:

@@ -52,6 +52,16 @@ def looked(at: datetime, of: Site, table: CertificateTable) -> Counters:
     return counters
 
 
+def test_a_clock_that_was_ahead_silences_nobody_for_a_year(
+    table: CertificateTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    looking = Expiry(site(acme().signing), table)
+    looking.look(END + 365 * DAY, Metrics().counters())
+    caplog.clear()
+    looking.look(END - 2 * DAY, Metrics().counters())
+    assert "ends on 2027-10-24, in 2 days" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("at", "said"),
     [

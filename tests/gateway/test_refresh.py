@@ -119,6 +119,16 @@ def test_a_list_is_asked_for_again_and_only_for_changes(ca: Publisher, tmp_path:
     assert ours.counted("new", "same", "failed") == (2, 1, 0)
 
 
+def test_a_clock_that_was_ahead_does_not_end_the_asking(ca: Publisher, tmp_path: Path) -> None:
+    alice = ca.issue("alice@acme.example").certificate
+    ca.publish(days=1000)
+    ours = gateway(ca, tmp_path / "fetched")
+    ours.judge(alice)
+    assert ours.refresh(NOW + 365 * 24 * HOUR) == 1
+    assert ours.refresh(NOW) == 1
+    assert ours.refresh(NOW + HOUR - timedelta(seconds=1)) == 0
+
+
 def test_a_list_that_ends_soon_is_asked_for_sooner(ca: Publisher, tmp_path: Path) -> None:
     alice = ca.issue("alice@acme.example").certificate
     ca.publish(days=20 / 1440, now=NOW)

@@ -213,6 +213,40 @@ def test_what_cannot_be_decided_now_is_decided_later(holds: HoldStore, decide: H
     assert waiting.not_before > datetime.now(UTC)
 
 
+# --- the clock is set ------------------------------------------------------------------------------------------------
+
+
+def test_leases_count_again_when_those_who_live_have_renewed_them() -> None:
+    time, steady = [1_000_000.0], [0.0]
+    clock = release.Clock(lambda: time[0], lambda: steady[0])
+
+    def passes(seconds: float) -> bool:
+        time[0] += seconds
+        steady[0] += seconds
+        return clock.was_set()
+
+    assert not passes(5)
+    for jump in (86_400, -86_400, 60):
+        time[0] += jump
+        assert passes(5)
+        assert passes(holds_store.LEASE.total_seconds() - 1)
+        assert not passes(2)
+    time[0] += 2  # as a clock is corrected now and then
+    assert not passes(5)
+
+
+def test_a_message_in_other_hands_is_not_delivered_although_the_clock_says_so(holds: HoldStore) -> None:
+    put(holds, BOB)
+    assert holds.claim(now=datetime.now(UTC) - timedelta(hours=1)) is not None
+
+    async def run() -> None:
+        async with Sink() as sink, gateway_to(sink) as gateway:
+            assert not await release.step(holds, never, gateway, take_over=False)
+            assert sink.mails == []
+
+    asyncio.run(run())
+
+
 # --- a worker dies --------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ import os
 import pwd
 import ssl
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -550,10 +551,43 @@ async def test_a_store_that_is_down_is_said_without_a_traceback(caplog: pytest.L
 @run
 async def test_a_hold_that_fails_is_no_acceptance() -> None:
     async with gateway("127.0.0.1:1", lambda t: Decision(held=(Held((0,), ("review",), b""),))) as site:
-        site.hold_error = OSError("disk full")
         mailer = await Mailer.to(site.address)
-        assert (await mailer.send("<a@b>", ["<c@d>"], MAIL))[0].startswith("451 4.3.0")
+        for error in (OSError("disk full"), StoreUnavailable("disk full")):
+            site.hold_error = error
+            assert (await mailer.send("<a@b>", ["<c@d>"], MAIL))[0].startswith("451 4.3.0")
         mailer.close()
+
+
+@run
+async def test_a_store_that_cannot_hold_is_said_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async with gateway("127.0.0.1:1", lambda t: Decision(held=(Held((0,), ("review",), b""),))) as site:
+        site.hold_error = StoreUnavailable("domsec.db: database or disk is full")
+        mailer = await Mailer.to(site.address)
+        await mailer.send("<a@b>", ["<c@d>"], MAIL)
+        assert "could not be held: domsec.db: database or disk is full" in caplog.text
+        assert "Traceback" not in caplog.text
+        mailer.close()
+
+
+@run
+async def test_other_mail_goes_on_while_a_store_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = threading.Event()
+
+    def hold_or_pass(transaction: Transaction) -> Decision:
+        if transaction.recipients[0].address == "held@d":
+            return Decision(held=(Held((0,), ("review",), b""),))
+        return everything(transaction)
+
+    async with Sink() as sink, gateway(sink.address, hold_or_pass) as site:
+        monkeypatch.setattr(site.gateway, "hold", lambda *_: f"H{stored.wait(20)}")
+        slow, quick = await Mailer.to(site.address), await Mailer.to(site.address)
+        waiting = asyncio.create_task(slow.send("<a@b>", ["<held@d>"], MAIL))
+        await asyncio.sleep(0.05)
+        assert (await quick.send("<a@b>", ["<c@d>"], MAIL))[0].startswith("250")
+        stored.set()
+        assert "held as HTrue" in (await waiting)[0]
+        slow.close()
+        quick.close()
 
 
 # -- hostile and odd clients -------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def spki(key: ec.EllipticCurvePublicKey | x25519.X25519PublicKey) -> bytes:
 SIGN = (ECDSA.identifier.raw, ECDSA.digest.identifier.raw, DATA)
 
 
-# --- the three acts ---------------------------------------------------------------------------------------------------
+# --- the four acts ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", ["signing", "review", "attributes"])
@@ -87,6 +87,12 @@ def test_an_ml_kem_key_decapsulates_by_exchange() -> None:
     secret, ciphertext = held("confidentiality", "ml-kem-768")[0].certificate.public_key.encapsulate()  # type: ignore[union-attr]
     made = ask("confidentiality", Act.EXCHANGE, ciphertext, kind="ml-kem-768")
     assert (made.status, made.result) == (Status.DONE, secret)
+
+
+@pytest.mark.parametrize("role", ["signing", "confidentiality", "review", "attributes"])
+def test_a_key_that_is_here_is_present_and_not_used(role: str) -> None:
+    assert ask(role, Act.PRESENT) == Answer(Status.DONE, b"", ask(role, Act.PRESENT).request)
+    assert ask(role, Act.PRESENT, b"something").status is Status.UNUSABLE
 
 
 @pytest.mark.requirement("R3218-2.3-01")
@@ -204,8 +210,8 @@ _RIGHT = Request(Act.SIGN, "signing", key_digest(held("signing")[0].certificate)
         (b"", "too short"),
         (b"\x01", "too short"),
         (_RIGHT[:40], "too short"),
-        (b"\x00" + _RIGHT[1:], "act 0 is none of the three"),
-        (b"\x04" + _RIGHT[1:], "act 4 is none of the three"),
+        (b"\x00" + _RIGHT[1:], "act 0 is none of the four"),
+        (b"\x05" + _RIGHT[1:], "act 5 is none of the four"),
         (_RIGHT[:2] + b"SIGNING" + _RIGHT[9:], "a name of a key that is none"),
         (_RIGHT[:2] + b"a\n2;=/." + _RIGHT[9:], "a name of a key that is none"),
         (_RIGHT[:1] + b"\x00" + _RIGHT[9:], "a name of a key that is none"),

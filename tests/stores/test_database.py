@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,8 +53,6 @@ POSTGRESQL = {"serial": "SERIAL", "octets": "BYTEA", "mail": "'\\x6d61696c'"}
 def old(url: str, request: pytest.FixtureRequest) -> str:
     """A database of version 1."""
     if url.startswith("sqlite:"):
-        import sqlite3
-
         connection = sqlite3.connect(url.removeprefix("sqlite:///"))
         connection.executescript(VERSION_1.format(**SQLITE))
         connection.close()
@@ -178,6 +178,44 @@ def test_a_damaged_database_is_named(tmp_path: Path, make: Callable[[Path], obje
     make(tmp_path / "domsec.db")
     with pytest.raises(StoreUnavailable, match=rf"domsec\.db: .*{reason}"):
         open_database(f"sqlite:///{tmp_path}/domsec.db")
+
+
+def test_a_damaged_database_that_was_mended_is_read_anew(tmp_path: Path) -> None:
+    """And not what a connection has in its memory of it."""
+    file = tmp_path / "domsec.db"
+    database = open_database(f"sqlite:///{file}")
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    good = file.read_bytes()
+    _overwrite(file, bytes(len(good)))
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            database.check()
+    _overwrite(file, good)
+    database.check()
+    database.close()
+
+
+def _overwrite(file: Path, octets: bytes) -> None:
+    with file.open("r+b") as opened:
+        opened.write(octets)
+
+
+def test_nothing_is_written_to_a_file_that_another_one_took_the_place_of(tmp_path: Path) -> None:
+    """It would be gone with the last connection, although somebody was told that it is kept."""
+    database, other = (open_database(f"sqlite:///{tmp_path}/{name}.db") for name in ("domsec", "other"))
+    with other.writing() as connection:
+        connection.execute(sql.update(database_module.schema).values(version=77))
+    other.close()
+    for file in tmp_path.glob("domsec.db*"):  # what lies beside it would be read as if it belonged to the next one
+        file.unlink()
+    with pytest.raises(StoreUnavailable, match="unable to open"):
+        database.check()
+    assert not (tmp_path / "domsec.db").exists()
+    (tmp_path / "other.db").rename(tmp_path / "domsec.db")
+    with database.reading() as connection:
+        assert connection.execute(sql.select(database_module.schema.c.version)).scalar() == 77
+    database.close()
 
 
 @pytest.mark.parametrize("wrong", ["sqlite://", "nonsense", "mysql://localhost/x"])

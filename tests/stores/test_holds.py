@@ -207,6 +207,32 @@ def test_a_claim_is_renewed_by_who_has_it(store: HoldStore) -> None:
         store.renew(claimed, now=NOW)
 
 
+def test_what_a_clock_that_was_ahead_wrote_is_not_waited_for(store: HoldStore) -> None:
+    """Nobody puts anything off for a year, nor has it for longer than a lease."""
+    year = timedelta(days=365)
+    put(store, ready=True)
+    ahead = store.claim(now=NOW + year)
+    assert ahead is not None
+    again = store.claim(now=NOW)
+    assert again is not None
+    assert again.interrupted
+    store.retry(again, now=NOW, not_before=NOW + year)
+    assert store.claim(now=NOW) is not None
+
+
+def test_who_does_not_trust_his_clock_takes_nothing_over(store: HoldStore) -> None:
+    first, second = put(store, ready=True), put(store, ready=True)
+    claimed = store.claim(now=NOW)
+    assert claimed is not None
+    later = NOW + timedelta(days=1)
+    other = store.claim(now=later, take_over=False)
+    assert other is not None
+    assert {claimed.id, other.id} == {first, second}
+    assert store.claim(now=later, take_over=False) is None
+    store.renew(claimed, now=later)
+    assert store.claim(now=later) is None
+
+
 # --- settling -------------------------------------------------------------------------------------------------------
 
 

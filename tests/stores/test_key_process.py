@@ -181,6 +181,26 @@ def test_who_hangs_is_waited_for_once_and_then_left_alone_for_a_while(tmp_path: 
                 time.sleep(0.05)
 
 
+def test_who_is_shunned_is_not_waited_for_at_all(tmp_path: Path) -> None:
+    """Somebody who asks beside us has found that no answer comes, and finds out when one does."""
+    with listening(tmp_path / "socket", lambda connection: connection.sendall(b"\x00\x00\x00\x02\x00x")) as asked:
+        asked.shunned = True
+        with pytest.raises(StoreUnavailable, match="did not answer just now"):
+            asked.ask(REQUEST)
+        asked.shunned = False
+        assert asked.ask(REQUEST) == b"x"
+
+
+def test_a_key_is_asked_for_without_being_used(keyd: Running) -> None:
+    keyd.start()
+    process = KeyProcess(keyd.socket)
+    own = keyd.keys["signing"][0].certificate
+    KeyProcessCredential(process, "signing", own).present(process)
+    with pytest.raises(StoreUnavailable, match="there is no key"):
+        KeyProcessCredential(process, "review", own).present(process)
+    process.close()
+
+
 # --- keyd:ROLE --------------------------------------------------------------------------------------------------------
 
 

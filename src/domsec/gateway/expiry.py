@@ -44,7 +44,7 @@ class Expiry:
         until = now + self.margin
         expiring = sum(1 for _ in itertools.islice(self.table.entries("approved", until=until), MOST))
         counters.set("expiring", expiring if self.margin else 0)
-        if self.margin and (self._told is None or now - self._told >= REPEAT):
+        if self.margin and (self._told is None or abs(now - self._told) >= REPEAT):
             self._told = now
             self._say(now, expiring)
 

@@ -13,6 +13,15 @@ import socket
 from collections.abc import Callable
 from typing import Final, Literal
 
+# what mail needs, and what is said where it is not there (`domsec.gateway.health`)
+NEEDS: Final[dict[str, str]] = {
+    "store": "the store does not answer",
+    "audit": "the audit trail cannot be kept",
+    "room": "there is no room on a disk",
+    "keys": "the key process does not answer",
+    "next_hop": "a next hop does not answer",
+}
+
 # key: (name, labels, kind, help). Durations are counted in microseconds and shown in seconds.
 _ROWS: Final[dict[str, tuple[str, str, Literal["counter", "gauge", "level", "seconds"], str]]] = {
     "connections": ("domsec_connections_total", "", "counter", "connections accepted"),
@@ -91,6 +100,10 @@ _ROWS: Final[dict[str, tuple[str, str, Literal["counter", "gauge", "level", "sec
     "revocation_places": ("domsec_revocation_places", "", "gauge", "places of revocation that are kept fresh"),
     "revocation_stale": ("domsec_revocation_stale", "", "gauge", "of these, those of which nothing current is known"),
     "revocation_octets": ("domsec_revocation_octets", "", "gauge", "octets of all that was fetched from them"),
+    **{
+        f"down_{name}": ("domsec_unavailable", f'what="{name}"', "level", "1 where a worker misses what mail needs")
+        for name in NEEDS
+    },
     "ready": ("domsec_workers_ready", "", "gauge", "workers that take mail"),
 }
 _INDEX: Final = {key: number for number, key in enumerate(_ROWS)}
@@ -136,6 +149,10 @@ class Metrics:
     def total(self, key: str) -> int:
         of_rows = [self._numbers[_INDEX[key] + row * len(_ROWS)] for row in range(self.rows)]
         return max(of_rows) if _ROWS[key][2] == "level" else sum(of_rows)
+
+    def missing(self) -> str | None:
+        """What any worker has not got of what mail needs, in words; None if nothing."""
+        return "; ".join(words for name, words in NEEDS.items() if self.total(f"down_{name}")) or None
 
     def text(self) -> str:
         """All of it in Prometheus text format."""

@@ -191,7 +191,10 @@ class Refresher:
         }
         self._gauge(now)
         states = self._states
-        names = sorted((n for n in states if states[n].due <= now), key=lambda n: (states[n].failures, states[n].due))
+        until = now + self.settings.every  # nothing is due later, unless the clock was set back
+        names = sorted(
+            (n for n in states if not now < states[n].due <= until), key=lambda n: (states[n].failures, states[n].due)
+        )
         due = [self._known[name] for name in names[:ROUND]]
         slots = asyncio.Semaphore(AT_ONCE)
 

@@ -237,6 +237,19 @@ class Relay:
         self._busy: set[Connection] = set()
         self._places = asyncio.Semaphore(hop.connections)
         self._closing = False
+        self.down = False  # the last attempt to connect was in vain
+
+    @property
+    def address(self) -> str:
+        return self._hop.address
+
+    async def probe(self) -> None:
+        """Find out whether it takes connections again; one that it takes is kept for a message."""
+        try:
+            connection = await self._connect()
+        except Lost:
+            return
+        self._keep(connection)
 
     async def deliver(self, job: Job) -> tuple[Reply, ...]:
         """Send one message; one reply of the next hop, or of ours in its place, for each recipient."""
@@ -267,13 +280,16 @@ class Relay:
         finally:
             self._busy.discard(connection)
         if connection.client.state is State.READY and not connection.closed and not self._closing:
-            connection.deadline = asyncio.get_running_loop().time() + self._hop.keep
-            self._idle.append(connection)
+            self._keep(connection)
         else:
             connection.quit()
         if connection.client.content_sent:
             self._counters.add("bytes_out", sum(map(len, job.wire)))
         return replies
+
+    def _keep(self, connection: Connection) -> None:
+        connection.deadline = asyncio.get_running_loop().time() + self._hop.keep
+        self._idle.append(connection)
 
     def _kept(self) -> Connection | None:
         while self._idle:
@@ -283,6 +299,16 @@ class Relay:
         return None
 
     async def _connect(self) -> Connection:
+        """Raises Lost."""
+        try:
+            connection = await self._greeted()
+        except Lost:
+            self.down = True
+            raise
+        self.down = False
+        return connection
+
+    async def _greeted(self) -> Connection:
         loop = asyncio.get_running_loop()
         connection = Connection(self._hop, loop, self._tls)
         try:

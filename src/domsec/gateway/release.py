@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -31,6 +32,7 @@ from domsec.stores.holds import LEASE, Addressee, Hold, HoldStore, Part
 PAUSE: Final = 5.0  # seconds between looks into the store
 FIRST_RETRY: Final = timedelta(minutes=1)
 LAST_RETRY: Final = timedelta(hours=1)
+STEP: Final = 10.0  # seconds that the time of day may run away from the steady clock between two looks
 GIVE_UP: Final = timedelta(days=5)  # as mail queues do; then a person decides
 IN_DOUBT: Final = "a worker ended while the next hop took it: it may have it; approve delivers it again"
 
@@ -45,15 +47,34 @@ async def run(holds: HoldStore, decide: Decide, gateway: Gateway, *, pause: floa
 
     Cancelled, it ends the message in hand first.
     """
+    clock = Clock()
     while True:
         try:
-            while await _undisturbed(step(holds, decide, gateway)):
+            while await _undisturbed(step(holds, decide, gateway, take_over=not clock.was_set())):
                 pass
         except DomsecError as error:
             _log.error("held messages cannot be delivered now: %s", error)
         except Exception:  # a fault of ours about one message must not keep the others here
             _log.exception("error while delivering held messages")
         await asyncio.sleep(pause)
+
+
+class Clock:
+    """Notices that the time of day was set. Leases look as if they had run out then, and their workers are at work."""
+
+    def __init__(self, now: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._steady = steady
+        self._difference = now() - steady()
+        self._trusted_from = steady()
+
+    def was_set(self) -> bool:
+        """Whether it was, less than a lease ago: until then every claim that is alive is renewed by the new time."""
+        difference = self._now() - self._steady()
+        if abs(difference - self._difference) > STEP:
+            self._trusted_from = self._steady() + LEASE.total_seconds()
+        self._difference = difference
+        return self._steady() < self._trusted_from
 
 
 async def _undisturbed(work: Coroutine[None, None, bool]) -> bool:
@@ -67,9 +88,9 @@ async def _undisturbed(work: Coroutine[None, None, bool]) -> bool:
         raise
 
 
-async def step(holds: HoldStore, decide: Decide, gateway: Gateway) -> bool:
+async def step(holds: HoldStore, decide: Decide, gateway: Gateway, *, take_over: bool = True) -> bool:
     """Take the next message that is due; whether there was one. Raises StoreUnavailable."""
-    hold = holds.claim(now=_now())
+    hold = await asyncio.to_thread(holds.claim, now=_now(), take_over=take_over)
     if hold is None or hold.octets is None:
         return False
     renewing = asyncio.create_task(_renew(holds, hold))
@@ -88,7 +109,7 @@ async def _renew(holds: HoldStore, hold: Hold) -> None:
     while True:
         await asyncio.sleep(LEASE.total_seconds() / 4)
         try:
-            holds.renew(hold, now=_now())
+            await asyncio.to_thread(holds.renew, hold, now=_now())
         except DomsecError as error:
             _log.error("the claim on held message %s could not be renewed: %s", hold.id, error)
 
@@ -106,14 +127,14 @@ async def _decide(holds: HoldStore, hold: Hold, decide: Decide, gateway: Gateway
             await gateway.durable()
     except Exception as error:
         _log.exception("error while deciding again about held message %s", hold.id)
-        holds.retry(hold, now=_now(), not_before=_now() + _delay(hold), note=f"not decided: {type(error).__name__}")
+        await _back(holds, hold, _delay(hold), f"not decided: {type(error).__name__}")
         return
     later = [refused for refused in decision.refused if refused.code < 500]
     if later:
-        holds.retry(hold, now=_now(), not_before=_now() + _delay(hold), note=later[0].text)
+        await _back(holds, hold, _delay(hold), later[0].text)
         return
     parts = tuple(_parts(hold, decision))
-    kept = holds.settle(hold, "done", now=_now(), parts=parts)
+    kept = await asyncio.to_thread(holds.settle, hold, "done", now=_now(), parts=parts)
     for identifier, part in zip(kept, parts, strict=True):
         _tell(gateway, hold, "released" if part.ready else "held", identifier, part.recipients, part.reasons)
 
@@ -137,14 +158,14 @@ def _parts(hold: Hold, decision: Decision) -> Iterator[Part]:
 async def _deliver(holds: HoldStore, hold: Hold, octets: bytes, gateway: Gateway) -> None:
     if hold.interrupted and _is_released(hold):
         _log.error("message %s, held as %s, may have been delivered when a worker ended", hold.transaction, hold.id)
-        holds.settle(hold, "failed", now=_now(), note=IN_DOUBT)
+        await asyncio.to_thread(holds.settle, hold, "failed", now=_now(), note=IN_DOUBT)
         return
     relay = gateway.relay_of(hold.direction)
     if relay is None:
-        holds.retry(hold, now=_now(), not_before=_now() + LAST_RETRY, note="no next hop for this direction")
+        await _back(holds, hold, LAST_RETRY, "no next hop for this direction")
         return
     replies = await relay.deliver(_job(hold, octets, gateway))
-    _settle(holds, hold, octets, replies, gateway)
+    await _settle(holds, hold, octets, replies, gateway)
 
 
 def _now() -> datetime:
@@ -165,13 +186,13 @@ def _job(hold: Hold, octets: bytes, gateway: Gateway) -> Job:
     return Job(hold.sender, hold.sender_parameters, recipients, (trace, stuffed(octets)))
 
 
-def _settle(holds: HoldStore, hold: Hold, octets: bytes, replies: Sequence[Reply], gateway: Gateway) -> None:
+async def _settle(holds: HoldStore, hold: Hold, octets: bytes, replies: Sequence[Reply], gateway: Gateway) -> None:
     """What is delivered is done, what was put off is tried again, what was refused waits for a person."""
     overdue = _now() - hold.held_at > GIVE_UP
     refused = [i for i, reply in enumerate(replies) if reply.permanent or (overdue and not reply.positive)]
     deferred = [i for i, reply in enumerate(replies) if not reply.positive and i not in refused]
     if len(deferred) == len(replies):
-        holds.retry(hold, now=_now(), not_before=_now() + _delay(hold), note=_text(replies[0]))
+        await _back(holds, hold, _delay(hold), _text(replies[0]))
         return
     owed = (OWED, RELEASED) if _is_released(hold) else (OWED,)
     left = [(indexes, ready) for indexes, ready in ((deferred, True), (refused, False)) if indexes]
@@ -186,13 +207,19 @@ def _settle(holds: HoldStore, hold: Hold, octets: bytes, replies: Sequence[Reply
         )
         for indexes, ready in left
     ]
-    kept = holds.settle(hold, "done", now=_now(), parts=parts)
+    kept = await asyncio.to_thread(holds.settle, hold, "done", now=_now(), parts=parts)
     delivered = [r for r, reply in zip(hold.recipients, replies, strict=True) if reply.positive]
     if delivered:
         _tell(gateway, hold, "delivered", hold.id, delivered, hold.reasons)
     for identifier, part in zip(kept, parts, strict=True):
         if not part.ready:
             _log.error("message %s was refused by the next hop and is held as %s", hold.transaction, identifier)
+
+
+async def _back(holds: HoldStore, hold: Hold, wait: timedelta, note: str) -> None:
+    """Have a claimed message tried again after a while."""
+    now = _now()
+    await asyncio.to_thread(holds.retry, hold, now=now, not_before=now + wait, note=note)
 
 
 def _is_released(hold: Hold) -> bool:

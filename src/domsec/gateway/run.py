@@ -163,6 +163,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
     from domsec.gateway.expiry import Expiry
     from domsec.gateway.expiry import run as watch_expiry
     from domsec.gateway.harvest import Harvester
+    from domsec.gateway.health import Health, probes
     from domsec.gateway.holding import Stores
     from domsec.stores.certificate_table import CertificateTable
 
@@ -222,6 +223,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
             refresher.counters = gateway.counters
         await asyncio.gather(
             release.run(holds, decide, gateway),
+            Health(probes(current.site, holds.database, stores.trail), gateway).run(),
             harvester.run(gateway.counters),
             watch_expiry(expiry, gateway.counters, lambda: datetime.now(UTC)),
             *([refresher.run()] if refresher is not None else []),

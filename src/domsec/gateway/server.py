@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from domsec.errors import ConfigurationError
+from domsec.errors import ConfigurationError, DomsecError
 from domsec.gateway import shadow
 from domsec.gateway.alarm import Watch
 from domsec.gateway.connection import A, Connection, Door, Peer, hurry
@@ -198,6 +198,10 @@ class Gateway:
             for relay in self._relays.values():
                 relay.sweep(now)
             self.counters.set("in_flight", self.budget.used)
+
+    @property
+    def relays(self) -> Iterable[Relay]:
+        return self._relays.values()
 
     def relay_of(self, direction: str) -> Relay | None:
         """The connections to the next hop of a direction; None if nothing listens for it."""
@@ -421,7 +425,7 @@ class Gateway:
             for result in await asyncio.gather(*jobs):
                 outcomes |= result
         for each in decision.held:
-            outcomes |= self._hold(transaction, each)
+            outcomes |= await self._hold(transaction, each)
         return outcomes
 
     async def _settle_as_one(
@@ -444,11 +448,11 @@ class Gateway:
                     worst = _worst(result.values())
                     return dict.fromkeys(range(len(transaction.recipients)), worst)
         for each in decision.held:
-            outcomes |= self._hold(transaction, each)
+            outcomes |= await self._hold(transaction, each)
         for outgoing in owed:
             reason = outcomes[outgoing.indexes[0]].reply
             each = Held(outgoing.indexes, ("delivery", f"{reason.code} {reason.enhanced}"), outgoing.octets, outgoing)
-            outcomes |= self._hold(transaction, each)
+            outcomes |= await self._hold(transaction, each)
         return outcomes | _discarded(decision)
 
     async def _relay(
@@ -489,9 +493,14 @@ class Gateway:
             at=transaction.received_at,
         )
 
-    def _hold(self, transaction: Transaction, each: Held) -> dict[int, _Outcome]:
+    async def _hold(self, transaction: Transaction, each: Held) -> dict[int, _Outcome]:
+        """Beside the loop: a store may take half a minute to say that it is locked, and other mail goes on."""
         try:
-            identifier = self.hold(transaction, each)
+            identifier = await asyncio.to_thread(self.hold, transaction, each)
+        except DomsecError as error:
+            self.counters.add("errors")
+            _log.error("message %s could not be held: %s", transaction.id, error)
+            return dict.fromkeys(each.indexes, _failure(REPLIES["store"]))
         except Exception:
             self.counters.add("errors")
             _log.exception("message %s could not be held", transaction.id)

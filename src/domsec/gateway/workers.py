@@ -28,7 +28,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
 from domsec.daemon import BACKLOG, listen_unix, notify
-from domsec.errors import ConfigurationError
+from domsec.errors import ConfigurationError, DomsecError
 from domsec.gateway import metrics as metrics_page
 from domsec.gateway.metrics import Metrics
 from domsec.gateway.relay import parse_address
@@ -216,6 +216,8 @@ class _Parent:
         status = _START_FAILED
         try:
             status = _work(self._service, self._sockets, self._metrics, row)
+        except DomsecError as error:  # a store that is away, say
+            self._announce(f"a worker cannot start: {error}")
         except BaseException:  # a worker must never return into its parent's code
             traceback.print_exc()
         finally:
@@ -380,7 +382,9 @@ async def _live(
     )
     page = None
     if service.metrics:
-        page = await metrics_page.serve(sockets[service.metrics].dup(), metrics.text, gateway.ready)
+        page = await metrics_page.serve(
+            sockets[service.metrics].dup(), metrics.text, lambda: gateway.ready() or metrics.missing()
+        )
     await gateway.start([(listener, sockets[listener.address].dup()) for listener in service.listeners])
     beside = loop.create_task(hooks.background(gateway)) if hooks.background is not None else None
     # What exists now lives as long as the process: the collector need not look at it again.

@@ -22,12 +22,12 @@ from domsec.stores.key_protocol import Act, Request, Status, parse_request
 Keys = Mapping[tuple[str, bytes], Credential]  # by name and digest of the public key
 
 PURPOSES: Final[Mapping[str, frozenset[Act]]] = {
-    "signing": frozenset({Act.SIGN}),
-    "confidentiality": frozenset({Act.DECRYPT, Act.EXCHANGE}),
-    "review": frozenset({Act.SIGN}),
-    "attributes": frozenset({Act.SIGN}),
+    "signing": frozenset({Act.SIGN, Act.PRESENT}),
+    "confidentiality": frozenset({Act.DECRYPT, Act.EXCHANGE, Act.PRESENT}),
+    "review": frozenset({Act.SIGN, Act.PRESENT}),
+    "attributes": frozenset({Act.SIGN, Act.PRESENT}),
 }
-_ARGUMENTS: Final = {Act.SIGN: 3, Act.DECRYPT: 2, Act.EXCHANGE: 1}
+_ARGUMENTS: Final = {Act.SIGN: 3, Act.DECRYPT: 2, Act.EXCHANGE: 1, Act.PRESENT: 0}
 _MAXIMUM_PUBLIC_VALUE: Final = 4096  # octets; an ML-KEM-1024 ciphertext has 1568
 
 _log = logging.getLogger("domsec.keyd")
@@ -81,6 +81,8 @@ def _refuse(why: str, status: Status, request: Request | None) -> Answer:
 
 
 def _act(request: Request, credential: Credential) -> bytes:
+    if request.act is Act.PRESENT:
+        return b""
     if request.act is Act.SIGN:
         return _sign(credential, *request.arguments)
     if request.act is Act.DECRYPT:

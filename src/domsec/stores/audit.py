@@ -52,10 +52,20 @@ class FileAudit:
         except OSError as error:
             raise StoreUnavailable(f"{self.path}: {error.strerror}") from error
 
+    def check(self) -> None:
+        """Whether records can be kept: the file is there, or can be made. Raises StoreUnavailable."""
+        try:
+            os.close(self._open())
+        except OSError as error:
+            raise StoreUnavailable(f"{self.path}: {error.strerror}") from error
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
     def _append(self, line: bytes) -> None:
         is_new = not self.path.exists()
         # opened each time, some ten microseconds beside an fsync, so that nothing is written to a file that was moved
-        file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = self._open()
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             size = os.fstat(file).st_size

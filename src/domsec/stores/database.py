@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from domsec.errors import ConfigurationError, StoreUnavailable
 
 try:
     import sqlalchemy as sql
     from sqlalchemy.engine.interfaces import DBAPIConnection
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+    from sqlalchemy.pool import ConnectionPoolEntry
 except ImportError:  # pragma: no cover
     raise ConfigurationError("the store needs SQLAlchemy: pip install 'domsec[gateway]'") from None
 
@@ -152,6 +154,7 @@ class Database:
 
     engine: sql.Engine
     name: str
+    file: Path | None = None  # of SQLite
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
@@ -165,6 +168,11 @@ class Database:
         with self._translated(), self.engine.begin() as connection:
             yield connection
 
+    def check(self) -> None:
+        """Whether it takes a write now: one that changes nothing. Raises StoreUnavailable."""
+        with self.writing() as connection:
+            connection.execute(sql.update(schema).values(version=schema.c.version))
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -174,6 +182,8 @@ class Database:
             yield
         except (SQLAlchemyError, OSError) as error:
             cause = getattr(error, "orig", None) or error
+            if self.file is not None and "locked" not in str(cause):
+                self.engine.dispose()  # what a connection has read of a damaged file it goes on believing
             raise StoreUnavailable(f"{self.name}: {' '.join(str(cause).split())[:200]}") from error
 
 
@@ -192,12 +202,12 @@ def open_database(url: str) -> Database:
         file = Path(address.database) if address.drivername == "sqlite" and address.database else None
         if address.drivername == "sqlite" and file is None:
             raise ConfigurationError("sqlite: no file, expected sqlite:///PATH")
-        engine = _sqlite(address) if file else _postgresql(address)
+        engine = _sqlite(address, file) if file else _postgresql(address)
     except SQLAlchemyError as error:
         raise ConfigurationError(f"store.url cannot be used: {' '.join(str(error).split())[:200]}") from None
     except ImportError:
         raise ConfigurationError("PostgreSQL needs psycopg: pip install 'domsec[postgresql]'") from None
-    database = Database(engine, str(file) if file else address.render_as_string(hide_password=True))
+    database = Database(engine, str(file) if file else address.render_as_string(hide_password=True), file)
     try:
         if file is not None:
             _make_file(file, database.name)
@@ -216,11 +226,22 @@ def _make_file(file: Path, name: str) -> None:
         raise StoreUnavailable(f"{name}: {error.strerror}") from None
 
 
-def _sqlite(address: sql.URL) -> sql.Engine:
-    engine = sql.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+def _sqlite(address: sql.URL, file: Path) -> sql.Engine:
+    def connect() -> sqlite3.Connection:  # to a file that is there: one that SQLite made would be readable for others
+        place = f"file:{quote(str(file))}?mode=rw"
+        return sqlite3.connect(place, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+
+    engine = sql.create_engine(address, creator=connect)
+
+    @sql.event.listens_for(engine, "checkout")
+    def find(_: sqlite3.Connection, record: sql.PoolProxiedConnection, __: object) -> None:
+        """A file that was put in the place of another one: what is written to that other one is lost."""
+        if record.info["file"] != _identity(file):
+            raise DisconnectionError(f"{file} is another file now")
 
     @sql.event.listens_for(engine, "connect")
-    def set_up(connection: sqlite3.Connection, _: object) -> None:
+    def set_up(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        record.info["file"] = _identity(file)
         connection.isolation_level = None  # transactions begin where `begin` below says, not where sqlite3 guesses
         connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
         _write_ahead(connection)
@@ -234,6 +255,14 @@ def _sqlite(address: sql.URL) -> sql.Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _postgresql(address: sql.URL) -> sql.Engine:

@@ -1,7 +1,8 @@
 """Audit records of many messages made durable together: one wait for the disk serves all that arrived meanwhile.
 
 A record is taken at once and written in a thread; `durable` returns when everything recorded before the call is on the
-disk. Nothing that a record grants may leave this process earlier.
+disk. Nothing that a record grants may leave this process earlier. What could not be written is not kept: everybody
+who waited for it is told so, and sends nothing; while a disk is full for hours, no records pile up.
 """
 
 from __future__ import annotations
@@ -45,10 +46,5 @@ class GroupCommit:
         with self._lock:
             batch, self._pending = self._pending, []
             until = self._recorded
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._trail.record_all, batch)
-        except BaseException:
-            with self._lock:  # a record that was promised is not dropped: the next attempt writes it
-                self._pending = batch + self._pending
-            raise
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._trail.record_all, batch)
         self._written = until

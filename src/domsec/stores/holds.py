@@ -37,6 +37,7 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     "expired": frozenset(),
 }
 LEASE: Final = timedelta(minutes=2)  # of a claim; as long as it may take to see that a worker is gone
+FARTHEST: Final = timedelta(hours=2)  # nothing is put off for longer: a clock that was ahead wrote what lies beyond
 FINAL: Final = tuple(state for state, following in TRANSITIONS.items() if not following)
 
 
@@ -274,15 +275,18 @@ class HoldStore:
             raise WrongState(f"held message {identifier} has changed meanwhile, look at it again")
         raise WrongState(f"held message {identifier} is {found}, which cannot become {state}")
 
-    def claim(self, *, now: datetime, lease: timedelta = LEASE) -> Hold | None:
+    def claim(self, *, now: datetime, lease: timedelta = LEASE, take_over: bool = True) -> Hold | None:
         """Take for releasing the next approved message, or one whose worker let its lease run out; None if none is due.
 
-        Whoever claims settles it or lets it be tried again (`retry`) before the lease is over, or renews that.
+        Whoever claims settles it or lets it be tried again (`retry`) before the lease is over, or renews that. Without
+        `take_over` no message is taken that another has: for who cannot trust what its clock says of leases.
         """
         c = db.holds.c
+        times = [c.not_before <= time_text(now), (c.state == "approved") & (c.not_before > time_text(now + FARTHEST))]
+        times.append((c.state == "releasing") & (c.not_before > time_text(now + 2 * lease)))
         due = (
             sql.select(c.id, c.state)
-            .where(c.state.in_(("approved", "releasing")), c.not_before <= time_text(now))
+            .where(c.state.in_(("approved", "releasing") if take_over else ("approved",)), sql.or_(*times))
             .order_by(c.held_at, c.id)
             .limit(1)
             .with_for_update(skip_locked=True)

@@ -36,6 +36,7 @@ from domsec.stores.key_protocol import (
 
 SCHEME: Final = "keyd:"
 _ATTEMPTS: Final = 8  # connections for one act, where each is closed at once: every act can be asked for again
+_LONGEST_SILENCE: Final = 3  # doublings: 40 s with the patience below, some ten percent of the time lost
 PATIENCE: Final = 5.0  # seconds for one act: a slow token needs one or two
 
 _ERRORS: Final[dict[int, type[DomsecError]]] = {
@@ -43,6 +44,10 @@ _ERRORS: Final[dict[int, type[DomsecError]]] = {
     Status.UNSUPPORTED: Unsupported,
     Status.UNAVAILABLE: StoreUnavailable,
 }
+
+
+class Silent(StoreUnavailable):
+    """Somebody is there and does not answer: asking again takes as long as this took."""
 
 
 class KeyProcess:
@@ -55,6 +60,8 @@ class KeyProcess:
         self._connection: socket.socket | None = None
         self._owner = 0
         self._silent_until = 0.0
+        self._silences = 0  # in a row
+        self.shunned = False  # somebody who asks beside us says that no answer comes; nobody waits for one meanwhile
 
     def ask(self, request: Request) -> bytes:
         """The result of an act. Raises StoreUnavailable, KeyUnusable, Unsupported."""
@@ -70,7 +77,7 @@ class KeyProcess:
 
     def _exchange(self, octets: bytes) -> bytes:
         """A response, not empty. A kept connection may have been closed meanwhile; every act can be asked for again."""
-        if time.monotonic() < self._silent_until:  # nothing else of ours waits for somebody who hangs
+        if self.shunned or time.monotonic() < self._silent_until:  # nothing else of ours waits for somebody who hangs
             raise StoreUnavailable(f"{self.path}: the key process did not answer just now")
         if self._connection is not None and self._owner == os.getpid():
             with contextlib.suppress(ConnectionError):
@@ -97,8 +104,11 @@ class KeyProcess:
             raise StoreUnavailable(f"{self.path}: the key process does not answer as it should: {problem}") from None
         except (BlockingIOError, TimeoutError):
             self.close()
-            self._silent_until = time.monotonic() + self._patience
-            raise StoreUnavailable(f"{self.path}: the key process does not answer in time") from None
+            # longer than somebody who asks beside us needs to find out the same; and longer each time, since who waits
+            # again and again for a token that hangs is away more than he is there
+            self._silences = min(self._silences + 1, _LONGEST_SILENCE)
+            self._silent_until = time.monotonic() + self._patience * 2**self._silences
+            raise Silent(f"{self.path}: the key process does not answer in time") from None
         except BrokenPipeError:  # closed before all was said, or after: it is one to us
             response = None
         except OSError:
@@ -107,6 +117,7 @@ class KeyProcess:
         if not response:
             self.close()
             raise ConnectionResetError("the connection was closed")
+        self._silences = 0
         return response
 
     def _connect(self) -> socket.socket:
@@ -148,6 +159,10 @@ class KeyProcessCredential:
 
     def _ask(self, act: Act, *arguments: bytes) -> bytes:
         return self.process.ask(Request(act, self.name, key_digest(self.certificate), arguments))
+
+    def present(self, process: KeyProcess) -> None:
+        """Have a key process, perhaps over another connection, say that it has the key. Raises StoreUnavailable."""
+        process.ask(Request(Act.PRESENT, self.name, key_digest(self.certificate), ()))
 
     def sign(self, data: bytes, algorithm: SignatureAlgorithm) -> bytes:
         return self._ask(Act.SIGN, algorithm.identifier.raw, algorithm.digest.identifier.raw, data)

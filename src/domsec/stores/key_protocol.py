@@ -7,11 +7,12 @@ time.
     argument   length (4 octets), octets
     response   status (1 octet), then the result, or the reason in words
 
-There are three acts and no others:
+There are four acts and no others; the last one is no use of a key:
 
     sign       signatureAlgorithm, digestAlgorithm (AlgorithmIdentifiers in DER), data  ->  signature
     decrypt    keyEncryptionAlgorithm, encrypted key                                    ->  key
     exchange   the other side's subjectPublicKeyInfo; for an ML-KEM key a ciphertext    ->  secret
+    present    nothing                                                                  ->  nothing: this key is here
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Act(IntEnum):
     SIGN = 1
     DECRYPT = 2
     EXCHANGE = 3
+    PRESENT = 4
 
 
 class Status(IntEnum):
@@ -79,7 +81,7 @@ def parse_request(octets: bytes) -> Request:
     try:
         act = Act(octets[0])
     except ValueError:
-        raise MalformedMessage(f"act {octets[0]} is none of the three") from None
+        raise MalformedMessage(f"act {octets[0]} is none of the four") from None
     position = 2 + octets[1]
     name = octets[2:position]
     if not _NAME.fullmatch(name):
