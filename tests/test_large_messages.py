@@ -419,7 +419,7 @@ def test_commands_take_a_large_message_all_the_way(desk, tmp_path, end):
 
 def test_a_command_that_finds_no_room_says_so(desk, tmp_path, monkeypatch):
     plain = write_plain(tmp_path / "mail.eml", 2 * THRESHOLD)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
 
     ran = commands.run("show", plain)
 

@@ -26,6 +26,7 @@ from domsec.octets import (
     give_back,
     in_one_place,
     join,
+    place,
     same,
     start,
 )
@@ -120,7 +121,7 @@ def test_nothing_is_copied_once_there_are_many():
 
 
 def test_many_octets_are_in_a_file_that_nobody_else_can_open(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     before = descriptors()
 
     view = gather(blocks(LARGE, 1000))
@@ -147,7 +148,7 @@ def test_the_file_goes_with_the_last_view_of_it():
 
 
 def test_what_making_a_piece_raises_leaves_nothing_behind(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     before = descriptors()
 
     def broken() -> Iterator[bytes]:
@@ -170,7 +171,7 @@ def small_files() -> Iterator[None]:
 
 
 def test_no_room_is_a_matter_of_time(small_files, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     before = descriptors()
 
     with pytest.raises(StoreUnavailable, match="File too large"):
@@ -179,8 +180,16 @@ def test_no_room_is_a_matter_of_time(small_files, tmp_path: Path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_was_said_is_the_only_one(tmp_path: Path, monkeypatch):
+    """Python itself would go on to /tmp."""
+    monkeypatch.setenv("TMPDIR", "/proc")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert tempfile.gettempdir() != "/proc"
+    assert place() == "/proc"
+
+
 def test_no_place_for_temporary_files_is_a_matter_of_time(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
 
     with pytest.raises(StoreUnavailable, match="No such file"):
         gather(blocks(LARGE, 1000))

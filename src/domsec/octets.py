@@ -183,6 +183,15 @@ def gather(pieces: Iterable[Octets]) -> Octets:
     return kept[0] if len(kept) == 1 else b"".join(kept)
 
 
+def place() -> str:
+    """The folder of temporary files: what $TMPDIR says, or nothing.
+
+    Python takes another folder where that one is full. Decrypted text is in such files, and somebody has said where it
+    may be.
+    """
+    return os.environ.get("TMPDIR") or tempfile.gettempdir()
+
+
 @contextlib.contextmanager
 def _available() -> Iterator[None]:
     """The disk is full, or there is none: later there may be room again."""
@@ -204,7 +213,7 @@ class Spool:
         self._batch: list[Octets] = []
         self._waiting = self._resident = self._size = 0
         with _available():
-            self._file: FileIO = tempfile.TemporaryFile(buffering=0, prefix="domsec-")  # noqa: SIM115  `close` does it
+            self._file: FileIO = tempfile.TemporaryFile(buffering=0, prefix="domsec-", dir=place())  # noqa: SIM115  `close` does it
 
     def __enter__(self) -> Spool:
         return self

@@ -11,7 +11,6 @@ import logging
 import os
 import pwd
 import ssl
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -251,7 +250,7 @@ async def test_without_room_for_a_large_message_the_client_comes_back(
     async with Sink() as sink, gateway(sink.address) as site:
         mailer = await Mailer.to(site.address)
         with monkeypatch.context() as full:
-            full.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+            full.setenv("TMPDIR", str(tmp_path / "missing"))
             assert (await mailer.send("<a@b>", ["<c@d>"], big))[0].startswith("452 4.3.1 no room")
         assert (await mailer.send("<a@b>", ["<c@d>"], big))[0].startswith("250 2.0.0")
         assert sink.contents() == [big]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -23,6 +22,7 @@ from typing import Final
 from domsec.errors import DomsecError, StoreUnavailable
 from domsec.gateway.metrics import NEEDS, Counters
 from domsec.gateway.server import Gateway
+from domsec.octets import place
 from domsec.site import Site
 from domsec.stores.audit import FileAudit
 from domsec.stores.database import Database
@@ -84,7 +84,7 @@ class Health:
 
 def probes(site: Site, database: Database, trail: object) -> Mapping[str, Probe]:
     """For an installation as it is configured. The trail in the database needs none of its own."""
-    folders = {Path(tempfile.gettempdir()), *([database.file.parent] if database.file else [])}
+    folders = {Path(place()), *([database.file.parent] if database.file else [])}
     found: dict[str, Probe] = {"store": database.check}
     if isinstance(trail, FileAudit):
         found["audit"] = trail.check

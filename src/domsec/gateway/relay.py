@@ -288,6 +288,9 @@ class Relay:
         return replies
 
     def _keep(self, connection: Connection) -> None:
+        if self._closing:
+            connection.quit()
+            return
         connection.deadline = asyncio.get_running_loop().time() + self._hop.keep
         self._idle.append(connection)
 
