@@ -158,6 +158,7 @@ def _run(ours: Installation, count: int, seconds: float, faults: Mapping[str, Ca
         approving.stop()
         mail.close()
     print("\n".join(f"{number:4} {name}" for name, number in done.items()))
+    assert ours.gateway.stop() == 0  # nothing moves while it is counted
     _Balance(ours, mail.all).hold()
     assert "Traceback" not in ours.gateway.log.read_text(errors="replace")
 
