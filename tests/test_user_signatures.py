@@ -18,6 +18,7 @@ import judges
 import pki
 import world
 from domsec.mime import fields
+from domsec.pipeline import Decision
 from domsec.policy.evidence import Rights, Rule
 from domsec.services.layers import peel
 from domsec.services.peer import Peer
@@ -194,6 +195,71 @@ def test_without_the_option_nothing_is_signed_so() -> None:
     assert as_it_was(at=site(outbound={"user_signature": "never"}))
     peer = Peer("people.example", domsec=False, user_signature="never")
     assert as_it_was(at=site(peers=(peer,)))
+
+
+# --- what is encrypted to users ---------------------------------------------------------------------------------------
+
+READER = pki.identity("user", "alice@acme.example", acme().ca, "x25519", days=20)  # that has expired, and cannot sign
+
+
+def reading(*, decrypt: bool = True, held: Sequence[pki.Identity] = (ALICE, READER), **inbound: Any) -> Site:
+    made = world.acme_site(inbound=inbound, anchors=[*pki.world().cas, DAVE_CA.certificate])
+    return dataclasses.replace(made, users=Users(tuple(map(world.credential, held)), open=decrypt))
+
+
+def to_alice(key: pki.Identity = ALICE, entity: bytes | None = None) -> bytes:
+    signed = world.signed(world.TEXT, DAVE, detached=True)
+    return world.message(world.encrypted(entity or signed, key, cipher="aes256-cbc"), sender="dave@people.example")
+
+
+def taken_in(octets: bytes, *to: str, at: Site) -> Decision:
+    return decide(
+        world.transaction(octets, *to, direction="inbound", client="192.0.2.1", sender="dave@people.example"), at
+    )
+
+
+@pytest.mark.parametrize("key", [ALICE, READER], ids=["rsa", "expired"])
+def test_what_is_encrypted_to_a_user_is_opened_for_that_user(key: pki.Identity) -> None:
+    arrived = bytes(only(taken_in(to_alice(key), "alice@acme.example", at=reading())))
+    assert world.SECRET in arrived
+    assert b"smime=pass" in arrived
+    assert b"dave@people.example" in arrived
+
+
+def test_nobody_else_reads_what_a_users_key_opens() -> None:
+    """Whoever sends Alice's mail to himself, or to both, gets what he had."""
+    decision = taken_in(to_alice(), "bob@acme.example", "alice@acme.example", "bob+alice@acme.example", at=reading())
+    made = {r.address: bytes(out.octets) for out in decision.outgoing for r in out.recipients}
+    assert {to: world.SECRET in octets for to, octets in made.items()} == {
+        "bob@acme.example": False, "alice@acme.example": True, "bob+alice@acme.example": False,
+    }  # fmt: skip
+
+
+def test_a_user_opens_beside_the_authority_and_not_in_its_place() -> None:
+    for to in ("alice@acme.example", "bob@acme.example"):
+        assert world.SECRET in bytes(only(taken_in(to_alice(acme().confidentiality), to, at=reading())))
+    twice = world.encrypted(_entity(to_alice()), acme().confidentiality)
+    octets = world.message(twice, sender="dave@people.example")
+    assert world.SECRET in bytes(only(taken_in(octets, "alice@acme.example", at=reading())))
+
+
+def _entity(octets: bytes) -> bytes:
+    return bytes(fields.entity_of(octets))
+
+
+def test_without_the_option_users_keys_open_nothing() -> None:
+    assert world.SECRET not in bytes(only(taken_in(to_alice(), "alice@acme.example", at=reading(decrypt=False))))
+
+
+def test_what_users_keys_open_is_judged_like_everything_else() -> None:
+    unsigned = taken_in(to_alice(entity=world.TEXT), "alice@acme.example", at=reading(on_unopenable="reject"))
+    assert [refused.code for refused in unsigned.refused] == [550]  # CBC that no signature covers is handed to nobody
+    assert not unsigned.outgoing
+
+
+def test_on_the_way_out_they_open_nothing() -> None:
+    """What a user encrypted to somebody and to themself is between them."""
+    assert as_it_was(to_alice(), at=dataclasses.replace(site(), users=reading().users))
 
 
 # --- what is protected already ----------------------------------------------------------------------------------------

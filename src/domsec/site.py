@@ -111,9 +111,14 @@ class Site:
         users = ((f"the user {subject_text(key.certificate)}", key) for key in self.users.credentials)
         return (*signing, *confidentiality, *attributes, *users)
 
-    def context(self, now: datetime, *, open_it: bool = True, found: Found | None = None) -> Context:
-        """The world as it is for a message that arrived at `now`, with what directories said for it."""
+    def context(
+        self, now: datetime, *, open_it: bool = True, keys: tuple[Credential, ...] = (), found: Found | None = None
+    ) -> Context:
+        """The world as it is for a message that arrived at `now`, with what directories said for it. `keys` open it
+        beside those of our authority."""
         context = self._context if open_it else self._closed
+        if keys:
+            context = dataclasses.replace(context, keyring=(*context.keyring, *keys))
         if found is None:
             return dataclasses.replace(context, now=now)
         return dataclasses.replace(context, now=now, found=found, source=SourcesInOrder(self.source, found))
@@ -275,9 +280,8 @@ def _users(configuration: Configuration, environment_password: str | None) -> Us
     options = configuration.users
     if options.folder is None:
         return NO_USERS
-    return Users(
-        load_users(options.folder, options.password_file, environment_password=environment_password).credentials
-    )
+    held = load_users(options.folder, options.password_file, environment_password=environment_password)
+    return Users(held.credentials, options.decrypt)
 
 
 def with_table(site: Site, table: CertificateTable) -> Site:

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from domsec.cms.certificates import Certificate
+from domsec.cms.certificates import Certificate, Identifier
+from domsec.cms.credential import Credential
 from domsec.errors import CertificateNotFound, MalformedMessage
 from domsec.mime import authentication_results, fields
 from domsec.mime.addresses import parse_address
@@ -53,8 +54,8 @@ def inbound(transaction: Transaction, site: Site, found: Found | None = None) ->
     settled: list[Settled] = []
     opened: dict[str, object] = {}
     passed: dict[str, object] = {}
-    if ours:
-        settled += _take_in(transaction, ours, site, opened, found, open_it=True)
+    for keys, indexes in _by_keys(transaction, ours, site):
+        settled += _take_in(transaction, indexes, site, opened, found, open_it=True, keys=keys)
     if others:
         settled += _take_in(transaction, others, site, passed, found, open_it=False)
     if wanted := tuple(dict.fromkeys(question for each in settled for question in each.wanted)):
@@ -79,6 +80,35 @@ def _ours(transaction: Transaction, site: Site) -> tuple[tuple[int, ...], tuple[
     return tuple(ours), tuple(i for i in everybody(transaction) if i not in ours)
 
 
+def _by_keys(
+    transaction: Transaction, ours: tuple[int, ...], site: Site
+) -> list[tuple[tuple[Credential, ...], tuple[int, ...]]]:
+    """Our recipients, and last those whose own keys open what our authority's do not. Each gets what is theirs only:
+    whoever sends somebody else's mail on to himself is to read no more of it than before."""
+    held = {}
+    for index in ours:
+        mailbox = mailbox_of(transaction.recipients[index])
+        if mailbox is not None and (readers := site.users.readers(mailbox)):
+            held[index] = readers
+    groups: dict[tuple[Credential, ...], list[int]] = {(): []}
+    named = _closed_to(transaction, site) if held else ()
+    for index in ours:
+        keys = tuple(c for c in held.get(index, ()) if any(i.matches(c.certificate) for i in named))
+        groups.setdefault(keys, []).append(index)
+    return [(keys, tuple(indexes)) for keys, indexes in groups.items() if indexes]
+
+
+def _closed_to(transaction: Transaction, site: Site) -> tuple[Identifier, ...]:
+    """For whom a layer is that our authority's keys do not open."""
+    context = site.context(transaction.received_at)
+    try:
+        layers = peel(transaction.octets, context.keyring, context.limits).spine()
+    except MalformedMessage:
+        return ()
+    closed = [layer.enveloped for layer in layers if layer.closed and layer.enveloped is not None]
+    return tuple(identifier for each in closed for r in each.recipients for identifier in r.identifiers)
+
+
 def _take_in(
     transaction: Transaction,
     indexes: tuple[int, ...],
@@ -87,8 +117,9 @@ def _take_in(
     found: Found | None,
     *,
     open_it: bool,
+    keys: tuple[Credential, ...] = (),
 ) -> list[Settled]:
-    context = site.context(transaction.received_at, open_it=open_it, found=found)
+    context = site.context(transaction.received_at, open_it=open_it, keys=keys, found=found)
     try:
         message = peel(transaction.octets, context.keyring, context.limits)
     except MalformedMessage as error:

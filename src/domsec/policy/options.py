@@ -428,6 +428,13 @@ class UserKeys:
         "taken from the environment variable DOMSEC_PASSWORD.",
         '"users.password"',
     )
+    decrypt: bool = option(
+        BOOLEAN,
+        False,
+        "Opens mail from outside that is encrypted to the certificate of a user, for that user and nobody else it is "
+        "for. Keys that have expired or cannot sign serve as well.",
+        "true",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

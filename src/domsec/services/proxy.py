@@ -33,28 +33,39 @@ class Users:
     """The credentials held for users, found by the mailboxes that their certificates name."""
 
     credentials: tuple[Credential, ...] = ()
+    open: bool = False  # whether what is encrypted to one of them is opened for that user
+    _readers: Mapping[tuple[str, str], tuple[Credential, ...]] = field(init=False, repr=False, compare=False)
     _by_address: Mapping[tuple[str, str], tuple[Credential, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        found: dict[tuple[str, str], tuple[Credential, ...]] = {}
-        for credential in self.credentials:
-            if any(problems(credential.certificate)):
-                continue
-            for mailbox in mailboxes_of(addresses(credential.certificate)):
-                found[_key(mailbox)] = (*found.get(_key(mailbox), ()), credential)
-        object.__setattr__(self, "_by_address", found)
+        persons = [c for c in self.credentials if not any(name_problems(c.certificate))]
+        signing = [c for c in persons if not signing_problems(c.certificate)]
+        object.__setattr__(self, "_readers", _by_address(persons if self.open else ()))
+        object.__setattr__(self, "_by_address", _by_address(signing))
 
     def of(self, mailbox: Mailbox, now: datetime) -> Credential | None:
         """Of those that are valid now the newest."""
         valid = (c for c in self._by_address.get(_key(mailbox), ()) if _is_valid(c.certificate, now))
         return max(valid, key=lambda c: (c.certificate.not_before, c.certificate.sha256), default=None)
 
+    def readers(self, mailbox: Mailbox) -> tuple[Credential, ...]:
+        """Those that open mail for a mailbox, whatever their dates; none where that is not wanted."""
+        return self._readers.get(_key(mailbox), ())
 
-NO_USERS = Users()
+
+def _by_address(credentials: Iterable[Credential]) -> dict[tuple[str, str], tuple[Credential, ...]]:
+    found: dict[tuple[str, str], tuple[Credential, ...]] = {}
+    for credential in credentials:
+        for mailbox in mailboxes_of(addresses(credential.certificate)):
+            found[_key(mailbox)] = (*found.get(_key(mailbox), ()), credential)
+    return found
 
 
 def _key(mailbox: Mailbox) -> tuple[str, str]:
     return ascii_lower(mailbox.local), mailbox.domain
+
+
+NO_USERS = Users()
 
 
 def _is_valid(certificate: Certificate, now: datetime) -> bool:
@@ -62,14 +73,19 @@ def _is_valid(certificate: Certificate, now: datetime) -> bool:
 
 
 def problems(certificate: Certificate) -> Iterator[str]:
-    """What keeps a certificate from serving as a user's, whatever the time. Raises nothing."""
+    """What keeps a certificate from signing as a user's, whatever the time. Raises nothing."""
+    yield from name_problems(certificate)
+    yield from (f"it cannot sign: {text}" for text in signing_problems(certificate))
+
+
+def name_problems(certificate: Certificate) -> Iterator[str]:
+    """What in its names keeps a certificate from being a user's. Raises nothing."""
     try:
         stated = addresses(certificate)
         if not mailboxes_of(stated):
             yield "it has no mail address"
         parts = (*common_names(certificate), *(address.rpartition("@")[0] for address in stated))
         yield from (f"it is named like a {role}" for role in _ROLES if any(names.looks_like(p, role) for p in parts))
-        yield from (f"it cannot sign: {text}" for text in signing_problems(certificate))
     except DomsecError as problem:
         yield f"it cannot be read: {problem}"
 
