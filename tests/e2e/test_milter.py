@@ -11,7 +11,9 @@ import shutil
 import smtplib
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,9 +85,13 @@ class Office:
     acme: Keys
     beta: Keys
     port: int
+    by_tcp: int  # a port of Postfix that asks domsec at port `tcp`
+    tcp: int
 
-    def deliver(self, octets: bytes, sender: str = "bob@beta.example", *, login: bool = False) -> None:
-        with smtplib.SMTP("127.0.0.1", self.port, timeout=30) as client:
+    def deliver(
+        self, octets: bytes, sender: str = "bob@beta.example", *, login: bool = False, port: int | None = None
+    ) -> None:
+        with smtplib.SMTP("127.0.0.1", port or self.port, timeout=30) as client:
             if login:
                 client.login("alice@acme.example", PASSWORD)
             client.sendmail(sender, ["alice@acme.example"], octets, mail_options=["BODY=8BITMIME"])
@@ -130,7 +136,7 @@ def office() -> Iterator[Office]:
 
 
 def _opened(stack: contextlib.ExitStack, folder: Path) -> Office:
-    (port,) = free_ports(1)
+    port, by_tcp, tcp = free_ports(3)
     instance = Instance(folder / "postfix")
     for name in ("mail", "state", "run", "domsec/trust", "postfix/etc/sasl"):
         (folder / name).mkdir(parents=True)
@@ -141,15 +147,17 @@ def _opened(stack: contextlib.ExitStack, folder: Path) -> Office:
     domsec.configuration.write_text(DOMSEC.format(run=folder / "run", state=folder / "state"))
     acme, beta = keys_of("acme.example"), keys_of("beta.example")
     write_pem(folder / "domsec/trust/beta.pem", beta.ca)
-    _configure_postfix(folder, instance, domsec.configuration, port)
+    _configure_postfix(folder, instance, domsec.configuration, port, (by_tcp, tcp))
     stack.callback(instance.stop)
     instance.start()
     stack.callback(domsec.kill)
     domsec.start()
-    return Office(folder, instance, domsec, acme, beta, port)
+    return Office(folder, instance, domsec, acme, beta, port, by_tcp, tcp)
 
 
-def _configure_postfix(folder: Path, instance: Instance, configuration: Path, port: int) -> None:
+def _configure_postfix(
+    folder: Path, instance: Instance, configuration: Path, port: int, by_port: tuple[int, int]
+) -> None:
     """The files that `domsec postfix` writes, at a port of the laboratory, beside an administrator's own."""
     ran = commands.run("postfix", "--layout", "milter", "-o", folder / "printed", "--config", configuration)
     assert ran.code == 0, ran.err
@@ -157,9 +165,10 @@ def _configure_postfix(folder: Path, instance: Instance, configuration: Path, po
     etc = instance.etc
     main = MAIN.format(etc=etc, mail=folder / "mail", uid=MAIL_UID)
     assert "smtp      inet" in printed["master.cf"]
-    instance.configure(
-        main + printed["main.cf"], printed["master.cf"].replace("smtp      inet", f"127.0.0.1:{port} inet")
-    )
+    master = printed["master.cf"].replace("smtp      inet", f"127.0.0.1:{port} inet")
+    by_tcp, tcp = by_port
+    master += f"127.0.0.1:{by_tcp} inet n - n - - smtpd -o smtpd_milters=inet:127.0.0.1:{tcp}\n"
+    instance.configure(main + printed["main.cf"], master)
     database = etc / "sasl/sasldb2"
     (etc / "sasl/smtpd.conf").write_text(
         f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\nmech_list: PLAIN\n"
@@ -281,6 +290,45 @@ def test_several_messages_of_one_connection_are_judged_each_by_itself(office: Of
     for each in (letters[0], letters[2]):
         assert "smime=pass" in fields_of(office.in_mailbox(each), "Authentication-Results")[0]
     assert not any(map(letters[1].within, office.mailbox()))
+
+
+def _until_taken(office: Office, octets: bytes) -> None:
+    for _ in range(100):
+        try:
+            office.deliver(octets)
+        except smtplib.SMTPResponseException as error:
+            assert 400 <= error.smtp_code < 500
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("put off a hundred times")
+
+
+@pytest.mark.slow
+def test_whatever_is_killed_every_message_is_judged_once(office: Office, tmp_path: Path) -> None:
+    """Workers die under Postfix; who is put off comes again, as mail servers do."""
+    letters = [letter(f"under fire {n}", "Bob <bob@beta.example>", to="alice@acme.example") for n in range(20)]
+    octets = [office.signed(each, tmp_path) for each in letters]
+    with ThreadPoolExecutor(3) as pool:
+        sending = [pool.submit(_until_taken, office, with_fields(each, FORGED[0])) for each in octets]
+        for done in range(2, 10, 2):  # four times, each while others are under way
+            wait_until(lambda so_far=done: sum(each.done() for each in sending) >= so_far, "some to be taken")
+            office.domsec.kill_worker()
+        for each in sending:
+            each.result()
+    for each in letters:
+        (result,) = fields_of(office.in_mailbox(each), "Authentication-Results")
+        assert "smime=pass" in result
+
+
+def test_postfix_reaches_it_by_a_port_too(office: Office) -> None:
+    """Each packet would wait 40 ms for the last one to be acknowledged, unless that is done at once (A6)."""
+    sent = letter("by TCP", "Dave <dave@elsewhere.example>", to="alice@acme.example")
+    with office.policy(f"unix:{office.folder}/run/milter.sock", f"127.0.0.1:{office.tcp}"):
+        office.deliver(with_fields(sent.octets, FORGED[0]), "dave@elsewhere.example", port=office.by_tcp)
+    assert fields_of(office.in_mailbox(sent), "Authentication-Results") == [
+        "Authentication-Results: mx.acme.example; smime=none"
+    ]
 
 
 def test_the_log_has_what_postfix_knows_of_the_session(office: Office) -> None:
