@@ -14,7 +14,7 @@ PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jd
             libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin opendkim softhsm2 opensc slapd nsd ldnsutils unbound \
             postgresql libidn12
 # Mail servers that cannot stand beside Postfix are only unpacked, into .others.
-UNPACKED := exim4-base exim4-daemon-light
+UNPACKED := exim4-base exim4-daemon-light opensmtpd
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench conformance interop corpora paths fuzz faults docs deb packages clean
@@ -36,7 +36,7 @@ demo: $(VENV)/.installed ## two domains exchange protected mail on loopback (ONC
 
 packages: ## the Debian packages that tests use, where we are root on Debian
 	@./.ci/packages $(PACKAGES) || echo "tests that need what is missing will be skipped, each with its reason"
-	@./.ci/unpack .others $(UNPACKED) || echo "tests that need Exim will be skipped"
+	@./.ci/unpack .others $(UNPACKED) || echo "tests that need Exim or OpenSMTPD will be skipped"
 
 test: $(VENV)/.installed packages ## all tests in parallel (T=tests/services for part of them)
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(T)

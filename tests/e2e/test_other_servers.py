@@ -1,10 +1,10 @@
-"""domsec behind Exim, which hands it mail by LMTP after its queue and takes it back at other ports.
+"""domsec behind Exim and OpenSMTPD, which hand it mail by LMTP after their queue and take it back at other ports.
 
-alice ─▶ exim ─▶ domsec ─▶ exim, port for what leaves ─▶ sink
-sink's world ─▶ exim ─▶ domsec ─▶ exim, port for what arrives ─▶ sink
+alice ─▶ server ─▶ domsec ─▶ server, port for what leaves ─▶ sink
+sink's world ─▶ server ─▶ domsec ─▶ server, port for what arrives ─▶ sink
 
-Exim cannot be installed beside Postfix. `make packages` unpacks it, and here it runs in a mount namespace whose /etc
-has its user and its configuration.
+Neither can be installed beside Postfix. `make packages` unpacks them, and here they run in a mount namespace whose /etc
+has their users and their configuration, and whose /var is theirs.
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ from e2e.world import BASE, PREFIX, Keys, keys_of, wait_until, write_p12, write_
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
 OTHERS = Path(__file__).parents[2] / ".others"
-EXIM = OTHERS / "usr/sbin/exim4"
-USER = "Debian-exim"
+USERS = {"Debian-exim": 990, "opensmtpd": 991, "opensmtpq": 992}
 
-CONFIGURATION = """\
+EXIM = """\
 primary_hostname = mx.acme.example
-spool_directory = {folder}/spool
-log_file_path = {folder}/log/%slog
-pid_file_path = {folder}/exim.pid
-exim_path = {exim}
+spool_directory = /var/spool/exim
+log_file_path = /var/log/exim/%slog
+pid_file_path = /var/run/exim.pid
+exim_path = {binary}
 keep_environment =
 local_interfaces = <; 127.0.0.1
 daemon_smtp_ports = {port} : {leaving} : {arriving}
@@ -101,6 +100,18 @@ sink:
 begin retry
 * * F,2h,1s
 """
+OPENSMTPD = """\
+listen on 127.0.0.1 port {port} tag IN
+listen on 127.0.0.1 port {leaving} tag LEAVING
+listen on 127.0.0.1 port {arriving} tag ARRIVING
+action "inbound" relay host "lmtp://127.0.0.1:{inbound}"
+action "outbound" relay host "lmtp://127.0.0.1:{outbound}"
+action "world" relay host "smtp+notls://127.0.0.1:{sink}"
+match tag LEAVING from any for any action "world"
+match tag ARRIVING from any for domain "acme.example" action "world"
+match tag IN from any for domain "acme.example" action "inbound"
+match from any for any action "outbound"
+"""
 DOMSEC = """\
 domains = ["acme.example"]
 [listen]
@@ -131,16 +142,34 @@ url = "sqlite:///{folder}/domsec.db"
 """
 
 
-def missing() -> str | None:
-    if not EXIM.exists():
-        return "Exim is not unpacked: make packages"
+@dataclass(frozen=True)
+class Program:
+    """A mail server: its program, where it reads its configuration, and that."""
+
+    arguments: tuple[str, ...]
+    place: str
+    configuration: str
+
+
+PROGRAMS = {
+    "exim": Program(("exim4", "-bdf", "-q1s"), "exim4/exim4.conf", EXIM),
+    "opensmtpd": Program(("smtpd", "-d"), "smtpd.conf", OPENSMTPD),
+}
+
+
+def missing(program: str) -> str | None:
+    if not (path := OTHERS / "usr/sbin" / program).exists():
+        return f"{program} is not unpacked: make packages"
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
-        return "a mount namespace for Exim's user needs root"
+        return "a mount namespace for another mail server needs root"
+    if "not found" in subprocess.run(["ldd", str(path)], check=False, capture_output=True, text=True).stdout:
+        return f"{program} lacks libraries: make packages"
     return None
 
 
 @dataclass
 class Office:
+    name: str
     folder: Path
     domsec: Domsec
     sink: Sink
@@ -157,9 +186,10 @@ class Office:
         return sent.arrived(lambda: (each.content for each in self.sink.sent))
 
 
-@pytest.fixture(scope="module")
-def exim() -> Iterator[Office]:
-    if reason := missing():
+@pytest.fixture(scope="module", params=PROGRAMS)
+def server(request: pytest.FixtureRequest) -> Iterator[Office]:
+    program = PROGRAMS[request.param]
+    if reason := missing(program.arguments[0]):
         pytest.skip(reason)
     with contextlib.ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=BASE))
@@ -174,8 +204,8 @@ def exim() -> Iterator[Office]:
         domsec = _domsec(folder, ports, acme, beta)
         stack.callback(domsec.kill)
         domsec.start()
-        stack.enter_context(_exim(folder, {**ports, "sink": sink.port}))
-        yield Office(folder, domsec, sink, acme, beta, ports["port"])
+        stack.enter_context(_running(program, folder, {**ports, "sink": sink.port}))
+        yield Office(request.param, folder, domsec, sink, acme, beta, ports["port"])
 
 
 def _domsec(folder: Path, ports: dict[str, int], acme: Keys, beta: Keys) -> Domsec:
@@ -192,28 +222,33 @@ def _domsec(folder: Path, ports: dict[str, int], acme: Keys, beta: Keys) -> Doms
 
 
 @contextlib.contextmanager
-def _exim(folder: Path, ports: dict[str, int]) -> Iterator[None]:
-    """An Exim that looks into its queue once a second."""
-    etc = folder / "etc"
+def _running(program: Program, folder: Path, ports: dict[str, int]) -> Iterator[None]:
+    """The mail server, in a world where it is the only one."""
+    etc, var = folder / "etc", folder / "var"
     shutil.copytree("/etc", etc, symlinks=True)
-    (etc / "exim4").mkdir()
-    (etc / "exim4/exim4.conf").write_text(CONFIGURATION.format(**ports, folder=folder, exim=EXIM))
-    for name, line in (("passwd", f"{USER}:x:990:990::/nonexistent:/bin/false"), ("group", f"{USER}:x:990:")):
-        with (etc / name).open("a") as file:
-            file.write(f"{line}\n")
-    for name in ("spool", "log"):
-        (folder / name).mkdir()
-        os.chown(folder / name, 990, 990)
-    with (folder / "exim.log").open("wb") as log:
+    for name, number in USERS.items():
+        with (etc / "passwd").open("a") as passwd, (etc / "group").open("a") as group:
+            passwd.write(f"{name}:x:{number}:{number}::/var/lib/opensmtpd/empty:/bin/false\n")
+            group.write(f"{name}:x:{number}:\n")
+    (etc / program.place).parent.mkdir(exist_ok=True)
+    binary = OTHERS / "usr/sbin" / program.arguments[0]
+    (etc / program.place).write_text(program.configuration.format(**ports, binary=binary))
+    for name in ("lib/opensmtpd/empty", "run", "tmp", "spool/smtpd", "spool/exim", "log/exim"):
+        (var / name).mkdir(parents=True)
+    (var / "spool/smtpd").chmod(0o711)
+    for name in ("spool/exim", "log/exim"):
+        os.chown(var / name, USERS["Debian-exim"], USERS["Debian-exim"])
+    start = 'mount --bind "$0/etc" /etc && mount --bind "$0/var" /var && exec "$@"'
+    with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc && exec "$1" -bdf -q1s', str(etc), str(EXIM)],
+            ["unshare", "-m", "sh", "-c", start, str(folder), str(binary), *program.arguments[1:]],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
     try:
-        wait_until(lambda: _listens(ports["arriving"]), f"Exim: {(folder / 'exim.log').read_text()}")
+        wait_until(lambda: _listens(ports["arriving"]), f"{program.arguments[0]} to listen")
         yield
     finally:
         process.terminate()
@@ -226,30 +261,32 @@ def _listens(port: int) -> bool:
     return False
 
 
-def test_what_leaves_is_protected(exim: Office) -> None:
-    sent = letter("by Exim")
-    exim.send("alice@acme.example", sent.octets, "bob@beta.example")
-    wire = exim.at_sink(sent)
+def test_what_leaves_is_protected(server: Office) -> None:
+    sent = letter("on its way out")
+    server.send("alice@acme.example", sent.octets, "bob@beta.example")
+    wire = server.at_sink(sent)
     assert sent.secret not in wire
-    assert exim.domsec.journal()[-1]["action"] == "relay"
+    assert server.domsec.journal()[-1]["action"] == "relay"
 
 
-def test_what_arrives_is_opened_and_marked(exim: Office, tmp_path: Path) -> None:
-    sent = letter("to Exim", "Bob <bob@beta.example>", to="alice@acme.example")
-    octets = protected(sent, "bob@beta.example", exim.beta, "alice@acme.example", exim.acme, tmp_path, "dca")
-    exim.send("bob@beta.example", octets, "alice@acme.example")
-    arrived = exim.at_sink(sent)
+def test_what_arrives_is_opened_and_marked(server: Office, tmp_path: Path) -> None:
+    sent = letter("on its way in", "Bob <bob@beta.example>", to="alice@acme.example")
+    octets = protected(sent, "bob@beta.example", server.beta, "alice@acme.example", server.acme, tmp_path, "dca")
+    server.send("bob@beta.example", octets, "alice@acme.example")
+    arrived = server.at_sink(sent)
     assert sent.secret in arrived
     assert "smime=pass" in fields_of(arrived, "Authentication-Results")[0]
 
 
-def test_while_domsec_is_down_mail_waits(exim: Office) -> None:
+def test_while_domsec_is_down_mail_waits(server: Office) -> None:
+    if server.name == "opensmtpd":
+        pytest.skip("OpenSMTPD comes again after six minutes")
     sent = letter("later")
-    assert exim.domsec.stop() == 0
+    assert server.domsec.stop() == 0
     try:
-        exim.send("alice@acme.example", sent.octets, "bob@beta.example")
-        wait_until(lambda: "Connection refused" in (exim.folder / "log/mainlog").read_text(), "a deferral")
-        assert not any(sent.within(each.content) for each in exim.sink.sent)
+        server.send("alice@acme.example", sent.octets, "bob@beta.example")
+        wait_until(lambda: "Connection refused" in (server.folder / "var/log/exim/mainlog").read_text(), "a deferral")
+        assert not any(sent.within(each.content) for each in server.sink.sent)
     finally:
-        exim.domsec.start()
-    assert sent.secret not in exim.at_sink(sent)
+        server.domsec.start()
+    assert sent.secret not in server.at_sink(sent)
