@@ -414,6 +414,7 @@ def _rule(options: Evidence, configuration: Configuration) -> Rule:
         logins=_logins(options),
         owners=load_owners(options.owners) if options.owners else None,
         authserv_id=options.authserv_id or "",
+        selectors=frozenset(selector.lower() for selector in options.selectors),
     )
 
 

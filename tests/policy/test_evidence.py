@@ -234,6 +234,42 @@ def test_results(head: bytes, expected: bool) -> None:
     assert not allowed(UPSTREAM, forwarded, head)  # who speaks to us is asked, not whom they name
 
 
+SIGNED = b"Authentication-Results: mx.acme.example; dkim=pass header.d=acme.example header.s=cloud header.b=AbC\r\n"
+KEYS = Rule("dkim", ACME, AWAY, authserv_id="mx.acme.example", selectors=frozenset({"cloud", "cloud2"}))
+
+
+@pytest.mark.requirement("R3183-3.2-05")
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        pytest.param(SIGNED + RECEIVED, True, id="by a key that counts"),
+        pytest.param(SIGNED.replace(b"=acme", b"=ACME").replace(b"=cloud", b"=CLOUD2"), True, id="without case"),
+        pytest.param(SIGNED.replace(b"; dkim", b"; spf=fail smtp.mailfrom=x; dkim"), True, id="beside other methods"),
+        pytest.param(SIGNED.replace(b"=cloud", b"=newsletter"), False, id="by a key of somebody else"),
+        pytest.param(SIGNED.replace(b" header.s=cloud", b""), False, id="by a key that is not named"),
+        pytest.param(SIGNED.replace(b"d=acme", b"d=evil"), False, id="of another domain"),
+        pytest.param(SIGNED.replace(b"d=acme", b"d=mail.acme"), False, id="of a domain below"),
+        pytest.param(SIGNED.replace(b"d=acme.example", b"d=example"), False, id="of a domain above"),
+        pytest.param(SIGNED.replace(b"=pass", b"=fail"), False, id="failed"),
+        pytest.param(SIGNED.replace(b"dkim=", b"dmarc="), False, id="another method"),
+        pytest.param(SIGNED.replace(b"header.d", b"header.d=evil.example header.d"), False, id="two domains"),
+        pytest.param(SIGNED + SIGNED + RECEIVED, False, id="twice"),
+        pytest.param(RECEIVED + SIGNED, False, id="below Received anybody may have written it"),
+        pytest.param(SIGNED.replace(b"mx.acme", b"mx.evil"), False, id="of another server"),
+    ],
+)  # fmt: skip
+def test_dkim(head: bytes, expected: bool) -> None:
+    """RFC 8601 2.7.1: our provider signed, which knows its users, and nobody else has that key."""
+    assert allowed(KEYS, client("192.0.2.7"), head) is expected
+    assert not allowed(KEYS, client("198.51.100.1"), head)
+
+
+def test_dkim_speaks_for_the_domain_that_signed_and_no_other() -> None:
+    signed = SIGNED.replace(b"d=acme", b"d=sales.acme")
+    assert allowed(KEYS, client("192.0.2.7"), signed, mailbox="bob@sales.acme.example")
+    assert not allowed(KEYS, client("192.0.2.7"), signed)
+
+
 def test_results_with_a_table_of_logins() -> None:
     rule = Rule("results", ACME, AWAY, authserv_id="mx.acme.example", logins=LOGINS)
     head = PASS.replace(b"alice@acme.example", b"al")

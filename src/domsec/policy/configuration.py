@@ -496,6 +496,7 @@ _EVIDENCE_OPTIONS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "certificate": (frozenset({"logins"}), frozenset({"domains", "header", "token_file"})),
     "local": (frozenset({"logins"}), frozenset({"domains"})),
     "results": (frozenset({"networks", "authserv_id"}), frozenset({"domains", "logins", "owners"})),
+    "dkim": (frozenset({"networks", "authserv_id", "selectors"}), frozenset({"domains"})),
 }
 
 

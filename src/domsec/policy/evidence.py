@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from domsec.errors import MalformedMessage
 from domsec.mime import authentication_results
 from domsec.mime.addresses import Mailbox, ascii_lower, parse_address
+from domsec.mime.authentication_results import Result
 from domsec.mime.fields import Field, Header
 from domsec.policy import options
 from domsec.policy.kinds import Networks
@@ -55,6 +56,7 @@ class Rule:
     logins: Mapping[str, Rights] | None = None
     owners: Owners | None = None
     authserv_id: str = ""
+    selectors: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def _from(rule: Rule, client: Client, header: Header, originators: tuple[Mailbox
             login = _known(client.user, "the client did not come by a Unix socket")
         case "results":
             login = _stated(rule, client, header)
+        case "dkim":
+            return _of_dkim(rule, client, header, originators)
     return _of_login(rule, fingerprint(login) if rule.kind == "certificate" else login, originators)
 
 
@@ -164,6 +168,33 @@ def _attested(rule: Rule, header: Header) -> str:
 
 def _stated(rule: Rule, client: Client, header: Header) -> str:
     """The login that an upstream server has checked (RFC 8601 2.7.4): one field, one `auth=pass`, or none at all."""
+    checked = _results(rule, client, header, "auth")
+    logins = [text for result in checked for name, text in result.properties if name == "smtp.auth"]
+    if not len(checked) == len(logins) == 1 or checked[0].result != "pass":
+        raise LookupError(f"{rule.authserv_id} does not say auth=pass of one login")
+    return _known(logins[0], f"{rule.authserv_id} names no login")
+
+
+def _of_dkim(rule: Rule, client: Client, header: Header, originators: tuple[Mailbox, ...]) -> Evidence:
+    """That an upstream server has checked a signature of the domain in From, by a key that counts (RFC 8601 2.7.1).
+
+    A signature speaks for its own domain, not for those below (as with strict alignment, RFC 7489 3.1.1).
+    """
+    signed: dict[str, str] = {}
+    for result in _results(rule, client, header, "dkim"):
+        stated = dict(result.properties)
+        selector, domain = stated.get("header.s", "").lower(), stated.get("header.d", "").lower()
+        repeated = len(stated) != len(result.properties)
+        if result.result == "pass" and not repeated and selector in rule.selectors and _covers(rule.domains, domain):
+            signed[domain] = selector
+    addresses = frozenset(mailbox.address for mailbox in originators if mailbox.domain in signed)
+    if not addresses:
+        raise LookupError(f"{rule.authserv_id} says dkim=pass of no domain in From by a key with one of its selectors")
+    return Evidence("dkim", " ".join(f"{selector}._domainkey.{d}" for d, selector in signed.items())[:200], addresses)
+
+
+def _results(rule: Rule, client: Client, header: Header, method: str) -> list[Result]:
+    """What an upstream server says of a method, in the one field that is its own."""
     if client.address not in rule.networks:
         raise LookupError(f"{_address(client.address)} is not the upstream server")
     ours = [f.value for f in _of_our_server(header, authentication_results.NAME)]
@@ -171,13 +202,9 @@ def _stated(rule: Rule, client: Client, header: Header) -> str:
     if len(ours) != 1:
         raise LookupError(f"{len(ours)} results of {rule.authserv_id} above Received, expected one")
     try:
-        checked = [result for result in authentication_results.parse_results(ours[0]) if result.method == "auth"]
+        return [result for result in authentication_results.parse_results(ours[0]) if result.method == method]
     except MalformedMessage as error:
         raise LookupError(f"the results of {rule.authserv_id} cannot be read: {error}") from None
-    logins = [text for result in checked for name, text in result.properties if name == "smtp.auth"]
-    if not len(checked) == len(logins) == 1 or checked[0].result != "pass":
-        raise LookupError(f"{rule.authserv_id} does not say auth=pass of one login")
-    return _known(logins[0], f"{rule.authserv_id} names no login")
 
 
 def _of_our_server(header: Header, name: str) -> Iterator[Field]:
@@ -228,6 +255,6 @@ def _covers(domains: frozenset[str], domain: str) -> bool:
 
 def without_fields(header: Header, rules: Sequence[Rule]) -> Header:
     """The header without the fields that evidence stands in: they are nobody else's business."""
-    ids = {rule.authserv_id for rule in rules if rule.kind == "results"}
+    ids = {rule.authserv_id for rule in rules if rule.kind in ("results", "dkim")}
     kept = authentication_results.remove(header, ids) if ids else header
     return kept.without({rule.header.lower() for rule in rules if rule.kind in ("header", "certificate")})

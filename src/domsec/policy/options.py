@@ -95,7 +95,7 @@ Signature = Literal["pkcs1", "pss"]
 KeyTransport = Literal["oaep", "pkcs1v15"]
 HeaderConfidentiality = Literal["none", "baseline"]
 SigtypeOid = Literal["id-aa-signatureType", "id-sti"]
-EvidenceKind = Literal["network", "header", "xclient", "certificate", "local", "results"]
+EvidenceKind = Literal["network", "header", "xclient", "certificate", "local", "results", "dkim"]
 DirectoryKind = Literal["ldap", "smimea"]
 Banner = Literal["no", "verified", "all"]
 HopTls = Literal["no", "may", "verify"]
@@ -135,7 +135,7 @@ NAMING: Kind[Naming] = choice("strict", "mailbox", "pinned")
 KEY_NAMING: Kind[Literal["strict", "mailbox"]] = choice("strict", "mailbox")
 HEADER_CONFIDENTIALITY: Kind[HeaderConfidentiality] = choice("none", "baseline")
 SIGTYPE_OID: Kind[SigtypeOid] = choice("id-aa-signatureType", "id-sti")
-EVIDENCE_KIND: Kind[EvidenceKind] = choice("network", "header", "xclient", "certificate", "local", "results")
+EVIDENCE_KIND: Kind[EvidenceKind] = choice("network", "header", "xclient", "certificate", "local", "results", "dkim")
 RECEIPTS: Kind[ListReceipts] = choice("as-asked", "none", "instead-of", "in-addition-to")
 GROUPING: Kind[Grouping] = choice("member", "domain", "all")
 COPY_OR_DROP: Kind[Literal["copy", "drop"]] = choice("copy", "drop")
@@ -606,7 +606,7 @@ class Evidence:
 
     Without any of these nothing is signed, unless the mail bears a valid signature of its originator. Every mailbox of
     the From field needs evidence. `network` needs `networks`, `header` needs `token_file`, `local` needs `logins`,
-    `certificate` needs `logins`, `results` needs `networks` and `authserv_id`.
+    `certificate` needs `logins`, `results` needs `networks` and `authserv_id`, `dkim` also `selectors`.
     """
 
     kind: EvidenceKind = required(
@@ -616,14 +616,16 @@ class Evidence:
         "A5). `xclient`: the LOGIN of XCLIENT from a trusted client. `certificate`: the TLS client certificate, whose "
         "fingerprint stands in such a field, or that was shown to us (`listen.tls_clients`). "
         "`local`: the user of this machine who is at the other end of a Unix socket. `results`: `auth=pass` in the "
-        "Authentication-Results of an upstream server of ours (RFC 8601 2.7.4), above its Received field.",
+        "Authentication-Results of an upstream server of ours (RFC 8601 2.7.4), above its Received field. "
+        "`dkim`: `dkim=pass` there, of the very domain in From and a key that only whoever hosts our mailboxes has "
+        "(docs/cloud.md).",
         '"header"',
     )
     networks: Networks = option(
         NETWORKS,
         Networks(),
-        "For `network`: the client networks. For `results`: the addresses of the upstream server, which has to be "
-        "connected itself.",
+        "For `network`: the client networks. For `results` and `dkim`: the addresses of the upstream server, which has "
+        "to be connected itself.",
         '["192.0.2.0/24"]',
         written="[]",
     )
@@ -639,7 +641,16 @@ class Evidence:
         '"auth-token"',
     )
     authserv_id: str | None = optional(
-        TOKEN, "For `results`: the name of the upstream server in its Authentication-Results.", '"mx.acme.example"'
+        TOKEN,
+        "For `results` and `dkim`: the name of the upstream server in its Authentication-Results.",
+        '"mx.acme.example"',
+    )
+    selectors: tuple[str, ...] = option(
+        STRINGS,
+        (),
+        "For `dkim`: the selectors (`header.s`) of the keys that count. A domain often has keys for others too, who "
+        "send newsletters, say: theirs prove nothing about a person.",
+        '["selector1", "selector2"]',
     )
     logins: Path | None = optional(
         FILE,
