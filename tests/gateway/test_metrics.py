@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
+from pathlib import Path
 
 from domsec.gateway import metrics
 from domsec.gateway.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_rows_are_added_up_across_processes() -> None:
@@ -35,6 +39,13 @@ def test_each_name_has_one_help_and_one_type() -> None:
     types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(types) == len(set(types))
     assert all(line.startswith(("#", "domsec_")) for line in lines)
+
+
+def test_every_name_is_explained() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    names = {line.split()[2] for line in Metrics().text().splitlines() if line.startswith("# TYPE")}
+    assert {name for name in names if f"`{name}" not in page} == set()
+    assert set(re.findall(r"`(domsec_[a-z_]+)[{`]", page)) <= names
 
 
 def test_the_page_answers_and_a_bad_request_does_no_harm() -> None:
