@@ -17,6 +17,7 @@ from domsec.mime import (
     header_protection,
     lexical,
     multipart,
+    openpgp,
     seven_bit,
     smime,
     transfer_encoding,
@@ -125,6 +126,8 @@ def read_mime(data: bytes) -> None:
     inside, outside = certainly(header_protection.conceal, header, entity)
     hidden = header_protection.protected(*fields.split_message(inside))
     assert outside == header or hidden is None or hidden.differences(outside) == ()
+    if openpgp.protection(entity) == "encrypted":
+        assert b"-----BEGIN PGP MESSAGE-----" in bytes(body)
     authentication_results.remove(header, "acme.example")
     assert canonical.is_canonical(canonical.canonical(data))
     _same_encodings(data)

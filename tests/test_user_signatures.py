@@ -116,6 +116,14 @@ def test_openssl_verifies_it_and_opens_it(tmp_path: Path) -> None:
     assert "alice@acme.example" in openssl.run("openssl", "x509", "-in", str(signers), "-noout", "-email")
 
 
+def test_who_has_no_key_gets_the_domains_signature_where_that_was_agreed() -> None:
+    peer = Peer("people.example", domsec=False, sign=True, clear_unsigned=True)
+    at = site(evidence=(NETWORK, LOGIN), peers=(peer,))
+    assert judge(sent(at=at)).structure == "S[originator](OC)"
+    other = sent(build("OC", sender="carol@acme.example"), at=at)
+    assert judge(other).structure == "S[domain](OC)"
+
+
 # --- whose key --------------------------------------------------------------------------------------------------------
 
 

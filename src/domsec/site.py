@@ -263,7 +263,7 @@ def load_site(
         confidentiality_keys=confidentiality,
         attributes=attributes[0] if attributes else None,
         attribute_keys=attributes,
-        users=_users(configuration, environment_password),
+        users=load_held(configuration, environment_password),
         evidence=tuple(_rule(one, configuration) for one in configuration.outbound.evidence),
         asks=bool(configuration.directories),
         labelling=known,
@@ -275,8 +275,8 @@ def load_site(
     return site
 
 
-def _users(configuration: Configuration, environment_password: str | None) -> Users:
-    """Keys that do not open are left out, as `domsec.policy.check` reports."""
+def load_held(configuration: Configuration, environment_password: str | None) -> Users:
+    """The keys of users. Those that do not open are left out, as `domsec.policy.check` reports."""
     options = configuration.users
     if options.folder is None:
         return NO_USERS

@@ -374,6 +374,17 @@ def test_our_own_certificates_and_anchors_are_in_the_report_of_what_ends(office:
     )
 
 
+def test_keys_of_users_are_in_the_report_of_what_ends(office: Path) -> None:
+    (office / "users").mkdir()
+    issue("--ca", "new.pem", "--user", "alice@acme.example", "--days", "20", "-o", "users/alice.pem")
+    issue("--ca", "new.pem", "--user", "zoe@acme.example", "--days", "20", "-o", "users/zoe.pem")
+    issue("--ca", "new.pem", "--user", "zoe@acme.example", "--days", "300", "-o", "users/zoe-new.pem")
+    file = office / "domsec.toml"
+    file.write_text(file.read_text() + '[users]\nfolder = "users"\n')
+    report = run("cert", "list", "--expiring", 30, "--json").json
+    assert [one["place"] for one in report] == ["users alice@acme.example"]
+
+
 def test_keys_that_do_not_open_do_not_hide_the_rest(office: Path) -> None:
     end = first(office / "signing.pem").not_after
     (office / "signing.pem").write_bytes(b"")

@@ -18,6 +18,7 @@ from domsec.gateway import expiry
 from domsec.gateway.expiry import Expiry
 from domsec.gateway.metrics import Counters, Metrics
 from domsec.policy.options import Trust
+from domsec.services.proxy import Users
 from domsec.site import Site
 from domsec.stores.certificate_table import CertificateTable
 from world import acme, beta
@@ -84,6 +85,18 @@ def test_a_certificate_with_a_successor_is_not_missed(
     counters = looked(END, site(acme().signing, successor), table)
     assert not [record for record in caplog.records if record.levelno == logging.ERROR]
     assert counters.get("end_signing") == int(successor.certificate.not_after.timestamp())
+
+
+def test_keys_of_users_are_counted_where_no_later_one_is_there(
+    table: CertificateTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = pki.identity("user", "alice@acme.example", acme().ca, days=40)
+    later = pki.identity("user", "alice@acme.example", acme().ca, days=400)
+    for held, count in (((old,), 1), ((old, later), 0), ((later, pki.world().acme.user("bob")), 0)):
+        caplog.clear()
+        with_users = dataclasses.replace(site(), users=Users(tuple(map(world.credential, held))))
+        looked(pki.NOW, with_users, table)
+        assert ("1 keys of users end within 30 days" in caplog.text) is bool(count)
 
 
 def test_it_is_said_once_a_day(table: CertificateTable, caplog: pytest.LogCaptureFixture) -> None:

@@ -238,6 +238,7 @@ def _configured(config: Path | None, until: datetime) -> list[tuple[str, Certifi
     """Of what the configuration names: our own that have no later successor, and those in files."""
     from domsec.cli.own import configured, keys_in_use
     from domsec.policy.configuration import Configuration
+    from domsec.site import load_held
 
     given = Given(config=config)
     path, _ = given.configuration()
@@ -251,7 +252,8 @@ def _configured(config: Path | None, until: datetime) -> list[tuple[str, Certifi
                 last[own.place] = own.certificate
     except DomsecError as problem:
         console.warning(f"our own certificates are not looked at: {problem}")
-    found = [*last.items(), *configured(configuration)]
+    users = load_held(configuration, given.password).last()
+    found = [*last.items(), *((f"users {address}", c) for address, c in users), *configured(configuration)]
     return sorted(((p, c) for p, c in found if c.not_after <= until), key=lambda pair: pair[1].not_after)
 
 

@@ -60,6 +60,11 @@ class Expiry:
             elif end <= now + self.margin:
                 days = (end - now).days
                 _log.error("the certificate of keys.%s ends on %s, in %d days", role, f"{end:%Y-%m-%d}", days)
+        if users := sum(certificate.not_after <= now + self.margin for _, certificate in self.site.users.last()):
+            days = self.margin.days
+            _log.warning(
+                "%d keys of users end within %d days or have ended: domsec cert list --expiring %d", users, days, days
+            )
         if expiring:
             days = self.margin.days
             _log.warning(

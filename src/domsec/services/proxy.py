@@ -48,6 +48,12 @@ class Users:
         valid = (c for c in self._by_address.get(_key(mailbox), ()) if _is_valid(c.certificate, now))
         return max(valid, key=lambda c: (c.certificate.not_before, c.certificate.sha256), default=None)
 
+    def last(self) -> tuple[tuple[str, Certificate], ...]:
+        """Each address with the one of its certificates that signs for the longest time."""
+        best = ((key, max((c.certificate for c in found), key=lambda c: c.not_after))
+                for key, found in self._by_address.items())  # fmt: skip
+        return tuple((f"{local}@{domain}", certificate) for (local, domain), certificate in best)
+
     def readers(self, mailbox: Mailbox) -> tuple[Credential, ...]:
         """Those that open mail for a mailbox, whatever their dates; none where that is not wanted."""
         return self._readers.get(_key(mailbox), ())
