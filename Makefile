@@ -17,7 +17,7 @@ PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jd
 UNPACKED := exim4-base exim4-daemon-light opensmtpd
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench conformance interop corpora paths fuzz faults docs deb packages clean
+.PHONY: help install demo test check format bench conformance interop corpora paths fuzz faults soak docs deb packages clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -71,6 +71,9 @@ fuzz: $(VENV)/.installed ## hostile octets for every parser (SECONDS=60 for each
 
 faults: $(VENV)/.installed packages ## everything fails at random for SECONDS=60, and every message is balanced at the end
 	DOMSEC_FAULTS_SECONDS=$(SECONDS) DOMSEC_FAULTS_MESSAGES=$$(($(SECONDS) * 60)) $(BIN)/python -m pytest -n 0 -s tests/e2e/test_faults.py
+
+soak: $(VENV)/.installed packages ## a steady load for SECONDS=60: fails where memory is not flat
+	$(BIN)/python -m bench soak --seconds $(SECONDS)
 
 docs: $(VENV)/.installed ## the generated documents
 	$(BIN)/python -m domsec.policy.reference docs

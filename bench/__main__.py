@@ -8,13 +8,15 @@ import shutil
 import sys
 from pathlib import Path
 
-from bench import gateway, keys, library, postfix, scaling, stores, trust
+from bench import gateway, keys, library, postfix, scaling, soak, stores, trust
 from bench.measure import Result
 
 RESULTS = Path(__file__).parent / "results.json"
 
 
 def main(wanted: list[str]) -> int:
+    if wanted[:1] == ["soak"]:
+        return soak.main(wanted[1:])
     results: list[Result] = []
     suites = [library.cases(), keys.cases(), scaling.cases(), trust.cases(), stores.cases()]
     if without := keys.missing():

@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -31,6 +32,15 @@ CONNECTIONS = 10
 MESSAGES = 3000
 ROUNDS = 3
 START = "import pathlib, sys; from domsec.gateway.run import run; sys.exit(run(pathlib.Path(sys.argv[1])))"
+
+
+class Running(NamedTuple):
+    """A gateway: its ports and its first process."""
+
+    outbound: int
+    inbound: int
+    pid: int
+
 
 Case = tuple[str, Callable[[], list[Result]]]
 _found: dict[str, float] = {}
@@ -124,12 +134,13 @@ def wait_for(port: int) -> None:
 
 
 @contextlib.contextmanager
-def process(arguments: list[str], ready: Callable[[], None]) -> Iterator[None]:
+def process(arguments: list[str], ready: Callable[[], None]) -> Iterator[int]:
+    """Its process id, once it is ready."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(arguments, stdout=log, stderr=log)
         try:
             ready()
-            yield
+            yield process.pid
         except TimeoutError:
             log.seek(0)
             sys.stderr.write(log.read().decode(errors="replace"))
@@ -149,7 +160,7 @@ def sink() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _gateway(folder: Path, sink: int, *, sign: bool, encrypt: str) -> Iterator[tuple[int, int]]:
+def _gateway(folder: Path, sink: int, *, sign: bool, encrypt: str) -> Iterator[Running]:
     outbound, inbound, status = (free_port() for _ in range(3))
     for role, domain in (("signing", "acme.example"), ("confidentiality", "acme.example")):
         write_credential(folder / f"{role}.pem", world.held(role, domain, "rsa2048"))  # type: ignore[arg-type]
@@ -189,8 +200,8 @@ audit = "audit.jsonl"
 level = "warning"
 """)
 
-    with process([sys.executable, "-c", START, str(configuration)], lambda: ready(status)):
-        yield outbound, inbound
+    with process([sys.executable, "-c", START, str(configuration)], lambda: ready(status)) as pid:
+        yield Running(outbound, inbound, pid)
 
 
 def ready(status: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import socket
 import sqlite3
 import subprocess
 import tarfile
@@ -127,6 +128,30 @@ def test_an_encrypted_one_is_opened_by_its_key_and_by_openssl(configuration: Pat
         assert str(configuration) in json.loads(tar.extractfile("manifest.json").read())["configuration"]  # type: ignore[union-attr]
     wrong = run("restore", tmp_path / "backup.p7m", "--credential", desk.key("acme-signing"), "--root", tmp_path / "a")
     assert wrong.code != 0
+
+
+def test_a_configuration_without_a_store_is_saved_as_files(configuration: Path, tmp_path: Path) -> None:
+    """That of a key process."""
+    refused = run("backup", "--config", configuration, "-o", tmp_path / "backup.tar")
+    assert (refused.code, "no database there" in refused.err) == (4, True)
+    saved = run("backup", "--config", configuration, "--without-store", "-o", tmp_path / "backup.tar")
+    assert saved.code == 0, saved.err
+    shutil.rmtree(configuration.parent)
+    back = run("restore", tmp_path / "backup.tar")
+    assert (back.code, "and the store" in back.err) == (0, False), back.err
+    assert configuration.with_name("signing.pem").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "var/domsec.db").exists()
+
+
+def test_a_backup_is_made_while_a_key_process_listens(configuration: Path, tmp_path: Path) -> None:
+    """Its socket is named in the configuration, and is nothing to save."""
+    hold(f"sqlite:///{tmp_path}/var/domsec.db", "held")
+    with configuration.open("a") as file:
+        file.write(f'[keyd]\nsocket = "{tmp_path}/s"\n')
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/s")
+        saved = run("backup", "--config", configuration, "-o", tmp_path / "backup.tar")
+    assert saved.code == 0, saved.err
 
 
 def test_keys_can_be_left_out(configuration: Path, tmp_path: Path) -> None:

@@ -30,8 +30,11 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--config", type=FILE, metavar="FILE", help="The configuration file.")
 @click.option("--encrypt-to", multiple=True, type=FILE, metavar="CERT", help="Encrypt to this certificate.")
 @click.option("--without-keys", is_flag=True, help="Leave private keys and their passwords out.")
+@click.option("--without-store", is_flag=True, help="Files only: a key process has no store.")
 @click.option("-o", "--output", required=True, type=_OUTPUT, metavar="FILE", help="Where to write it; mode 0600.")
-def backup(config: Path | None, encrypt_to: tuple[Path, ...], output: Path, *, without_keys: bool) -> int:
+def backup(
+    config: Path | None, encrypt_to: tuple[Path, ...], output: Path, *, without_keys: bool, without_store: bool
+) -> int:
     """Save the configuration, what it names, and the store, while the gateway goes on.
 
     The result is a tar archive, or CMS with such an archive in it, which `openssl cms -decrypt -inform DER` opens too.
@@ -47,7 +50,7 @@ def backup(config: Path | None, encrypt_to: tuple[Path, ...], output: Path, *, w
     archive = save(
         path,
         _named(configuration, keys=not without_keys),
-        configuration.store.url,
+        None if without_store else configuration.store.url,
         now=datetime.now(UTC),
         version=__version__,
     )
@@ -83,17 +86,18 @@ def restore(
     if start(octets, 1) == _SEQUENCE:
         octets = _opened(octets, Given(credential=credential, password_file=password_file))
     contents = put_back(octets, root, store_url, overwrite=overwrite)
-    console.note(f"{len(contents.files)} files and the store, saved at {contents.made_at}, are back")
+    what = f"{len(contents.files)} files" + (" and the store" if contents.store else "")
+    console.note(f"{what}, saved at {contents.made_at}, are back")
     console.note(f"look at it: domsec config check --config {contents.configuration}")
     return Exit.DONE
 
 
 def _named(configuration: Configuration, *, keys: bool) -> Iterator[Path]:
-    """Every file and folder that the configuration names and that is there."""
+    """Every file and folder that the configuration names and that is there; the socket of a key process is neither."""
     from domsec.policy.configuration import files_of
 
     for path, secret in files_of(configuration):
-        if path.exists() and path != configuration.path and (keys or not secret):
+        if path.exists() and not path.is_socket() and path != configuration.path and (keys or not secret):
             yield path
 
 

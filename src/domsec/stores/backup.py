@@ -2,7 +2,7 @@
 
     manifest.json    what is in it, with digests, modes and owners
     files/...        each file at its path
-    store            SQLite's database, or what pg_dump(1) makes of PostgreSQL
+    store            SQLite's database, or what pg_dump(1) makes of PostgreSQL; a key process has none
 
 It is a tar archive, so that nobody needs domsec to get at what is in it. It has private keys in it: encrypt it.
 """
@@ -55,28 +55,30 @@ class Contents:
 
     made_at: str  # RFC 3339
     version: str
-    store: str  # its URL, without a password
+    store: str  # its URL, without a password; empty where there is none
     configuration: Path
     files: tuple[Saved, ...]
 
 
-def save(configuration: Path, paths: Iterable[Path], store_url: str, *, now: datetime, version: str) -> Octets:
-    """The archive: these files, what is in these folders, and the store. Nothing stops while it is made.
+def save(configuration: Path, paths: Iterable[Path], store_url: str | None, *, now: datetime, version: str) -> Octets:
+    """The archive: these files, what is in these folders, and the store, if any. Nothing stops while it is made.
 
     Raises ConfigurationError for what cannot be read, StoreUnavailable where the store or the temporary file fails.
     """
     files = sorted({file for path in (configuration, *paths) for file in _regular(path.absolute())})
     with tempfile.TemporaryDirectory(prefix="domsec-backup-") as folder, _named("the backup"), Spool() as spool:
         snapshot = Path(folder) / STORE
-        _snapshot(store_url, snapshot)
+        if store_url:
+            _snapshot(store_url, snapshot)
         with tarfile.open(fileobj=cast("IO[bytes]", spool), mode="w|", format=tarfile.PAX_FORMAT) as tar:
             saved = [_add(tar, file) for file in files]
-            tar.add(snapshot, STORE, filter=_anonymous)
+            if store_url:
+                tar.add(snapshot, STORE, filter=_anonymous)
             manifest = {
                 "format": FORMAT,
                 "made_at": time_text(now),
                 "version": version,
-                "store": {"url": _shown(store_url), "sha256": _digest(snapshot)},
+                "store": {"url": _shown(store_url), "sha256": _digest(snapshot)} if store_url else None,
                 "configuration": str(configuration.absolute()),
                 "files": [
                     {"path": str(s.path), "sha256": s.sha256, "mode": s.mode, "user": s.user, "group": s.group}
@@ -101,16 +103,17 @@ def restore(archive: Octets, root: Path, store_url: str | None = None, *, overwr
     with tempfile.TemporaryDirectory(prefix="domsec-restore-") as folder, _named("the backup"):
         contents, members, digest = _unpacked(archive, Path(folder))
         places = {saved: root / str(saved.path).lstrip("/") for saved in contents.files}
-        url = store_url or _below(contents.store, root)
         there = [str(place) for place in places.values() if place.exists()]
         if there and not overwrite:
             raise ConfigurationError(f"{there[0]}: exists already ({len(there)} such files), expected none")
-        if sql.make_url(url).get_backend_name() != sql.make_url(contents.store).get_backend_name():
-            raise ConfigurationError(f"{url}: the store of the backup was {contents.store}")
-        if _digest(members[STORE]) != digest:
-            raise MalformedMessage("the store in the backup is not what was saved")
-        _restore_store(members[STORE], url, overwrite=overwrite)  # first, as it is what may be there already or be away
-        _ask_again(url, contents.made_at)
+        if contents.store:  # first, as it is what may be there already or be away
+            url = store_url or _below(contents.store, root)
+            if sql.make_url(url).get_backend_name() != sql.make_url(contents.store).get_backend_name():
+                raise ConfigurationError(f"{url}: the store of the backup was {contents.store}")
+            if _digest(members[STORE]) != digest:
+                raise MalformedMessage("the store in the backup is not what was saved")
+            _restore_store(members[STORE], url, overwrite=overwrite)
+            _ask_again(url, contents.made_at)
         for saved, place in places.items():
             _put(members[f"{FILES}{saved.path}"], place, saved)
         return contents
@@ -195,23 +198,25 @@ def _unpacked(archive: Octets, folder: Path) -> tuple[Contents, Mapping[str, Pat
         stated = json.loads(members[MANIFEST].read_bytes())
         if stated["format"] != FORMAT:
             raise MalformedMessage(f"a backup of format {stated['format']}, expected {FORMAT}")
+        store = stated["store"]
         contents = Contents(
             stated["made_at"],
             stated["version"],
-            str(stated["store"]["url"]),
+            str(store["url"]) if store is not None else "",
             Path(stated["configuration"]),
             tuple(
                 Saved(Path(s["path"]), s["sha256"], int(s["mode"]), str(s["user"]), str(s["group"]))
                 for s in stated["files"]
             ),
         )
-        digest = str(stated["store"]["sha256"])
+        digest = str(store["sha256"]) if store is not None else ""
         for saved in contents.files:
             if not saved.path.is_absolute() or ".." in saved.path.parts:
                 raise MalformedMessage(f"{saved.path}: no absolute path")
             if _digest(members[f"{FILES}{saved.path}"]) != saved.sha256:
                 raise MalformedMessage(f"{saved.path} in the backup is not what was saved")
-        _ = members[STORE]
+        if store is not None:
+            _ = members[STORE]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise MalformedMessage(f"no backup of domsec: {error!r}") from None
     return contents, members, digest
