@@ -22,7 +22,7 @@ from domsec.gateway.workers import listen
 
 PROGRAM = """
 import os, sys, tomllib
-from domsec.errors import ConfigurationError
+from domsec.errors import ConfigurationError, StoreUnavailable
 from domsec.gateway.relay import NextHop
 from domsec.gateway.server import Listener, Settings
 from domsec.gateway.workers import Hooks, Service, json_journal, serve
@@ -45,7 +45,7 @@ def load():
         raise ConfigurationError("config.toml:1: wrong")
     def hooks():
         if "unstartable" in config:
-            raise RuntimeError("no database")
+            raise StoreUnavailable("domsec.db: no database")
         return Hooks(handler, None, json_journal(os.open(where + "/journal", os.O_CREAT | os.O_APPEND | os.O_WRONLY)))
     hop = NextHop("127.0.0.1:9")
     return Service(
@@ -239,6 +239,9 @@ def test_a_reload_that_fails_changes_nothing(start, change) -> None:
 def test_workers_that_cannot_start_end_it(start) -> None:
     gateway = start(unstartable=1)
     assert gateway.process.wait(20) == 4
+    said = gateway.process.stderr.read()
+    assert "a worker cannot start: domsec.db: no database" in said
+    assert "Traceback" not in said
 
 
 def test_workers_end_when_their_parent_is_killed(start) -> None:
