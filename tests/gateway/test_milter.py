@@ -90,6 +90,30 @@ def test_a_mail_server_that_waits_is_answered_each_time() -> None:
     assert packets(made.take()) == [("i", b"\0\0\0\0X-New\x001\0"), ("c", b"")]
 
 
+@pytest.mark.parametrize(
+    ("connected", "macro", "client"),
+    [
+        (b"c\x006\x04\xd2IPv6:2001:db8::1\0", "", "2001:db8::1"),
+        (b"c\x006\x04\xd2" + b"2001:db8::1\0", "", "2001:db8::1"),
+        (b"c\0L\0\0/run/socket\0", "", None),
+        (b"c\0U", "192.0.2.9", "192.0.2.9"),
+    ],
+    ids=["as Sendmail writes it", "as Postfix does", "a socket", "by the macro"],
+)
+def test_the_client_is_known_by_its_address(connected: bytes, macro: str, client: str | None) -> None:
+    made = opened()
+    arrived = made.receive(macros("C", client_addr=macro) + packet("C", connected) + ENVELOPE + packet("E"))
+    assert arrived is not None
+    assert arrived.session.client_address == client
+
+
+def test_folded_lines_end_in_crlf_however_they_are_told() -> None:
+    made = opened()
+    arrived = made.receive(ENVELOPE + packet("L", b"A\0 1\r\n\t2\n 3\0") + packet("E"))
+    assert arrived is not None
+    assert bytes(arrived.octets) == b"A: 1\r\n\t2\r\n 3\r\n\r\n"
+
+
 def test_fields_are_removed_from_below_and_then_put_on_top() -> None:
     made = opened()
     lines = [(b"a", b" 1"), (b"B", b" 2"), (b"A", b" 3"), (b"b", b" 4"), (b"A", b" 5")]
