@@ -165,7 +165,10 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
     from domsec.gateway.harvest import Harvester
     from domsec.gateway.health import Health, probes
     from domsec.gateway.holding import Stores
+    from domsec.gateway.postmaster import Postmaster
+    from domsec.gateway.postmaster import run as tell
     from domsec.stores.certificate_table import CertificateTable
+    from domsec.stores.notices import NoticeStore
 
     configuration = site.configuration
     stores = Stores.open(configuration)
@@ -200,6 +203,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
     harvester = Harvester(table, current.site.source, configuration.inbound.harvest)
     expiry = Expiry(site, table)
     refresher = _refresher(current)
+    postmaster = Postmaster(configuration, NoticeStore(holds.database), holds, _hostname(configuration))
 
     def handler(transaction: Transaction, found: Found | None = None) -> Decision:
         decision = pipeline.process(transaction, current.site, found)
@@ -226,6 +230,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
             Health(probes(current.site, holds.database, stores.trail), gateway).run(),
             harvester.run(gateway.counters),
             watch_expiry(expiry, gateway.counters, lambda: datetime.now(UTC)),
+            *([tell(postmaster, lambda: datetime.now(UTC))] if configuration.notices.to is not None else []),
             *([refresher.run()] if refresher is not None else []),
             return_exceptions=True,  # told to stop, it waits for what has something in hand
         )

@@ -48,6 +48,7 @@ from domsec.policy.options import (
     ListOptions,
     Log,
     NextHop,
+    Notices,
     Outbound,
     PeerOptions,
     Review,
@@ -110,6 +111,7 @@ class Configuration:
     store: Store = Store()
     web: Web = Web()
     limits: Limits = DEFAULT
+    notices: Notices = Notices()
     log: Log = Log()
     lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False, compare=False)
 
@@ -212,6 +214,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
         "store": reader.section(Store, ("store",)) or Store(),
         "web": reader.section(Web, ("web",)) or Web(),
         "limits": reader.section(Limits, ("limits",)) or DEFAULT,
+        "notices": reader.section(Notices, ("notices",)) or Notices(),
         "log": reader.section(Log, ("log",)) or Log(),
     }
     own_keys = Keys(

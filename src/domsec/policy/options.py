@@ -1301,6 +1301,25 @@ class Web:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notices:
+    """Mail for whoever looks after the gateway: errors of the log, and how many messages wait for a decision.
+
+    A notice is one mail with all that has come up since the last one, and nothing of any message in it.
+    """
+
+    to: Mailbox | None = optional(
+        ADDRESS, "Who gets it, by `next_hop.inbound`, without that by `next_hop.outbound`.", '"postmaster@acme.example"'
+    )
+    every: timedelta = option(
+        DURATION,
+        timedelta(hours=1),
+        "The shortest time between two notices, of all gateways that share a store.",
+        '"15m"',
+        written='"1h"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """The log goes to standard error: one line a message, without content."""
 
@@ -1409,5 +1428,6 @@ SECTIONS: tuple[Section, ...] = (
     _section(
         "limits", Limits, "What one message may ask of us, at most. A message beyond is held or refused, never passed."
     ),
+    _section("notices", Notices),
     _section("log", Log),
 )

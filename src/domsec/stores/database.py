@@ -42,13 +42,15 @@ __all__ = [
     "deliveries",
     "holds",
     "metadata",
+    "notice_lines",
+    "notice_sent",
     "open_database",
     "read_time",
     "sql",
     "time_text",
 ]
 
-SCHEMA: Final = 2  # raised with every change of the tables, together with a migration
+SCHEMA: Final = 3  # raised with every change of the tables, together with a migration
 BUSY_SECONDS: Final = 30  # how long a writer waits for another one, and anybody for an answer
 CONNECT_SECONDS: Final = 5  # how long a server may take to answer that it is there
 SILENCE: Final = 10_000  # milliseconds that a server's machine may leave what we sent unanswered
@@ -137,6 +139,18 @@ certificate_names = sql.Table(
     sql.Column("sha256", sql.String(64), sql.ForeignKey("certificate.sha256", ondelete="CASCADE"), primary_key=True),
     sql.Index("certificate_name_of", "sha256"),
 )
+
+# what the postmaster is to be told, and when that was done last (one row)
+notice_lines = sql.Table(
+    "notice_line",
+    metadata,
+    sql.Column("sha256", sql.String(64), primary_key=True),
+    sql.Column("text", sql.Text, nullable=False),
+    sql.Column("count", sql.BigInteger, nullable=False),
+    sql.Column("since", sql.String(32), nullable=False),
+)
+
+notice_sent = sql.Table("notice_sent", metadata, sql.Column("at", sql.String(32), nullable=False))
 
 
 def time_text(moment: datetime) -> str:
