@@ -7,6 +7,7 @@ ONCE   ?=
 TARGETS ?=
 SECONDS ?= 60
 MAIL   ?=
+MUTANTS ?= domsec.services.*
 
 # What the tests use of Debian: real servers and other people's programs. Installed by `make test` as root on Debian.
 PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jdk-headless libbcprov-java \
@@ -17,7 +18,7 @@ PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jd
 UNPACKED := exim4-base exim4-daemon-light opensmtpd
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench conformance interop corpora paths fuzz faults soak docs deb packages clean
+.PHONY: help install demo test check format bench conformance interop corpora paths fuzz mutation faults soak docs deb packages clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -74,6 +75,10 @@ faults: $(VENV)/.installed packages ## everything fails at random for SECONDS=60
 
 soak: $(VENV)/.installed packages ## a steady load for SECONDS=60: fails where memory is not flat
 	$(BIN)/python -m bench soak --seconds $(SECONDS)
+
+mutation: $(VENV)/.installed ## mutants of services/ that no test notices: hours (MUTANTS="domsec.services.sign*" for some)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
+	PATH="$(CURDIR)/$(BIN):$$PATH" mutmut run $(MUTANTS)
 
 docs: $(VENV)/.installed ## the generated documents
 	$(BIN)/python -m domsec.policy.reference docs
