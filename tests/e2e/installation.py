@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import shutil
 import smtplib
 import subprocess
@@ -63,6 +64,8 @@ KINDS: Mapping[str, Kind] = {
     "refused": Kind("erin+{}@nokey.example", 5, "refused", sealed=True),
     "gone": Kind(GONE, 5, "refused"),
 }
+
+MARKER = re.compile(rb"what \w+ \d{7} says is for its reader")  # stands in the body of each message, once
 
 _TEXT = """\
 domains = ["acme.example"]

@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,18 +63,11 @@ class NextHop:
         self._process.stdin.flush()
 
     def arrived(self) -> Iterator[Arrived]:
-        octets = self.journal.read_bytes() if self.journal.exists() else b""
-        while octets:
-            head, _, rest = octets.partition(b"\n")
-            stated = json.loads(head)
-            yield Arrived(stated["to"], rest[: stated["size"]])
-            octets = rest[stated["size"] :]
-
-    def wait_until_full(self, count: int, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while sum(1 for _ in self.arrived()) < count:
-            assert time.monotonic() < deadline, f"{count} messages have not arrived"
-            time.sleep(0.05)
+        if self.journal.exists():
+            with self.journal.open("rb") as journal:
+                while head := journal.readline():
+                    stated = json.loads(head)
+                    yield Arrived(stated["to"], journal.read(stated["size"]))
 
 
 class _Journal(list[Mail]):
