@@ -35,8 +35,8 @@ from postgresql import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("faults"), pytest.mark.slow]
 
-MESSAGES = int(os.environ.get("DOMSEC_FAULTS_MESSAGES", "2600"))
-SECONDS = float(os.environ.get("DOMSEC_FAULTS_SECONDS", "36"))
+MESSAGES = int(os.environ.get("DOMSEC_FAULTS_MESSAGES", "2000"))
+SECONDS = float(os.environ.get("DOMSEC_FAULTS_SECONDS", "26"))
 SEED = int(os.environ.get("DOMSEC_FAULTS_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 SENDERS = 12
 CALM = (0.3, 1.0)  # seconds between two faults, from and to
