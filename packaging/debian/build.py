@@ -68,7 +68,8 @@ def _stage(stage: Path) -> None:
         library, quiet=2, workers=0, stripdir=str(stage), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
     )
     _put(HERE / "launcher", stage / "usr/bin/domsec", 0o755)
-    _put(HERE / "domsec.service", stage / "usr/lib/systemd/system/domsec.service")
+    for unit in ("domsec.service", "domsec-keyd.service"):
+        _put(HERE / unit, stage / "usr/lib/systemd/system" / unit)
     _put(HERE / "postfix.conf", stage / "usr/share/domsec/postfix.conf")
     for page, section in (("domsec.1", "man1"), ("domsec.toml.5", "man5")):
         _compressed(ROOT / "docs/man" / page, stage / "usr/share/man" / section / f"{page}.gz")

@@ -19,7 +19,19 @@ dpkg -i /tmp/domsec.deb > /dev/null
 cd /etc/domsec
 mkdir roles
 domsec cert issue --ca-name "acme.example CA" -o ca.pem --certificate roles/ca.pem 2> /dev/null
-domsec cert issue --ca ca.pem --role signing --domain acme.example -o signing.pem 2> /dev/null
+mkdir signing
+domsec cert issue --ca ca.pem --role signing --domain acme.example -o signing.pem --certificate signing/one.crt 2> /dev/null
+mv signing.pem /etc/domsec-keyd/
+cat > /etc/domsec-keyd/keyd.toml << 'TOML'
+domains = ["acme.example"]
+[keyd]
+group = "domsec"
+clients = ["domsec"]
+[keys.signing]
+credential = "signing.pem"
+TOML
+chown -R domsec-keyd: /etc/domsec-keyd
+chmod 600 /etc/domsec-keyd/*
 cat > domsec.toml << 'TOML'
 domains = ["acme.example"]
 [listen]
@@ -28,7 +40,8 @@ workers = 1
 [next_hop]
 outbound = "smtp:127.0.0.1:2525"
 [keys.signing]
-credential = "signing.pem"
+credential = "keyd:signing"
+certificates = "signing"
 [trust]
 roles = ["roles"]
 [outbound]
@@ -42,9 +55,13 @@ domain = "beta.example"
 url = "sqlite:////var/lib/domsec/domsec.db"
 TOML
 chown -R root:domsec .
-chmod 640 domsec.toml signing.pem
+chmod 640 domsec.toml
 rm ca.pem
 
+for unit in domsec domsec-keyd; do # nobody keeps a journal here
+    mkdir -p /etc/systemd/system/$unit.service.d
+    printf '[Service]\nStandardError=append:/said/%s\n' $unit > /etc/systemd/system/$unit.service.d/log.conf
+done
 mkdir -m 777 /delivered
 cat > /etc/systemd/system/next-hop.service << 'UNIT'
 [Service]
@@ -54,8 +71,8 @@ UNIT
 
 cat > /etc/systemd/system/check.service << 'UNIT'
 [Unit]
-Wants=domsec.service next-hop.service
-After=domsec.service next-hop.service
+Wants=domsec-keyd.service domsec.service next-hop.service
+After=domsec-keyd.service domsec.service next-hop.service
 SuccessAction=exit-force
 FailureAction=exit-force
 [Service]
@@ -82,7 +99,12 @@ sleep 1
 until_active
 [ "$(about MainPID)" != "$before" ] && echo "killed: $(about ActiveState) again"
 smtp-source -L -m 1 -f alice@acme.example -t bob@beta.example unix:/run/domsec/outbound.sock && echo "sent again: yes"
+systemctl kill -s KILL --kill-who=main domsec-keyd
+sleep 4
+smtp-source -L -m 1 -f alice@acme.example -t bob@beta.example unix:/run/domsec/outbound.sock && echo "key process killed: sent again"
+echo "keys: $(systemctl is-active domsec-keyd), as $(ps -o user= -p $(systemctl show --value -p MainPID domsec-keyd))"
 systemd-analyze security domsec --no-pager | tail -n 1
+systemd-analyze security domsec-keyd --no-pager | tail -n 1
 systemctl stop domsec && echo "stopped: $(about Result)"
 SH
 END

@@ -14,7 +14,6 @@ from typing import cast
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "packaging" / "debian"
-SERVICE = FOLDER / "domsec.service"
 BOOT = Path(__file__).with_name("boot.sh")
 TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -65,6 +64,13 @@ kill -TERM $(pgrep -u domsec -o -f "gateway run"); wait $gateway && echo "stoppe
 dpkg --purge domsec 2>&1 | grep kept || true
 echo "left: $(ls -m /var/lib/domsec) $(ls /usr/bin/domsec /usr/lib/domsec 2>/dev/null)"
 """
+
+
+def exposure(said: str, unit: str) -> float:
+    """systemd's own measure, 0 (nothing may be done) to 10."""
+    found = re.search(rf"Overall exposure level for {unit}.service: (\d+\.\d+)", said)
+    assert found is not None, said
+    return float(found[1])
 
 
 def _why_not() -> str | None:
@@ -131,7 +137,8 @@ def test_systemd_runs_it_in_its_sandbox(package: Path, tmp_path: Path) -> None:
     if "cgroup2" in done.stderr:
         pytest.skip("no cgroups for a systemd here")
     words = (said / "words").read_text()
-    *lines, score, last = words.splitlines()
+    logs = "".join(path.read_text() for path in said.glob("domsec*"))
+    *lines, score, score_of_keys, last = words.splitlines()
     assert lines == [
         "started: active, notify, as domsec",
         "sent: yes",
@@ -140,21 +147,20 @@ def test_systemd_runs_it_in_its_sandbox(package: Path, tmp_path: Path) -> None:
         "wrong configuration: refused, active",
         "killed: active again",
         "sent again: yes",
-    ], words
-    measured = re.search(r"Overall exposure level for domsec.service: (\d+\.\d+)", score)
-    assert measured is not None, words
-    assert float(measured[1]) < 2.0
+        "key process killed: sent again",
+        "keys: active, as domsec-keyd",
+    ], words + logs
+    assert exposure(score, "domsec") < 2.0
+    assert exposure(score_of_keys, "domsec-keyd") < 2.0
     assert last == "stopped: success"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing")
-@pytest.mark.parametrize("beside_postfix", [False, True])
-def test_the_service_is_hardened(tmp_path: Path, *, beside_postfix: bool) -> None:
-    """systemd's own measure, 0 (nothing may be done) to 10."""
-    unit = tmp_path / "domsec.service"
-    unit.write_text(SERVICE.read_text() + ((FOLDER / "postfix.conf").read_text() if beside_postfix else ""))
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
+@pytest.mark.parametrize(("unit", "beside_postfix"), [("domsec", False), ("domsec", True), ("domsec-keyd", False)])
+def test_the_service_is_hardened(tmp_path: Path, unit: str, *, beside_postfix: bool) -> None:
+    path = tmp_path / f"{unit}.service"
+    written = (FOLDER / path.name).read_text()
+    path.write_text(written + ((FOLDER / "postfix.conf").read_text() if beside_postfix else ""))
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": TOOLS})
-    score = re.search(r"Overall exposure level for domsec.service: (\d+\.\d+)", done.stdout)
-    assert score is not None, done.stdout
-    assert float(score[1]) < 2.0
+    assert exposure(done.stdout, unit) < 2.0
