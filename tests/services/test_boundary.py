@@ -11,10 +11,11 @@ import pytest
 import food
 import pki
 import world
-from domsec import oids
+from domsec import der, oids
 from domsec.cms import signed_data
 from domsec.cms.signed_data import Signing
-from domsec.ess.labels import ESSSecurityLabel
+from domsec.ess.categories import read_tags, write_tags
+from domsec.ess.labels import ESSSecurityLabel, SecurityCategory
 from domsec.mime import smime
 from domsec.services import boundary
 from domsec.services.boundary import Boundary, LabelRule, Passage, Reviewing
@@ -69,6 +70,7 @@ def test_only_what_was_reviewed_leaves_and_the_reviewer_is_named() -> None:
     (review,) = passage.reviews
     assert (review.layer, review.reviewer) == ("1", "CN=review-authority")
     assert review.sha256 == acme().review.certificate.sha256
+    assert review.signed_at == world.NOW.isoformat()
 
     passage = leave(world.build("S(OC)"), Reviewing(1, FIRST))
     assert not passage.released
@@ -214,6 +216,18 @@ FOREIGN = ESSSecurityLabel(food.OTHER, 4)
 KNOWN = food.labelling(food.translator(acme().attributes))
 
 
+BOTH = food.label("Food:Luxury::Sweet:Allergens=Nut")
+
+
+def closed(number: int, *beside: SecurityCategory) -> ESSSecurityLabel:
+    """A label with a category of a form that nobody here reads."""
+    return ESSSecurityLabel(food.OID, security_categories=(SecurityCategory("1.2.9", der.integer(number)), *beside))
+
+
+CLOSED, OTHER_CLOSED = closed(7), closed(8)
+WITH_CLOSED = replace(SWEET, security_categories=closed(7, *SWEET.security_categories).security_categories)
+
+
 def held(entity: bytes, rule: LabelRule, rules: Labelling = KNOWN) -> set[str]:
     return {code for code, _ in leave(world.message(entity), labels=[rule], rules=rules).reasons}
 
@@ -259,10 +273,34 @@ def test_with_which_label_a_message_may_leave(
         (FOREIGN, LabelRule(allowed=(ESSSecurityLabel(food.OTHER),)), set()),
         (FOREIGN, LabelRule(forbidden=(ESSSecurityLabel(food.OTHER, 4),)), {"label.forbidden"}),
         (FOREIGN, LabelRule(forbidden=(ESSSecurityLabel(food.OTHER, 5),)), set()),
+        (FOREIGN, LabelRule(forbidden=(ESSSecurityLabel(food.OID, 4),)), set()),  # another policy
+        (SWEET, LabelRule(allowed=pattern("Food:Luxury::Sweet")), set()),
+        (SWEET, LabelRule(allowed=pattern("Food:Luxury::Allergens=Nut")), {"label.not_allowed"}),
+        (BOTH, LabelRule(allowed=pattern("Food:Luxury::Sweet")), set()),
+        (BOTH, LabelRule(allowed=pattern("Food:Luxury::Allergens=Nut")), set()),
+        (BOTH, LabelRule(allowed=(CLOSED,)), {"label.not_allowed"}),
+        (WITH_CLOSED, LabelRule(allowed=pattern("Food:Luxury::Sweet")), set()),
+        (WITH_CLOSED, LabelRule(forbidden=(CLOSED,)), {"label.forbidden"}),
+        (WITH_CLOSED, LabelRule(forbidden=(OTHER_CLOSED,)), set()),
     ],
 )
 def test_patterns_need_no_policy(stated: ESSSecurityLabel, rule: LabelRule, reasons: set[str]) -> None:
     assert held(signed(world.TEXT, label(stated)), rule, NO_LABELLING) == reasons
+
+
+def test_labels_are_told_where_they_were_asked_for() -> None:
+    octets = world.message(signed(world.TEXT, label(FOREIGN)))
+    assert leave(octets, labels=[LabelRule()]).labels == (f"policy {food.OTHER} classification 4",)
+    assert leave(octets).labels == ()
+
+
+def test_with_a_policy_a_pattern_is_met_however_the_categories_are_written() -> None:
+    """SDN.801 does not say of which kind its numbers are; the policy does."""
+    tags = [tag for category in BOTH.security_categories for tag in read_tags(category)]
+    stated = replace(BOTH, security_categories=write_tags(tags, "sdn801"))
+    assert stated != BOTH
+    assert held(signed(world.TEXT, label(stated)), LabelRule(allowed=(BOTH,))) == set()
+    assert held(signed(world.TEXT, label(stated)), LabelRule(forbidden=(BOTH,))) == {"label.forbidden"}
 
 
 @pytest.mark.requirement("R3183-3.3-05", "R2634-3.4-01")

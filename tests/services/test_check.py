@@ -21,6 +21,9 @@ from domsec.cms.attributes import Attribute, attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import Signing
 from domsec.mime import smime
+from domsec.services import check, encrypt
+from domsec.services.conclude import authority_domain
+from domsec.services.layers import peel
 from domsec.services.peer import Peer
 from domsec.services.signature_type import SignatureType
 from domsec.trust import issue
@@ -302,3 +305,131 @@ def test_a_signer_limits_by_which_certificates_their_own_is_validated(listed: tu
     assert (signer.crypto, signer.state) == ("valid", state)
     if state == "untrusted":
         assert signer.path_reason == "no path to an anchor by the certificates that the signer lists"
+
+
+# --- flags ----------------------------------------------------------------------------------------------------------
+
+CLEAR = Peer("acme.example", clear_unsigned=True)
+
+
+@pytest.mark.parametrize(
+    ("notation", "code", "text"),
+    [
+        ("E(S[domain](X(S(OC))))", "encapsulation.unknown", "layer 1.1.1 is closed"),
+        ("E(S[domain](E(X(OC))))", "encapsulation.unknown", "layer 1.1.1.1 is closed"),  # not the one that was opened
+        ("E(S[domain]~(OC))", "naming.convention", "a domain signature in the clear"),
+        ("E(S[review](OC))", "encapsulation.missing", "inside is content,"),
+        ("E(S0(OC))", "null.uncovered", "around it is layer 1, auth_enveloped"),
+        ("E(S[domain](S0(S(OC))))", "null.redundant", "inside is layer 1.1.1.1, signed"),
+    ],
+)
+def test_a_flag_says_which_layer_it_is_about(notation: str, code: str, text: str) -> None:
+    octets = build(notation)
+    layer = "1.1.1" if code == "null.redundant" else "1.1"
+    verdict = judge(octets, world.context(acme().confidentiality, peers=[CLEAR]))
+    found = [flag for flag in verdict.flags if flag.code == code]
+    assert [flag.layer for flag in found] == [layer]
+    assert found[0].text.startswith(text)
+
+
+def test_around_an_empty_signature_alone_is_nothing() -> None:
+    (flag,) = [flag for flag in judge(build("S0(OC)")).flags if flag.code == "null.uncovered"]
+    assert (flag.layer, flag.text) == ("1", "around it is nothing")
+
+
+def test_a_verdict_is_that_of_the_examination() -> None:
+    octets, at = build("S[domain](S(OC))"), world.context()
+    assert check.verify(peel(octets, (), at.limits), at) == judge(octets, at)
+
+
+def test_a_person_who_opens_their_own_mail_is_no_authority_with_a_wrong_name() -> None:
+    bob = beta().users["bob"]
+    to_bob, blind = build("E[bob](S(OC))"), build("E[bob](S(OC))", to="carol@beta.example")
+    assert not world.codes(judge(to_bob, world.context(bob)), "warning")
+    assert world.codes(judge(blind, world.context(bob)), "warning") >= {"naming.cn"}
+
+
+# --- directory names of originators (decisions A-16) ----------------------------------------------------------------
+
+
+def of_directory(subject: str, *addresses: str, inner: bytes = world.TEXT) -> tuple[bytes, Certificate]:
+    """A domain signature by an authority of this name."""
+    authority = names.certificate(subject, *addresses)
+    entity = world.signed(inner, pki.Identity(authority, names.key()), extra=[world.typed(SignatureType.DOMAIN)])
+    return world.message(entity), authority
+
+
+@pytest.mark.requirement("R3183-3.1.1-08", "R3183-3.1.1-22")
+@pytest.mark.parametrize(("agreed", "covered"), [("o=acme,c=us", True), ("o=gamma,c=us", False), (None, False)])
+def test_the_directory_name_agreed_for_a_mail_domain_stands_for_its_originators(
+    agreed: str | None, covered: bool
+) -> None:
+    octets, authority = of_directory("cn=domain-signing-authority,o=acme,c=us", inner=world.entity("S0(OC)"))
+    peer = Peer("acme.example", distinguished_name=names.subject(agreed) if agreed else None)
+    verdict = judge(octets, world.context(roles=[authority], peers=[peer]))
+    assert (verdict.accepted, verdict.level) == (covered, "domain" if covered else "none")
+
+
+@pytest.mark.requirement("R3183-3.1.1-07", "R3183-3.1.1-22")
+@pytest.mark.parametrize(("organization", "contradicts"), [("acme", False), ("gamma", True)])
+def test_the_directory_name_of_another_signer_is_good_for_contradicting_only(
+    organization: str, contradicts: bool
+) -> None:
+    """Carol's signature names nobody in From: what it says of her organization proves nothing of Alice."""
+    carol = names.certificate(f"cn=Carol,o={organization},c=us", "carol@acme.example")
+    inner = world.signed(world.TEXT, pki.Identity(carol, names.key()))
+    name = "cn=domain-signing-authority,o=acme,c=us"
+    for addresses, codes in (
+        (("domain-signing-authority@acme.example",), {"mapping.mismatch"} if contradicts else set()),
+        ((), {"mapping.mismatch"} if contradicts else {"mapping.no_mail_form"}),
+    ):
+        octets, authority = of_directory(name, *addresses, inner=inner)
+        verdict = judge(octets, world.context(roles=[authority], users=[carol]))
+        assert world.codes(verdict) & {"mapping.mismatch", "mapping.no_mail_form"} == codes
+
+
+@pytest.mark.requirement("R3183-4.1-01", "R3183-4.1-02")
+@pytest.mark.parametrize(
+    ("subject", "address", "code"),
+    [
+        ("o=acme", "domain-confidentiality-authority@acme.example", "enc_agent.mapping"),  # it has no common name
+        ("cn=domain-confidentiality-authority", "x@acme.example", "enc_agent.mapping"),
+        ("cn=x", "x@acme.example", "enc_agent.unknown"),
+    ],
+)
+def test_who_encrypted_is_held_to_all_of_the_naming_rule_if_one_name_claims_the_role(
+    subject: str, address: str, code: str
+) -> None:
+    agent = names.certificate(subject, address)
+    sealed = encrypt.encrypt(world.TEXT, [beta().confidentiality.certificate], originator=[agent])
+    flags = judge(world.message(sealed), world.context(beta().confidentiality)).flags
+    assert [(flag.code, flag.layer) for flag in flags if flag.code.startswith("enc_agent")] == [(code, "1")]
+
+
+@pytest.mark.parametrize(
+    ("subject", "addresses", "domain"),
+    [
+        ("cn=x,o=acme,c=us", ("x@mail.acme.example",), "mail.acme.example"),
+        ("cn=x,dc=acme,dc=example", (), "acme.example"),
+        ("cn=x,dc=acme,dc=us", ("x@acme.example",), "acme.example"),
+        ("cn=x,o=acme", (), "CN=x,O=acme"),
+    ],
+)
+def test_the_domain_of_an_authority_is_told_as_people_write_it(
+    subject: str, addresses: tuple[str, ...], domain: str
+) -> None:
+    assert authority_domain(names.certificate(subject, *addresses)) == domain
+
+
+def test_a_verdict_as_json_has_the_protected_fields_and_the_attributes() -> None:
+    plain, protected = (
+        build("S(OC)"),
+        world.only(world.send(build("OC"), at=world.acme_site(outbound={"encrypt": "no"}))),
+    )
+    assert judge(plain).to_json()["headers"] == "unprotected"
+    verdict = judge(protected)
+    document = verdict.to_json()
+    assert verdict.headers
+    assert document["headers"] == list(verdict.headers)
+    (signer,) = document["layers"][0]["signers"]  # type: ignore[index, call-overload]
+    assert signer["attributes"] == dict(verdict.layers[0].signers[0].attributes)  # type: ignore[index, call-overload]

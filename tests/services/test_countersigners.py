@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,11 +93,31 @@ def test_a_countersignature_is_told(bare: bool) -> None:
     judged = verdict(message(counter(BOB, bare=bare)))
     (one,) = judged.layers[0].signers[0].countersignatures
     assert (one.crypto, one.path, one.addresses) == ("valid", "valid", ("bob@acme.example",))
+    assert (one.subject, one.issuer) == ("CN=Bob", "CN=acme.example CA")
+    assert (one.serial, one.sha256) == (f"{BOB.certificate.serial:x}", BOB.certificate.sha256)
     assert one.signing_time == (None if bare else world.NOW.isoformat())
     assert (judged.accepted, judged.level) == (True, "originator_direct")
     assert judged.originator is not None
     assert judged.originator.addresses == ("alice@acme.example",)
     assert not judged.flags
+
+
+@pytest.mark.requirement("R5652-11.4-01")
+@pytest.mark.parametrize(
+    ("who", "view", "path", "reason"),
+    [
+        (BOB, {"roles": ()}, "valid", ""),  # whoever countersigns is a person, whatever they are called
+        (BOB, {"users": ()}, "untrusted", "no path"),
+        (acme().confidentiality, {}, "valid", "key usage"),  # which is not for signing
+    ],
+)
+def test_whose_it_is_is_judged_as_for_any_person(
+    who: pki.Identity, view: dict[str, Any], path: str, reason: str
+) -> None:
+    at = world.context(known=[who.certificate], **view)
+    (one,) = judge(message(counter(who)), at).layers[0].signers[0].countersignatures
+    assert (one.crypto, one.path) == ("valid", path)
+    assert reason in one.reason
 
 
 @pytest.mark.requirement("R5652-11.4-01")

@@ -38,6 +38,7 @@ def delivered(octets: bytes, strip: Strip = "verified") -> tuple[str, tuple[str,
         ("S[domain](S0(M(OC)))", "content", ("1", "1.1", "1.1.1")),
         ("S[domain](S0(M(S(OC))))", "signed(content", ("1", "1.1", "1.1.1")),
         ("S[domain](X(S(OC)))", "auth_enveloped", ("1",)),
+        ("S[domain](S[evil](S(OC)))", "signed(signed(content", ("1",)),  # a signature that does not hold stays
     ],
 )
 def test_accepted_layers_come_off(notation: str, left: str, removed: tuple[str, ...]) -> None:
@@ -80,6 +81,16 @@ def test_strip_none_keeps_signatures(notation: str) -> None:
 def test_strip_domain_keeps_other_layers() -> None:
     assert delivered(build("S[domain](S[review](S(OC)))"), "domain") == ("signed(signed(content", ("1",))
     assert delivered(build("S[domain](S0(OC))"), "domain") == ("content", ("1", "1.1"))
+
+
+@pytest.mark.requirement("R9788-4-01")
+@pytest.mark.parametrize(("encrypt", "shown"), [("dca", True), ("no", False)])
+def test_header_fields_are_put_back_only_where_an_encryption_hid_them(encrypt: str, shown: bool) -> None:
+    """Fields inside of a signature alone stand outside too, and what is there now is for the verdict to compare."""
+    out = world.only(world.send(build("OC"), at=world.acme_site(outbound={"encrypt": encrypt})))
+    delivery = deliver(world.look(out, world.context(beta().confidentiality)), "verified")
+    assert delivery.removed
+    assert (delivery.protected is not None) is shown
 
 
 @pytest.mark.requirement("R3183-1-03", "R3183-6-07")

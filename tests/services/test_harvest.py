@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+import names
 import pki
 import world
 from domsec import der, oids
@@ -15,6 +17,8 @@ from domsec.cms.certificates import Certificate, IssuerAndSerialNumber, SubjectK
 from domsec.errors import MalformedMessage
 from domsec.services import harvest as harvesting
 from domsec.services.harvest import harvest
+from domsec.services.peer import Peer
+from domsec.trust.path import AnchorSet
 from world import acme, beta, build
 
 ALICE = acme().users["alice"]
@@ -103,6 +107,33 @@ def test_an_authority_of_another_domain_is_not_kept_for_this_one() -> None:
         extra=(preference, world.typed(world.SignatureType.DOMAIN)),
     )
     assert brought(world.message(inner)) == []
+
+
+def test_a_person_whose_certificate_has_the_name_of_an_authority_is_not_answered_with_it() -> None:
+    odd = names.certificate("cn=domain-confidentiality-authority", "alice@acme.example")
+    at = world.context(users=[odd])
+    octets = world.message(world.signed(world.TEXT, pki.Identity(odd, names.key())))
+    examination = world.look(octets, at)
+    assert examination.verdict.level == "originator_direct"
+    assert harvest(examination, at) == ()
+
+
+@pytest.mark.parametrize(
+    ("peer", "notation", "view", "kept"),
+    [
+        (Peer("acme.example", revocation="off"), "S(OC)", {"revocation": "hard"}, [ALICE.certificate]),
+        (Peer("acme.example"), "S(OC)", {"revocation": "hard"}, []),
+        (Peer("acme.example", anchors=AnchorSet((acme().ca.certificate,))), "OC", {"roles": ()},
+         [acme().confidentiality.certificate]),
+        (Peer("acme.example"), "OC", {"roles": ()}, []),
+    ],
+)  # fmt: skip
+def test_what_is_kept_is_judged_by_what_was_agreed_with_the_domain(
+    peer: Peer, notation: str, view: dict[str, Any], kept: list[Certificate]
+) -> None:
+    at = world.context(beta().confidentiality, peers=(peer,), **view)
+    octets = build(notation) if notation != "OC" else world.only(world.send(build("OC")))
+    assert [one.certificate for one in harvest(world.look(octets, at), at)] == kept
 
 
 def test_one_message_brings_a_few_certificates_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

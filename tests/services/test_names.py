@@ -21,6 +21,12 @@ def is_ascendant(above: str, below: str) -> bool:
     return below == above or below.endswith(f".{above}")
 
 
+def test_an_address_literal_is_one_label() -> None:
+    """It is above nothing, and nothing is above it."""
+    assert names.labels("[192.0.2.1]") == ("[192.0.2.1]",)
+    assert names.labels("mail.acme.example") == ("example", "acme", "mail")
+
+
 @given(DOMAIN, DOMAIN)
 def test_relation_is_that_of_domains(authority: str, entity: str) -> None:
     found = names.relation(names.labels(authority), names.labels(entity))
@@ -53,6 +59,7 @@ def test_only_the_name_itself_is_the_name(text: str) -> None:
         ("cn=x", ("x@mail.acme.example",), DomainParts((("example", "acme", "mail"),))),
         ("cn=x", ("x@a.example", "y@a.example"), DomainParts((("example", "a"),))),
         ("cn=x", ("broken", "x@a.example"), DomainParts((("example", "a"),))),
+        ("cn=x", ('"x@b.example"@a.example',), DomainParts((("example", "a"),))),
         ("cn=x,dc=acme,dc=example", (), DomainParts((), ("example", "acme"), dc_names_mail=True)),
         ("cn=x,dc=acme,dc=example", ("x@a.example",), DomainParts((("example", "a"),), ("example", "acme"))),
         ("uid=1,cn=x,dc=acme,dc=example", (), DomainParts((), ("example", "acme"))),

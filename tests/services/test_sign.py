@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+import ess_values
+import food
 import pki
 import world
-from domsec import oids
+from domsec import der, oids
+from domsec.cms import attributes
 from domsec.cms.algorithms import default_signature_algorithm
+from domsec.cms.attributes import Attribute
+from domsec.errors import SigningRefused
 from domsec.mime import canonical
 from domsec.mime.addresses import parse_address
+from domsec.mime.header_protection import Protection
 from domsec.services import layers, sign
+from domsec.services.finding import Finding
+from domsec.services.layers import Layer
 from domsec.services.sign import Evidence, Signer
 from domsec.services.signature_type import SignatureType
+from domsec.services.verdict import flag
 from domsec.trust.issue import KeyKind
-from world import acme, judge
+from world import acme, build, judge
 
 
 @pytest.mark.requirement("R8551-2.2-02", "R3183-2.1-02", "R3183-3.2-01")
@@ -133,3 +142,158 @@ def test_certificates_that_are_announced_go_along() -> None:
     for signed_as, announced in ((SignatureType.DOMAIN, True), (None, False)):
         (attribute,) = [signer.signing(signed_as).attributes]
         assert (oids.SMIME_CAPABILITIES in {a.oid for a in attribute}) is announced
+
+
+# --- the gate -------------------------------------------------------------------------------------------------------
+
+
+def layer_with(kind: str, *codes: str) -> Finding:
+    """A layer of nothing but its kind, with these flags."""
+    return Finding(Layer("1", kind, "opaque", b"", b""), flags=tuple(flag(code, "", "1") for code in codes))  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("R3183-3.2-06")
+@pytest.mark.parametrize(
+    ("findings", "reasons"),
+    [
+        ([layer_with("compressed", "limit.size")], ["limit.size"]),
+        ([layer_with("compressed", "mime.parts")], ["mime.parts"]),
+        ([layer_with("compressed", "mime.bad_field")], []),  # a warning
+        ([layer_with("compressed", "sigtype.inconsistent")], []),  # a violation that is for others to weigh
+        ([layer_with("signed", "limit.size")], []),  # which the signatures themselves are asked about
+        ([layer_with("compressed", "limit.size"), layer_with("content", "x400.malformed")],
+         ["limit.size", "x400.malformed"]),
+    ],
+)  # fmt: skip
+def test_what_others_may_read_in_another_way_is_not_signed(findings: list[Finding], reasons: list[str]) -> None:
+    """Threats T-24; every layer is asked, and no answer covers that of another."""
+    found = sign.unreadable(findings)
+    assert [text.split()[2] for _, text in found] == reasons
+    assert {code for code, _ in found} <= {"gate.malformed"}
+
+
+# --- what section 5 takes off, and what of it is kept (decisions A-32, A-33) ----------------------------------------
+
+SWEET = ess_values.label(food.label("Food:Luxury::Sweet"))
+UNKNOWN = attributes.attribute("1.2.3.4", der.utf8("of nobody here"))
+AUTHORITY = Signer(world.credential(acme().attributes))
+
+
+def labelled(*stated: Attribute, notation: str = "E(S(OC))") -> bytes:
+    """A layer of bob's that states these, around one that has to come off."""
+    return world.message(world.signed(world.entity(notation), acme().users["bob"], extra=stated))
+
+
+def plan_of(octets: bytes, **options: bool) -> sign.Plan:
+    return sign.plan(world.look(octets).message.spine(), encrypt=False, **options)
+
+
+def stated_by(layer: Layer) -> set[str]:
+    assert layer.signed is not None
+    (signer,) = layer.signed.signers
+    assert signer.signed_attributes is not None
+    return {attribute.oid for attribute in signer.signed_attributes.items}
+
+
+@pytest.mark.requirement("R3183-5-03", "R3183-5-10")
+def test_attributes_that_nobody_here_knows_go_on_unless_that_is_not_wanted() -> None:
+    octets = labelled(world.history(), SWEET, UNKNOWN)
+    for options, kept in (({}, True), ({"copy_unknown": True}, True), ({"copy_unknown": False}, False)):
+        outer = plan_of(octets, **options).outer
+        assert outer is not None
+        wanted = {oids.ID_AA_ML_EXPAND_HISTORY, oids.ID_AA_SECURITY_LABEL, *([UNKNOWN.oid] if kept else [])}
+        assert {attribute.oid for attribute in outer} == wanted
+
+
+@pytest.mark.parametrize(
+    ("octets", "lost"),
+    [
+        (labelled(SWEET), True),
+        (labelled(SWEET, world.history()), False),  # its successor states it
+        (labelled(SWEET, notation="S(OC)"), False),  # nothing is taken off
+        (labelled(UNKNOWN), False),
+    ],
+)
+def test_a_label_is_lost_where_its_layer_comes_off_and_no_list_layer_takes_it_on(octets: bytes, lost: bool) -> None:
+    found = plan_of(octets)
+    assert [attribute.raw for attribute in sign.lost_labels(found)] == ([SWEET.raw] if lost else [])
+    assert found.carried == ()  # that is for whoever asks
+    assert [attribute.raw for attribute in plan_of(octets, carry_labels=True).carried] == ([SWEET.raw] if lost else [])
+
+
+@pytest.mark.requirement("R3183-3.3-01", "R3183-3.3-06")
+@pytest.mark.parametrize("in_clear", [False, True])
+@pytest.mark.parametrize(("notation", "structure"), [
+    ("E(S(OC))", "S[domain](S[attributes](S[originator](OC)))"),
+    ("E(OC)", "S[domain](S[attributes](S0(OC)))"),
+])  # fmt: skip
+def test_a_label_that_would_be_lost_is_stated_again_by_our_attribute_authority(
+    notation: str, structure: str, in_clear: bool
+) -> None:
+    """Also where a domain signature in the clear was agreed: around a further signature it is opaque."""
+    octets = labelled(SWEET, notation=notation)
+    found, header = plan_of(octets, carry_labels=True), world.look(octets).message.header
+    signer = Signer(world.credential(acme().signing))
+    body, _ = sign.kept(found, header, Protection())
+    made = sign.domain_signed(found, body, signer, world.NOW, in_clear=in_clear, attribute_authority=AUTHORITY)
+    whole = sign.apply(found, header, signer, world.NOW, attribute_authority=AUTHORITY)
+    for entity in (bytes(made), bytes(whole)):  # type: ignore[arg-type]
+        examination = world.look(world.message(entity))
+        assert (examination.verdict.structure, examination.verdict.accepted) == (structure, True)
+        assert oids.ID_AA_SECURITY_LABEL in stated_by(examination.message.spine()[1])
+    with pytest.raises(ValueError, match="who states"):
+        sign.apply(found, header, signer, world.NOW)
+
+
+@pytest.mark.parametrize("values", [(b"\x30\x00",), (b"",), (*SWEET.values, *SWEET.values)])
+def test_a_label_that_cannot_be_read_is_not_stated_again(values: tuple[bytes, ...]) -> None:
+    lost = attributes.attribute(oids.ID_AA_SECURITY_LABEL, *values)
+    with pytest.raises(SigningRefused) as caught:
+        plan_of(labelled(lost), carry_labels=True)
+    assert [code for code, _ in caught.value.reasons] == ["stripped_label"]
+
+
+def test_the_audit_trail_has_the_signatures_that_come_off_and_no_others() -> None:
+    octets = labelled(SWEET, notation="S[review](S0(E(S(OC))))")
+    examination = world.look(octets)
+    gone = sign.stripped(sign.plan(examination.message.spine(), encrypt=False), examination.findings, world.NOW)
+    assert [(each.layer, each.signers) for each in gone.layers] == [
+        ("1", ("CN=Bob",)),
+        ("1.1", ("CN=review-authority",)),
+    ]
+    assert oids.name(oids.ID_AA_SECURITY_LABEL) in gone.layers[0].attributes
+
+
+# --- octets ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R9788-4-01")
+def test_header_fields_go_into_plain_content_only() -> None:
+    """A body that is compressed, or has its fields inside already, stays as it came."""
+    plain = world.look(build("OC")).message
+    entity, _ = sign.kept(plan_of(build("OC")), plain.header, Protection("fields"))
+    once = world.encrypted(bytes(entity), acme().confidentiality)  # type: ignore[arg-type]
+    for octets in (build("C(S(OC))"), world.message(once)):
+        message, plan = world.look(octets).message, plan_of(octets)
+        kept, outside = sign.kept(plan, message.header, Protection("fields"))
+        assert plan.null
+        assert kept == layers.mime_entity(plan.body)
+        assert outside == message.header
+
+
+def test_nothing_is_hidden_where_nothing_is_encrypted() -> None:
+    message = world.look(build("OC")).message
+    for encrypt, subject in ((False, "plans"), (True, "[...]")):
+        plan = sign.plan(message.spine(), encrypt=encrypt)
+        _, outside = sign.kept(plan, message.header, Protection("fields", hide=True))
+        assert [field.value.strip() for field in outside.all("subject")] == [subject]
+
+
+def test_a_domain_signature_in_the_clear_is_one_of_the_domain_and_has_its_time() -> None:
+    octets = build("OC")
+    message = world.look(octets).message
+    signer = Signer(world.credential(acme().signing))
+    body, _ = sign.kept(plan_of(octets), message.header, Protection())
+    made = sign.domain_signed(plan_of(octets), body, signer, world.NOW, in_clear=True)
+    (signed,) = judge(world.message(bytes(made))).layers[0].signers  # type: ignore[arg-type]
+    assert (signed.types, signed.signing_time) == (("domain",), world.NOW.isoformat())

@@ -115,6 +115,8 @@ def test_white_space_around_an_address_is_dropped_only_by_agreement() -> None:
     certificate = made.certificate(f"cn={DSA},email={DSA}{AT}␠")
     lenient = Peer("acme.example", lenient_address=True)
     assert naming(certificate, peer=lenient) == []
+    assert naming(made.certificate(f"cn={DSA},email=␠{DSA}{AT}"), peer=lenient) == []
+    assert naming(made.certificate(f"cn={DSA},email=␠{DSA}{AT}")) == ["naming.lookalike"]
     assert mapping(certificate, "acme.example", peer=lenient) == []
     assert mapping(certificate, "acme.example") != []
 
@@ -175,6 +177,28 @@ def test_of_several_addresses_one_has_to_cover() -> None:
     assert mapping(certificate, "acme.example") == []
     assert mapping(certificate, "mail.beta.example") == []
     assert mapping(certificate, "gamma.example") == MISMATCH
+
+
+@pytest.mark.requirement("R3183-3.1.1-07", "R3183-3.1.1-16")
+@pytest.mark.parametrize(
+    ("domains", "expected", "related"),
+    [
+        (("acme.example", "example"), [], "equal"),  # that one is too general spoils nothing
+        (("example", "acme.example"), [], "equal"),
+        (("example", "beta.example"), TOO_GENERAL, "mismatch"),
+        (("acme.example", "mail.acme.example"), [], "equal"),
+    ],
+)
+def test_the_best_of_several_addresses_counts_in_whatever_order(
+    domains: tuple[str, ...], expected: list[str], related: str
+) -> None:
+    certificate = made.certificate(f"cn={DSA}", *(f"{DSA}@{domain}" for domain in domains))
+    assert mapping(certificate, "acme.example") == expected
+    found = names.check_mapping(certificate, [Entity("acme.example")], None, public_suffix)
+    assert found.detail == (("acme.example", "rfc822", related),)
+    nearest = made.certificate(f"cn={DSA}", f"{DSA}@mail.acme.example", f"{DSA}@acme.example")
+    below = names.check_mapping(nearest, [Entity("mail.acme.example")], None, public_suffix)
+    assert below.detail == (("mail.acme.example", "rfc822", "equal"),)
 
 
 @pytest.mark.requirement("R3183-3.1.1-07")
@@ -321,9 +345,29 @@ def test_an_agreement_can_leave_a_form_out() -> None:
     )
 
 
+@pytest.mark.parametrize(("subject", "form"), [("dc=acme,dc=example", "dc"), ("o=x,dc=acme,dc=example", "mixed")])
+def test_a_name_of_domain_components_counts_where_its_form_was_agreed(subject: str, form: str) -> None:
+    certificate = made.certificate(f"cn={DSA},{subject}")
+    for agreed in ("dc", "mixed", "x500", "rfc822"):
+        peer = Peer("acme.example", mapping_forms=frozenset({agreed}))
+        assert mapping(certificate, "acme.example", peer=peer) == ([] if agreed == form else NOT_COMPARABLE)
+
+
+@pytest.mark.requirement("R3183-3.1.1-07", "R3183-3.1.1-09")
+@pytest.mark.parametrize(("dn", "expected"), [("cn=J,dc=acme,dc=example", []), ("cn=J,dc=beta,dc=example", MISMATCH)])
+def test_domain_components_that_cover_the_mail_domain_may_not_contradict_the_directory_name(
+    dn: str, expected: list[str]
+) -> None:
+    assert mapping(made.certificate(f"cn={DSA},dc=acme,dc=example"), "acme.example", dn, trusted=True) == expected
+
+
 @pytest.mark.parametrize(
     ("subject", "domain", "dn", "expected"),
     [
+        pytest.param("o=x,dc=acme,dc=example", "acme.example", "cn=J,dc=beta,dc=example", [],
+                     id="a name of domain components alone is of another form"),
+        pytest.param("l=Boston,dc=acme,dc=example", "acme.example", "cn=J,l=Boston,dc=acme,dc=example", [],
+                     id="two labels do for an organization"),
         pytest.param("o=x,dc=acme,dc=example", "acme.example", None, [], id="the dc run is a mail domain"),
         pytest.param("o=x,dc=acme,dc=example", "beta.example", None, MISMATCH, id="another"),
         pytest.param("dc=acme,o=x,dc=example", "acme.example", None, TOO_GENERAL, id="broken run"),

@@ -70,6 +70,7 @@ FROM_TWO = "alice@acme.example, bob@acme.example"
         pytest.param(build("S[evil](OC)"), EVIDENCE, {"gate.invalid_signature"}, id="issuer unknown"),
         pytest.param(build("S(S[evil](OC))"), EVIDENCE, {"gate.invalid_signature"}, id="inside a good one"),
         pytest.param(build("E(S[evil](OC))"), EVIDENCE, {"gate.invalid_signature"}, id="inside encryption"),
+        pytest.param(build("S[evil](S0(OC))"), EVIDENCE, {"gate.invalid_signature"}, id="around the empty one"),
         pytest.param(build("C(S[evil](OC))"), EVIDENCE, {"gate.invalid_signature"}, id="inside compression"),
         pytest.param(build("X(OC)"), EVIDENCE, {"gate.undecryptable"}, id="encrypted to somebody else"),
         pytest.param(build("S(X(S(OC)))"), EVIDENCE, {"gate.undecryptable"}, id="closed inside"),
@@ -206,6 +207,10 @@ def test_an_agreed_domain_signature_may_end_validation() -> None:
 def test_gate_refuses_an_authority_that_has_run_out() -> None:
     later = world.context(now=world.NOW + timedelta(days=400))
     assert "gate.authority" in refusal(build("OC"), at=later)
+    ours, second = acme().signing.certificate, timedelta(seconds=1)
+    for now, valid in ((ours.not_before, True), (ours.not_after, True), (ours.not_before - second, False),
+                       (ours.not_after + second, False)):  # fmt: skip
+        assert (sign.authority_problems(ours, "domain-signing-authority", "strict", now) == []) is valid
 
 
 @pytest.mark.requirement("R3183-3.2-08", "R3183-3.2-01")

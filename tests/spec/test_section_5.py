@@ -102,6 +102,16 @@ def test_plan(notation: str, clear: str, encrypted: str) -> None:
         assert letters(planned(notation, encrypt=wanted)) == kept
 
 
+@pytest.mark.requirement("R3183-5-01", "R3183-5-06", "R3183-5-11")
+@pytest.mark.parametrize("encrypt", [False, True])
+@pytest.mark.parametrize("notation", [case[0] for case in (*EXAMPLES.values(), *MORE.values())])
+def test_what_a_plan_takes_off_is_what_stood_outside_of_the_body(notation: str, encrypt: bool) -> None:
+    """No more, no less: what is taken off goes to the audit trail, and its labels are stated again (A-33)."""
+    made = planned(notation, encrypt=encrypt)
+    spine = tuple(layers.spine(abstract(notation)))
+    assert [layer.id for layer in (*made.stripped, *layers.spine(made.body))] == [layer.id for layer in spine]
+
+
 def _plain(notation: str) -> str:
     """The result without what a plan does not say of the layers it keeps."""
     head, tail = notation.split("S[domain](", 1)
@@ -218,6 +228,8 @@ def test_a_history_below_a_domain_signature_that_is_trusted_has_to_hold_all_the_
     assert world.send(build("S[domain](S[evil](OC))"), at=world.acme_site(**trusting)).outgoing
     held = world.send(build("S[domain](S[evil]+mlh(S(OC)))"), at=world.acme_site(**trusting)).held
     assert "gate.invalid_signature" in held[0].reasons
+    deeper = build("S[domain](S[evil](S[evil]+mlh(S(OC))))")
+    assert "gate.invalid_signature" in world.send(deeper, at=world.acme_site(**trusting)).held[0].reasons
 
 
 @pytest.mark.requirement("R3183-5-06", "R3183-5-11")

@@ -36,7 +36,7 @@ class Harvested:
 def harvest(examination: Examination, context: Context) -> tuple[Harvested, ...]:
     """The certificates that an accepted message is worth keeping of; none of any other message."""
     verdict = examination.verdict
-    if not verdict.accepted or verdict.level == "none" or verdict.violations:
+    if not verdict.accepted:
         return ()
     mailboxes = examination.message.originators.mailboxes
     found: list[Harvested] = []
