@@ -16,10 +16,12 @@ from domsec.cms.signed_data import Signing
 from domsec.errors import LimitExceeded, MalformedMessage, SigningRefused, Unsupported
 from domsec.ess.receipts import ContentHints
 from domsec.limits import Limits
-from domsec.mime import fields, smime
+from domsec.mime import fields, header_protection, smime
+from domsec.mime.header_protection import Protection
 from domsec.services import delivery, encrypt, layers, sign
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
+from domsec.services.layers import INTERPERSONAL
 from domsec.services.peer import Peer
 from domsec.services.sign import Evidence, Plan, Signer, gate, plan
 from domsec.services.signature_type import SignatureType
@@ -218,6 +220,57 @@ def test_the_authority_that_encrypts_says_who_it_is() -> None:
     assert "enc_agent.unknown" not in world.codes(look(made).verdict)
 
 
+@pytest.mark.requirement("R8551-2.5.2-01", "R8551-2.5.3-01")
+def test_the_domain_signature_has_its_time_and_brings_the_domains_key() -> None:
+    key = confidentiality().certificate
+    for announced in (key, None):
+        signer = Signer(world.credential(authority()), confidentiality=announced)
+        made = x400.apply(planned(TEXT), signer, world.NOW)
+        assert (key in inside(made).certificates) is (announced is not None)
+        assert look(made).verdict.layers[0].signers[0].signing_time == world.NOW.isoformat()
+
+
+def test_a_layer_that_came_without_mime_is_in_mail_what_it_was() -> None:
+    for content, smime_type in ((signed(TEXT), "signed-x400"), (encrypted(TEXT), "enveloped-x400")):
+        entity = bytes(layers.mime_entity(look(content).message.root))  # type: ignore[arg-type]
+        assert f"smime-type={smime_type};".encode() in entity
+        assert x400.from_mail(entity) == content
+    assert look(TEXT).message.root.content == message()
+
+
+def test_what_only_its_file_name_says_to_be_cms_is_none_where_there_is_no_mail() -> None:
+    """The suffix is for mail programs that know no better type; X.400 says what a content is."""
+    entity = bytes(smime.pkcs7_mime(signed_data.null_layer(message()), "signed-data"))  # type: ignore[arg-type]
+    named = entity.replace(b"application/pkcs7-mime; smime-type=signed-data", b"application/octet-stream")
+    assert x400.from_mail(named) == x400.Content(oids.ID_DATA, named)
+    assert look(x400.Content(oids.ID_DATA, named)).message.root.kind == "content"
+    assert layers.peel(b"From: alice@acme.example\r\n" + named, ()).root.kind == "null"
+
+
+@pytest.mark.requirement("R9788-4-01")
+def test_header_fields_in_content_are_protected_by_a_layer_around_it_only() -> None:
+    header, _ = fields.split_message(world.build("OC"))
+    entity, _ = header_protection.put_inside(header, world.TEXT, Protection("fields"))
+    octets = bytes(entity)  # type: ignore[arg-type]
+    assert layers.peel_entity(octets).protected is not None  # an entity that was inside of one
+    assert look(x400.Content(oids.ID_DATA, octets)).message.root.protected is None
+
+
+@pytest.mark.parametrize(("key_transport", "oid"), [("oaep", oids.RSAES_OAEP), ("pkcs1v15", oids.RSA_ENCRYPTION)])
+def test_the_way_to_an_rsa_key_is_the_callers_choice(key_transport: str, oid: str) -> None:
+    bob = pki.identity("user", "bob@acme.example", acme().ca, "rsa2048").certificate
+    cipher = encrypt.Cipher("aes256-cbc", key_transport=key_transport)  # type: ignore[arg-type]
+    info = content_info.parse(x400.encrypt(TEXT, [bob], cipher).octets)
+    found = enveloped_data.parse_enveloped(info.content_type, info.content)
+    assert [recipient.algorithm.oid for recipient in found.recipients] == [oid]  # type: ignore[union-attr]
+
+
+def test_what_protects_a_content_is_still_said_outside_where_it_stands_in_the_empty_signature() -> None:
+    """RFC 3854 3.4.1: it is the innermost protection that the smime-type tells."""
+    made = domain_signed(encrypted(encrypted(signed(TEXT))), encrypt=encrypted)
+    assert made.smime_type == "signed-x400"
+
+
 # what the hint may not do
 
 
@@ -245,6 +298,14 @@ def hinted(hint: bytes, *, null: bytes | None = None, wrapped: bool = False, twi
 def test_a_hint_counts_where_there_is_no_mime(made: object, content_type: str) -> None:
     content = look(made()).message.spine()[-1]  # type: ignore[operator]
     assert content.content_type == content_type
+
+
+def test_signers_whose_hints_differ_give_none() -> None:
+    around = x400.Content(oids.ID_CT_CONTENT_INFO, signed_data.null_layer(message()))
+    hints = [attributes.attribute(oids.ID_AA_CONTENT_HINT, ContentHints(kind).write()) for kind in INTERPERSONAL]
+    assert len(hints) > 1
+    made = x400.sign(around, [signing for hint in hints for signing in by(authority(), hint)], world.NOW)
+    assert look(made).message.spine()[-1].content_type == oids.ID_DATA
 
 
 def test_a_hint_that_is_wrong_is_a_violation() -> None:
