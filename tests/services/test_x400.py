@@ -19,6 +19,7 @@ from domsec.limits import Limits
 from domsec.mime import fields, header_protection, smime
 from domsec.mime.header_protection import Protection
 from domsec.services import delivery, encrypt, layers, sign
+from domsec.services import names as names_of
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.layers import INTERPERSONAL
@@ -376,6 +377,14 @@ def test_an_authority_covers_its_own_organization_and_what_is_below(
     verdict = look(signed(null, identity, world.typed(SignatureType.DOMAIN), hint), originator).verdict
     assert world.codes(verdict, "violation") == ({code} if code else set())
     assert verdict.accepted is (code is None)
+
+
+@pytest.mark.parametrize(("units", "relation"), [((), "ascendant"), (("Sales",), "equal"), (("Buying",), "mismatch")])
+def test_how_an_authority_stands_to_an_x400_address_is_told(units: tuple[str, ...], relation: str) -> None:
+    certificate = certified("signing", DSA_NAME, address_content("Acme", *units, surname=None)).certificate
+    somebody = names_of.entity(x400.ORName.read(or_name(address_content("Acme", "Sales"))))
+    found = names_of.check_mapping(certificate, [somebody], None, lambda _: False)
+    assert [(form, stands) for _, form, stands in found.detail if form == "x400"] == [("x400", relation)]
 
 
 def test_several_addresses_of_an_authority_serve_several_organizations() -> None:
