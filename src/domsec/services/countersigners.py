@@ -38,7 +38,7 @@ def report(
 def _judged(one: Countersignature, offered: Sequence[Certificate], context: Context) -> CountersignatureVerdict:
     info = one.info
     among = mathematics.candidates(info, offered, context)
-    done = mathematics.check(info, ContentDigests(one.over), None, among, context, allow_bare=True)
+    done = mathematics.check(info, ContentDigests(one.over), None, among, context)
     certificate, reason, path = done.certificate, done.reason, None
     when = attributes.stated_signing_time(info.signed_attributes)
     if certificate is not None and done.crypto == "valid":
