@@ -11,6 +11,7 @@ import pki
 from domsec.services.context import Context
 from domsec.services.peer import Peer
 from domsec.trust import issue
+from domsec.trust.association import DANE_TA, Association
 from domsec.trust.crl import CrlIndex, crl_index
 from domsec.trust.path import AnchorSet, PathVerdict, Snapshot, Validator
 
@@ -90,3 +91,14 @@ def test_the_time_is_that_of_the_message() -> None:
     assert ask(at, None).state == "valid"
     late = Context(pki.NOW + timedelta(days=400), at.validator)
     assert ask(late, None).state == "invalid"
+
+
+def test_a_domain_that_names_its_ca_in_dns_makes_no_other_ca_an_anchor() -> None:
+    """RFC 8162 3, usage DANE-TA: any CA that happens to be at hand would do otherwise."""
+    certificate, named, beside = BETA.signing.certificate, BETA.ca.certificate, ACME.ca.certificate
+    at = Context(pki.NOW, Validator(Snapshot(AnchorSet(), AnchorSet())))
+    for said, believed in ((named, True), (beside, False), (certificate, False)):
+        verdict = at.path(
+            certificate, (named, beside), role=True, peer=None, associations=(Association.of(said, DANE_TA),)
+        )
+        assert (verdict.state == "valid") is believed

@@ -42,6 +42,12 @@ def test_a_label_in_xml_is_one_in_ber() -> None:
     [
         (der.sequence(der.oid("1.2.3")), Clearance("1.2.3", frozenset({1}))),
         (der.sequence(der.oid("1.2.3"), der.bit_string(b"\x30")), Clearance("1.2.3", frozenset({2, 3}))),
+        (der.sequence(der.oid("1.2.3"), der.bit_string(b"\x01\x40")), Clearance("1.2.3", frozenset({7, 9}))),
+        (
+            der.sequence(der.oid("1.2.3"), der.tlv(der.BIT_STRING, b"\x07\xff\xff")),
+            Clearance("1.2.3", frozenset(range(9))),
+        ),
+        (der.sequence(der.oid("1.2.3"), der.bit_string(bytes(31) + b"\x01")), Clearance("1.2.3", frozenset({255}))),
         (
             der.sequence(der.oid("1.2.3"), der.bit_string(b"\x80"), der.set_of([CATEGORY])),
             Clearance("1.2.3", frozenset({0}), (TAG,)),
@@ -56,7 +62,16 @@ def test_a_label_in_xml_is_one_in_ber() -> None:
         ),
         (der.sequence(der.implicit(0, der.oid("1.2.3"))), Clearance("1.2.3", frozenset({1}))),
     ],
-    ids=["default", "classes", "categories", "as RFC 3281 had it", "the same with the default"],
+    ids=[
+        "default",
+        "classes",
+        "classes beyond eight",
+        "unused bits",
+        "the most",
+        "categories",
+        "as RFC 3281 had it",
+        "the same with the default",
+    ],
 )
 def test_clearances_in_ber(value: bytes, clearance: Clearance) -> None:
     """RFC 5755 4.4.6."""
@@ -68,7 +83,8 @@ def test_clearances_in_ber(value: bytes, clearance: Clearance) -> None:
     [
         der.sequence(),
         der.sequence(der.oid("1.2.3"), der.null()),
-        der.sequence(der.oid("1.2.3"), der.bit_string(bytes(34))),
+        der.sequence(der.oid("1.2.3"), der.bit_string(bytes(33))),
+        der.sequence(der.oid("1.2.3"), der.tlv(der.BIT_STRING, b"\x08\x00")),
         der.sequence(der.oid("1.2.3"), der.tlv(der.BIT_STRING, b"\x09\x00")),
         der.sequence(der.oid("1.2.3"), der.set_of([])),
         der.sequence(der.oid("1.2.3")) + b"\x00",

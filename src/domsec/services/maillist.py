@@ -74,7 +74,6 @@ class Plan:
     """What an agent makes of the layers of a message."""
 
     outer: Layer | None  # its attributes go on in the new outer signature
-    stripped: tuple[Layer, ...]
     body: Layer
     encrypt: bool  # anew, around a body that is not encrypted
 
@@ -97,13 +96,13 @@ def plan(spine: Sequence[Layer], *, encrypt: bool = False) -> Plan:
     """
     branch, at = sign.search_outer(spine)
     if branch == "neither":
-        return Plan(None, (), spine[0], encrypt)
+        return Plan(None, spine[0], encrypt)
     if branch == "encrypted":
         outer = spine[at - 1] if at and spine[at - 1].kind == "signed" else None  # an empty signature has no attributes
-        return Plan(outer, tuple(spine[:at]), spine[at], encrypt=False)
+        return Plan(outer, spine[at], encrypt=False)
     closed, further = sign.search_outer_encryption(spine[at + 1 :])
     body = spine[at + 1 + further] if closed else spine[at + 1]
-    return Plan(spine[at], tuple(spine[: at + 1 + (further if closed else 0)]), body, encrypt and not body.encrypted)
+    return Plan(spine[at], body, encrypt and not body.encrypted)
 
 
 @dataclass(frozen=True, slots=True)
