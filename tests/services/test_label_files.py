@@ -83,7 +83,7 @@ def test_clearances_in_ber(value: bytes, clearance: Clearance) -> None:
     [
         der.sequence(),
         der.sequence(der.oid("1.2.3"), der.null()),
-        der.sequence(der.oid("1.2.3"), der.bit_string(bytes(33))),
+        der.sequence(der.oid("1.2.3"), der.bit_string(bytes(34))),
         der.sequence(der.oid("1.2.3"), der.tlv(der.BIT_STRING, b"\x08\x00")),
         der.sequence(der.oid("1.2.3"), der.tlv(der.BIT_STRING, b"\x09\x00")),
         der.sequence(der.oid("1.2.3"), der.set_of([])),
