@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import smtplib
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("e2e")]
 
 MEGABYTE = 1024 * 1024
 ROOM = 24 * MEGABYTE  # of memory that no file stands behind, more than a gateway has that waits
+# Threads of a worker that may not have begun yet, for the store and its kind, each with a stack that it hardly touches.
+THREADS = 1 + min(32, (os.cpu_count() or 1) + 4)
+STACK = 8 * MEGABYTE
 LINE = b"The quick brown fox jumps over the lazy dog, and this line is as long as most are.\r\n"
 
 
@@ -74,11 +78,15 @@ def running(path: Path) -> Iterator[Domsec]:
     gateway.start()
     try:
         for worker in gateway.workers:
-            limit = memory_of(worker) + ROOM
+            limit = memory_of(worker) + ROOM + STACK * (THREADS - threads_of(worker))
             resource.prlimit(worker, resource.RLIMIT_DATA, (limit, limit))
         yield gateway
     finally:
         gateway.stop()
+
+
+def threads_of(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
 def memory_of(pid: int) -> int:
