@@ -188,17 +188,7 @@ certificates = ["partner.pem"]
 [outbound]
 sign = "{"required" if sign else "never"}"
 encrypt = "{encrypt}"
-[[outbound.evidence]]
-kind = "network"
-networks = ["127.0.0.0/8"]
-[[peer]]
-domain = "beta.example"
-[store]
-url = "sqlite:///bench.db"
-audit = "audit.jsonl"
-[log]
-level = "warning"
-""")
+{world.REST}""")
 
     with process([sys.executable, "-c", START, str(configuration)], lambda: ready(status)) as pid:
         yield Running(outbound, inbound, pid)

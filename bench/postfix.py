@@ -78,17 +78,7 @@ users = ["ca.pem"]
 certificates = ["partner.pem"]
 [outbound]
 encrypt = "dca"
-[[outbound.evidence]]
-kind = "network"
-networks = ["127.0.0.0/8"]
-[[peer]]
-domain = "beta.example"
-[store]
-url = "sqlite:///bench.db"
-audit = "audit.jsonl"
-[log]
-level = "warning"
-"""
+{rest}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,4 +166,4 @@ def _configure(folder: Path, status: int) -> None:
     (folder / "ca.pem").write_bytes(world.ca()[0].x509.public_bytes(Encoding.PEM))
     partner = world.held("confidentiality", "beta.example", "rsa2048").credential.certificate
     (folder / "partner.pem").write_bytes(partner.x509.public_bytes(Encoding.PEM))
-    (folder / "domsec.toml").write_text(DOMSEC.format(folder=folder, status=status))
+    (folder / "domsec.toml").write_text(DOMSEC.format(folder=folder, status=status, rest=world.REST))

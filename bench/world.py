@@ -18,6 +18,19 @@ NOW = datetime.now(UTC)
 BEGIN = NOW - timedelta(days=1)
 TEXT = b"The quick brown fox jumps over the lazy dog, and this line is as long as most are.\r\n"
 
+REST = """\
+[[outbound.evidence]]
+kind = "network"
+networks = ["127.0.0.0/8"]
+[[peer]]
+domain = "beta.example"
+[store]
+url = "sqlite:///bench.db"
+audit = "audit.jsonl"
+[log]
+level = "warning"
+"""  # of every gateway's configuration
+
 
 @dataclass(frozen=True, slots=True)
 class Held:

@@ -183,7 +183,7 @@ def in_force(keys: Sequence[Credential], now: datetime) -> Credential | None:
     """
     if len(keys) < 2:
         return keys[0] if keys else None
-    valid = (key for key in keys if key.certificate.not_before <= now <= key.certificate.not_after)
+    valid = (key for key in keys if key.certificate.valid_at(now))
     return next(valid, keys[0])
 
 
@@ -364,7 +364,8 @@ def _smimea(options: DirectoryOptions, configuration: Configuration) -> SmimeaDi
 
 
 def _ldap(options: DirectoryOptions, configuration: Configuration) -> LdapDirectory:
-    from domsec.stores.ldap import LdapDirectory, tls_context
+    from domsec.stores.ldap import LdapDirectory
+    from domsec.stores.tls import tls_context
 
     assert options.url is not None
     url = options.url

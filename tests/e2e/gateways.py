@@ -9,6 +9,7 @@ import smtplib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -17,7 +18,7 @@ from commands import private, public
 from domsec.cms.credential import credential_from_private_key
 from domsec.services import layers
 from e2e.domsec_process import Domsec
-from e2e.letters import Letter
+from e2e.letters import Letter, fields_of
 from e2e.wire import Sent, Sink, Tap
 from e2e.world import Keys, wait_until
 
@@ -111,3 +112,19 @@ def inside(sent: Sent, keys: Keys) -> str:
     key = credential_from_private_key(keys.confidentiality.key, keys.confidentiality.certificate)
     message = layers.peel(sent.content, [key])
     return " ".join(layer.kind for layer in message.spine())
+
+
+def exchanged(one: Side, other: Side, tap: Tap, sink: Sink, sent: Letter, author: str, reader: str) -> dict[str, Any]:
+    """Have a letter go from one domain to the other: it arrives, and crosses protected. What the other's log says, with
+    the field of results that its reader sees as `result`."""
+    one.send(author, [reader], sent.octets)
+    got = arrived(sink, sent, reader)
+    assert sent.secret in got
+    (result,) = fields_of(got, "Authentication-Results")
+    assert "smime=pass" in result
+    crossed = on(tap, sent)
+    assert sent.secret not in crossed.content
+    assert inside(crossed, other.keys) == "auth_enveloped signed null content"
+    record = other.gateway.journal()[-1]
+    assert (record["level"], record["domain"]) == ("domain", one.keys.domain)
+    return {**record, "result": result}

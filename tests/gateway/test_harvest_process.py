@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import smtplib
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from commands import PLAIN, run
 from domsec.services.layers import peel
 from e2e.domsec_process import Domsec
 from e2e.wire import Sink, free_ports
+from e2e.world import wait_until
 from postgresql import Server
 
 CONFIGURATION = """\
@@ -41,13 +40,6 @@ encrypt = "auto"
 [store]
 url = "{store}"
 """
-
-
-def until(seen: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not seen():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -86,7 +78,7 @@ def test_a_certificate_that_came_with_mail_is_used_when_somebody_approved_it(
         assert answered() == "content"
         signed = run("sign", "--credential", "alice.pem", stdin=PLAIN).out
         send(inbound, "alice@acme.example", "bob@beta.example", signed)
-        until(lambda: len(run("cert", "list", "--state", "quarantined", "--json").json) == 1, "nothing waits")
+        wait_until(lambda: len(run("cert", "list", "--state", "quarantined", "--json").json) == 1, "nothing waits", 60)
         assert answered() == "content"
         (waiting,) = run("cert", "list", "--state", "quarantined", "--json").json
         assert waiting["addresses"] == ["alice@acme.example"]

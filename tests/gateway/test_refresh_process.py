@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import smtplib
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pki
 import publishing
 from e2e.domsec_process import Domsec
 from e2e.wire import Sink, free_ports
+from e2e.world import wait_until
 
 CONFIGURATION = """\
 domains = ["acme.example"]
@@ -37,13 +36,6 @@ on_violation = "deliver"
 [store]
 url = "sqlite:///domsec.db"
 """
-
-
-def until(seen: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not seen():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -75,13 +67,13 @@ def test_revocation_is_fresh_in_every_worker_and_after_a_restart(tmp_path: Path)
         domsec.start()
         try:
             assert outcome() == "temperror"
-            until(lambda: everywhere() == {"pass"}, "not every worker has the list")
+            wait_until(lambda: everywhere() == {"pass"}, "not every worker has the list", 60)
             domsec.kill()
             (ca.folder / publishing.CRL).unlink()
             domsec.start()
             assert everywhere() == {"pass"}
             ca.publish([signer.certificate])
-            until(lambda: everywhere() == {"fail"}, "not every worker has the new list")
+            wait_until(lambda: everywhere() == {"fail"}, "not every worker has the new list", 60)
         finally:
             domsec.kill()
             sink.close()

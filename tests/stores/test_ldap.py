@@ -20,7 +20,8 @@ from domsec.cms import content_info, signed_data
 from domsec.cms.certificates import Certificate
 from domsec.limits import Limits
 from domsec.services.names import CONFIDENTIALITY_AUTHORITY, SIGNING_AUTHORITY
-from domsec.stores.ldap import LdapDirectory, authority_names, certificates_in, escaped_value, tls_context
+from domsec.stores.ldap import LdapDirectory, authority_names, certificates_in, escaped_value
+from domsec.stores.tls import tls_context
 from domsec.trust.discovered import Answer, Question
 from world import acme, beta
 

@@ -175,9 +175,7 @@ def _due(own: Sequence[Own], affected: Affected, now: datetime) -> list[Own]:
         for one in own
         if one.certificate in affected
         and not any(
-            other.place == one.place
-            and other.certificate not in affected
-            and other.certificate.not_before <= now <= other.certificate.not_after
+            other.place == one.place and other.certificate not in affected and other.certificate.valid_at(now)
             for other in own
         )
     ]

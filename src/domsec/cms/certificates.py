@@ -130,6 +130,10 @@ class Certificate:
         """Aware. Raises MalformedMessage."""
         return self._validity[1]
 
+    def valid_at(self, moment: datetime) -> bool:
+        """Whether it is neither too early nor too late (RFC 5280 4.1.2.5). Raises MalformedMessage."""
+        return self.not_before <= moment <= self.not_after
+
     def extension(self, oid: str) -> bytes | None:
         """The extnValue octets of the first extension of this type. Raises MalformedMessage."""
         if self._parts[3] is None:

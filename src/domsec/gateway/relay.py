@@ -20,7 +20,7 @@ from domsec.gateway.replies import REPLIES, Reply
 from domsec.gateway.smtp_client import Client, Job, State
 from domsec.octets import give_back
 from domsec.stores.certificates import load_anchors
-from domsec.stores.ldap import tls_context
+from domsec.stores.tls import tls_context
 
 _log = logging.getLogger("domsec.gateway")
 _PIECE = 256 * 1024

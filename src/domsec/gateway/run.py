@@ -190,7 +190,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
             reasons=held.reasons,
             transaction=transaction.id,
             received_at=transaction.received_at,
-            now=datetime.now(UTC),
+            now=_now(),
             session=_plain(transaction),
             ready=kept is not None,
         )
@@ -229,8 +229,8 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
             release.run(holds, decide, gateway),
             Health(probes(current.site, holds.database, stores.trail), gateway).run(),
             harvester.run(gateway.counters),
-            watch_expiry(expiry, gateway.counters, lambda: datetime.now(UTC)),
-            *([tell(postmaster, lambda: datetime.now(UTC))] if configuration.notices.to is not None else []),
+            watch_expiry(expiry, gateway.counters, _now),
+            *([tell(postmaster, _now)] if configuration.notices.to is not None else []),
             *([refresher.run()] if refresher is not None else []),
             return_exceptions=True,  # told to stop, it waits for what has something in hand
         )
@@ -244,6 +244,10 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         functools.partial(as_it_came, site) if shadowed else None,
         background=beside,
     )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _approving(site: Site) -> Site:

@@ -11,6 +11,7 @@ import functools
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import idna
@@ -73,6 +74,11 @@ class FromInfo:
     mailboxes: tuple[Mailbox, ...]
     valid: bool
     reason: str = ""
+
+
+def within(domain: str, domains: Iterable[str]) -> bool:
+    """Whether a domain is one of these or lies below one. All in the form of `Mailbox.domain`."""
+    return any(domain == each or domain.endswith(f".{each}") for each in domains)
 
 
 def ascii_lower(text: str) -> str:

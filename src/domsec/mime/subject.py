@@ -6,7 +6,7 @@ import base64
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from domsec.mime.fields import Field, Header
@@ -58,8 +58,7 @@ def without_tags(header: Header, tags: Sequence[str]) -> Header:
     What follows an encoded tag is encoded anew, in UTF-8.
     """
     pattern = _pattern(tags)
-    fields = tuple([_without(field, pattern) if field.name == "subject" else field for field in header.fields])
-    return Header(fields, header.separator)
+    return _changed(header, lambda field: _without(field, pattern))
 
 
 def with_tag(header: Header, tag: str) -> Header:
@@ -79,7 +78,12 @@ def without_imitations(header: Header, tag: str) -> Header:
     between. Letters of other scripts that only look alike are others.
     """
     pattern = _imitation(tag)
-    return Header(tuple([_clean(f, pattern) if f.name == "subject" else f for f in header.fields]), header.separator)
+    return _changed(header, lambda field: _clean(field, pattern))
+
+
+def _changed(header: Header, change: Callable[[Field], Field]) -> Header:
+    fields = tuple([change(field) if field.name == "subject" else field for field in header.fields])
+    return Header(fields, header.separator)
 
 
 def _clean(field: Field, pattern: re.Pattern[str]) -> Field:

@@ -36,7 +36,7 @@ from domsec.pipeline.transaction import (
 )
 from domsec.policy import rules, wishes
 from domsec.policy.options import Violation
-from domsec.policy.results import results, told, vouched
+from domsec.policy.results import results, told
 from domsec.policy.rules import Choice, Look, Mail, Setting
 from domsec.services import boundary, discovery, encrypt
 from domsec.services.check import Examination, examine
@@ -72,11 +72,9 @@ def _ours(transaction: Transaction, site: Site) -> tuple[tuple[int, ...], tuple[
     """Recipients whom our authority may decrypt for, and the others: theirs passes unopened (algorithms (f))."""
     ours = []
     for index, recipient in enumerate(transaction.recipients):
-        try:
-            if site.serves(parse_address(recipient.address).domain):
-                ours.append(index)
-        except MalformedMessage:
-            continue
+        mailbox = mailbox_of(recipient)
+        if mailbox is not None and site.serves(mailbox.domain):
+            ours.append(index)
     return tuple(ours), tuple(i for i in everybody(transaction) if i not in ours)
 
 
@@ -182,7 +180,7 @@ class _Case:
             header=message.header,
             size=len(self.transaction.octets),
             users=frozenset,
-            vouched=lambda: message.originators.valid and verdict.accepted and verdict.level != "none",
+            vouched=lambda: message.originators.valid and verdict.accepted,
             has_label=lambda pattern: boundary.has_label(self.examination, pattern, self.context),
         )
 
@@ -196,12 +194,12 @@ class _Case:
         if tag is None:
             return header
         clean = without_imitations(header, tag)
-        return with_tag(clean, tag) if vouched(self.examination.verdict) else clean
+        return with_tag(clean, tag) if self.examination.verdict.accepted else clean
 
     def told(self, octets: Octets | Pieces) -> Octets | Pieces:
         """With a line above the text that says what is known of its origin, if that is wanted."""
         wanted, verdict = self.site.configuration.inbound.banner, self.examination.verdict
-        if wanted == "no" or (wanted == "verified" and not vouched(verdict)):
+        if wanted == "no" or (wanted == "verified" and not verdict.accepted):
             return octets
         return with_banner(octets, told(verdict), self.context.limits)
 
@@ -229,7 +227,7 @@ def _settle(indexes: tuple[int, ...], choice: Choice, case: _Case, log: dict[str
         octets = fields.join_message(case.tagged(case.marked), message.body)
     else:
         octets = fields.replace_entity(case.tagged(delivery.header(case.marked)), entity)
-    if not shown:
+    if action == "deliver" and not shown:
         octets = case.told(octets)
     removed = list(delivery.removed) if entity is not None else []
     log.setdefault("line", line)  # of the first recipient; each group has its own

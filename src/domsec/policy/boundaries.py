@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from domsec.errors import ConfigurationError
 from domsec.ess.labels import ESSSecurityLabel
+from domsec.mime.addresses import within
 from domsec.policy import options
 from domsec.policy.configuration import Configuration, Problem
 from domsec.policy.kinds import EVERYWHERE
@@ -33,9 +34,7 @@ class Boundaries:
         )
 
     def _means(self, to: Sequence[str], domain: str) -> bool:
-        if any(domain == named or domain.endswith(f".{named}") for named in to):
-            return True
-        return EVERYWHERE in to and not any(domain == own or domain.endswith(f".{own}") for own in self.own)
+        return within(domain, to) or (EVERYWHERE in to and not within(domain, self.own))
 
 
 NO_BOUNDARIES = Boundaries()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from domsec.errors import ConfigurationError
 from domsec.limits import DEFAULT, Limits
+from domsec.mime.addresses import within
 from domsec.policy.kinds import (
     CREDENTIAL,
     CREDENTIALS,
@@ -136,7 +137,7 @@ class Configuration:
 
     def serves(self, domain: str) -> bool:
         """Whether a mail domain is one of ours or lies below one."""
-        return any(domain == own or domain.endswith(f".{own}") for own in self.domains)
+        return within(domain, self.domains)
 
     def problem(self, text: str, *path: str | int, severity: Literal["error", "warning"] = "error") -> Problem:
         """A problem at the place of an option, or of the section around it."""
@@ -482,13 +483,9 @@ def _own_domains(c: Configuration) -> Iterator[Problem]:
         yield c.problem("domains is empty, expected at least one mail domain", "domains")
     for index, evidence in enumerate(c.outbound.evidence):
         for position, domain in enumerate(evidence.domains):
-            if not any(_is_or_is_below(domain, own) for own in c.domains):
+            if not c.serves(domain):
                 path: KeyPath = ("outbound", "evidence", index, "domains", position)
                 yield c.problem(f'{_dotted(path)} is "{domain}", expected one of our domains or one below them', *path)
-
-
-def _is_or_is_below(domain: str, above: str) -> bool:
-    return domain == above or domain.endswith(f".{above}")
 
 
 # for each kind of evidence the options that must be given with it, and those that may

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from domsec.errors import MalformedMessage
 from domsec.mime import authentication_results
-from domsec.mime.addresses import Mailbox, ascii_lower, parse_address
+from domsec.mime.addresses import Mailbox, ascii_lower, parse_address, within
 from domsec.mime.authentication_results import Result
 from domsec.mime.fields import Field, Header
 from domsec.policy import options
@@ -185,7 +185,7 @@ def _of_dkim(rule: Rule, client: Client, header: Header, originators: tuple[Mail
         stated = dict(result.properties)
         selector, domain = stated.get("header.s", "").lower(), stated.get("header.d", "").lower()
         repeated = len(stated) != len(result.properties)
-        if result.result == "pass" and not repeated and selector in rule.selectors and _covers(rule.domains, domain):
+        if result.result == "pass" and not repeated and selector in rule.selectors and within(domain, rule.domains):
             signed[domain] = selector
     addresses = frozenset(mailbox.address for mailbox in originators if mailbox.domain in signed)
     if not addresses:
@@ -225,7 +225,7 @@ def _of_login(rule: Rule, login: str, originators: tuple[Mailbox, ...]) -> Evide
     rights = _rights(rule, login, originators)
     addresses = frozenset(a for a in rights.addresses if _within(a, rule.domains))
     kind = rule.kind if rule.kind in ("certificate", "local") else "login"
-    return Evidence(kind, login[:200], addresses, frozenset(d for d in rights.domains if _covers(rule.domains, d)))
+    return Evidence(kind, login[:200], addresses, frozenset(d for d in rights.domains if within(d, rule.domains)))
 
 
 def _rights(rule: Rule, login: str, originators: tuple[Mailbox, ...]) -> Rights:
@@ -244,13 +244,9 @@ def _owners(owners: Owners, mailbox: Mailbox) -> frozenset[str]:
 
 def _within(address: str, domains: frozenset[str]) -> bool:
     try:
-        return _covers(domains, parse_address(address).domain)
+        return within(parse_address(address).domain, domains)
     except MalformedMessage:
         return False
-
-
-def _covers(domains: frozenset[str], domain: str) -> bool:
-    return any(domain == d or domain.endswith(f".{d}") for d in domains)
 
 
 def without_fields(header: Header, rules: Sequence[Rule]) -> Header:

@@ -36,11 +36,6 @@ _ORIGIN: Final[dict[str, str]] = {
 }
 
 
-def vouched(verdict: Verdict) -> bool:
-    """Whether a signature shows who sent it, and nothing is wrong."""
-    return verdict.accepted and verdict.level != "none" and not verdict.violations
-
-
 def told(verdict: Verdict) -> str:
     """What people may be told of the origin, in one line and without a word of the sender's."""
     if verdict.violations:

@@ -9,17 +9,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from domsec.errors import ConfigurationError
-from domsec.mime.addresses import Mailbox, ascii_lower
+from domsec.mime.addresses import Mailbox, ascii_lower, within
 from domsec.policy.boundaries import Boundaries
 from domsec.policy.configuration import Configuration, Problem
 from domsec.policy.kinds import EVERYWHERE, HeaderTest
 from domsec.policy.options import PeerOptions, RuleOptions, options
-from domsec.policy.rules import MORE, WRITTEN, Rule, within
+from domsec.policy.rules import CONDITIONS, MORE, WRITTEN, Rule
 from domsec.services.label_text import parse_label
 from domsec.services.labelling import Labelling
 
-_CONDITIONS: Final = ("sender", "recipient", "user", "subject_tag", "header", "label", "min_size", "max_size")
-_BOTH: Final = frozenset({"name", "direction", "may_loosen", "on_no_certificate", *_CONDITIONS}) - {"user"}
+_BOTH: Final = frozenset({"name", "direction", "may_loosen", "on_no_certificate", *CONDITIONS}) - {"user"}
 _INBOUND: Final = frozenset({"on_violation", "on_unopenable", "on_unverified", "strip", "after_decrypt"})
 
 
@@ -126,7 +125,7 @@ def _contradictions(given: RuleOptions, configuration: Configuration) -> Iterato
 def _pointless(given: RuleOptions) -> Iterator[_Remark]:
     """What has no effect, whatever mail there is."""
     named = _named(given)
-    if not any(name in named for name in _CONDITIONS) and named <= {"name", "direction"}:
+    if not any(name in named for name in CONDITIONS) and named <= {"name", "direction"}:
         yield "has neither a condition nor anything that it wants", (), False
     if any(getattr(given, name) is not None for name in WRITTEN) and not given.may_loosen:
         for name in sorted(named & MORE.keys()):
@@ -162,7 +161,7 @@ def _disagreements(given: RuleOptions, configuration: Configuration) -> Iterator
 def _concerns(one: Mailbox | str, peer: PeerOptions) -> bool:
     """Whether a recipient that a rule names has to do with a peer."""
     domain = _domain(one)
-    return within(peer.domain, domain) or (peer.subdomains and within(domain, peer.domain))
+    return within(peer.domain, (domain,)) or (peer.subdomains and within(domain, (peer.domain,)))
 
 
 def _domain(one: Mailbox | str) -> str:
@@ -175,7 +174,7 @@ def _covers(earlier: RuleOptions, later: RuleOptions) -> bool:
     if not earlier.may_loosen and any(getattr(earlier, name) is not None for name in ("sender", *WRITTEN)):
         return False
     return earlier.direction == later.direction and all(
-        _condition_covers(name, getattr(earlier, name), getattr(later, name)) for name in _CONDITIONS
+        _condition_covers(name, getattr(earlier, name), getattr(later, name)) for name in CONDITIONS
     )
 
 
@@ -199,7 +198,7 @@ def _item_covers(name: str, one: object, other: object) -> bool:
     if name == "user":
         return ascii_lower(str(one)) == ascii_lower(str(other))
     if name in ("sender", "recipient") and isinstance(one, str) and EVERYWHERE not in (one, other):
-        return within(other.domain if isinstance(other, Mailbox) else str(other), one)
+        return within(other.domain if isinstance(other, Mailbox) else str(other), (one,))
     if isinstance(one, Mailbox) and isinstance(other, Mailbox):
         return one.same_as(other)
     return one == other

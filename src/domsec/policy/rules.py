@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from domsec.errors import MalformedMessage
 from domsec.ess.labels import ESSSecurityLabel
-from domsec.mime.addresses import MAX_MAILBOXES, Mailbox, ascii_lower, parse_address, parse_mailboxes
+from domsec.mime.addresses import MAX_MAILBOXES, Mailbox, ascii_lower, parse_address, parse_mailboxes, within
 from domsec.mime.fields import Header
 from domsec.mime.subject import decoded, has_tag, subjects
 from domsec.policy.evidence import fingerprint
@@ -197,7 +197,7 @@ def _max_size(rule: Rule, mail: Mail) -> str | None:
     return None if mail.size <= most else f"size is {mail.size}, expected at most {most}"
 
 
-_TESTS: Final[Mapping[str, Callable[[Rule, Mail], str | None]]] = {
+_TESTS: Final[Mapping[str, Callable[[Rule, Mail], str | None]]] = {  # in the order in which they are looked at
     "sender": _sender,
     "subject_tag": _subject_tag,
     "header": _header,
@@ -206,6 +206,7 @@ _TESTS: Final[Mapping[str, Callable[[Rule, Mail], str | None]]] = {
     "user": _user,
     "label": _label,
 }
+CONDITIONS: Final = frozenset({"recipient", *_TESTS})
 
 
 def _is(mailbox: Mailbox, named: Iterable[Mailbox | str], own: Sequence[str] = ()) -> bool:
@@ -216,12 +217,8 @@ def _names(one: Mailbox | str, mailbox: Mailbox, own: Sequence[str]) -> bool:
     if isinstance(one, Mailbox):
         return one.same_as(mailbox)
     if one == EVERYWHERE:
-        return not any(within(mailbox.domain, domain) for domain in own)
-    return within(mailbox.domain, one)
-
-
-def within(domain: str, above: str) -> bool:
-    return domain == above or domain.endswith(f".{above}")
+        return not within(mailbox.domain, own)
+    return within(mailbox.domain, (one,))
 
 
 def _words(named: Iterable[object]) -> str:

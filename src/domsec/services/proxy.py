@@ -45,7 +45,7 @@ class Users:
 
     def of(self, mailbox: Mailbox, now: datetime) -> Credential | None:
         """Of those that are valid now the newest."""
-        valid = (c for c in self._by_address.get(_key(mailbox), ()) if _is_valid(c.certificate, now))
+        valid = (c for c in self._by_address.get(_key(mailbox), ()) if c.certificate.valid_at(now))
         return max(valid, key=lambda c: (c.certificate.not_before, c.certificate.sha256), default=None)
 
     def last(self) -> tuple[tuple[str, Certificate], ...]:
@@ -72,10 +72,6 @@ def _key(mailbox: Mailbox) -> tuple[str, str]:
 
 
 NO_USERS = Users()
-
-
-def _is_valid(certificate: Certificate, now: datetime) -> bool:
-    return certificate.not_before <= now <= certificate.not_after
 
 
 def problems(certificate: Certificate) -> Iterator[str]:

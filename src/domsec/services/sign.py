@@ -34,7 +34,7 @@ from domsec.ess.labels import ESSSecurityLabel
 from domsec.limits import DEFAULT, Limits
 from domsec.mhs.names import ORAddress, ORName
 from domsec.mime import canonical, header_protection, seven_bit, smime
-from domsec.mime.addresses import Mailbox
+from domsec.mime.addresses import Mailbox, within
 from domsec.mime.fields import Header
 from domsec.mime.header_protection import Protection
 from domsec.octets import Octets, Pieces, in_one_place
@@ -82,8 +82,7 @@ class Evidence:
         """Whether this speaks for an originator."""
         if isinstance(mailbox, ORName):
             return any(self._covers(address, mailbox.address) for address in self.x400)
-        below = any(mailbox.domain == d or mailbox.domain.endswith(f".{d}") for d in self.domains)
-        return below or any(mailbox.same_as(a) for a in mailboxes_of(self.addresses))
+        return within(mailbox.domain, self.domains) or any(mailbox.same_as(a) for a in mailboxes_of(self.addresses))
 
     @staticmethod
     def _covers(given: ORAddress, wanted: ORAddress) -> bool:
@@ -168,7 +167,7 @@ def authority_problems(
     """What is wrong with a certificate of our own: then nobody would believe the signature (RFC 3183 3.2 to 3.4)."""
     found = names.check_naming(certificate, role_name, Peer("", naming=naming))
     reasons = [("gate.authority", text) for code, text in found if code != "naming.convention"]
-    if not certificate.not_before <= now <= certificate.not_after:
+    if not certificate.valid_at(now):
         reasons.append(("gate.authority", "our own certificate is not valid at this time"))
     return reasons
 

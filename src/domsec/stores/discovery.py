@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Protocol
 
+from domsec.mime.addresses import within
 from domsec.trust.discovered import Answer, Found, Question
 
 AT_ONCE: Final = 16  # questions of one queue to one directory at the same time; others wait for their turn
@@ -49,7 +50,7 @@ class Asked:
         domain = question.domain
         if question.signer and not self.vouches:
             return False
-        return not self.domains or any(domain == each or domain.endswith(f".{each}") for each in self.domains)
+        return not self.domains or within(domain, self.domains)
 
 
 class Discovery:

@@ -150,14 +150,6 @@ class LdapDirectory:
         return connection
 
 
-def tls_context(ca: Iterable[Certificate] = ()) -> ssl.SSLContext:
-    """How a server's certificate and its name are checked: against these CAs, or those of this machine if none."""
-    anchors = b"".join(certificate.der for certificate in ca)
-    context = ssl.create_default_context(cadata=anchors or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
 def authority_names(question: Question) -> tuple[str, ...]:
     """The names under which the authority of a question has its entry, in the form of RFC 4514 (RFC 3183 4.1, 4.2)."""
     parts = [("DC", label) for label in question.domain.split(".")]

@@ -52,7 +52,7 @@ class NoticeStore:
         """Keep lines with how often they were said. Beyond MOST no new ones are kept. Raises StoreUnavailable."""
         table = db.notice_lines
         with self.database.writing() as connection:
-            _alone(connection, table)
+            _alone(connection)
             room = MOST - (connection.execute(sql.select(sql.func.count()).select_from(table)).scalar() or 0)
             for text, count in said.items():
                 digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
@@ -71,28 +71,35 @@ class NoticeStore:
         Whoever takes it and dies loses it: the log has the lines, and what waits is counted again the next time. Raises
         StoreUnavailable.
         """
-        table, sent = db.notice_lines, db.notice_sent
+        with self.database.reading() as connection:  # workers ask all the time, and seldom is there anything
+            if _due(connection, now, every) is None:
+                return None
         with self.database.writing() as connection:
-            _alone(connection, table)
-            found = connection.execute(sql.select(sent.c.at)).scalar()
-            last = None if found is None else read_time(found)
-            if last is not None and abs(now - last) < every:  # a clock that was ahead silences nobody for long
-                return None
-            rows = connection.execute(sql.select(table).order_by(table.c.since, table.c.sha256)).mappings().all()
-            pending = Pending(tuple(Line(r["text"], r["count"], read_time(r["since"])) for r in rows),
-                              *_waiting(connection, last))  # fmt: skip
-            if not pending.lines and not pending.newly_held:
-                return None
-            connection.execute(sql.delete(table))
-            connection.execute(sql.delete(sent))
-            connection.execute(sql.insert(sent).values(at=time_text(now)))
+            _alone(connection)
+            pending = _due(connection, now, every)
+            if pending is not None:
+                connection.execute(sql.delete(db.notice_lines))
+                connection.execute(sql.delete(db.notice_sent))
+                connection.execute(sql.insert(db.notice_sent).values(at=time_text(now)))
             return pending
 
 
-def _alone(connection: sql.Connection, table: sql.Table) -> None:
+def _due(connection: sql.Connection, now: datetime, every: timedelta) -> Pending | None:
+    table = db.notice_lines
+    found = connection.execute(sql.select(db.notice_sent.c.at)).scalar()
+    last = None if found is None else read_time(found)
+    if last is not None and abs(now - last) < every:  # a clock that was ahead silences nobody for long
+        return None
+    rows = connection.execute(sql.select(table).order_by(table.c.since, table.c.sha256)).mappings().all()
+    lines = tuple(Line(row["text"], row["count"], read_time(row["since"])) for row in rows)
+    pending = Pending(lines, *_waiting(connection, last))
+    return pending if pending.lines or pending.newly_held else None
+
+
+def _alone(connection: sql.Connection) -> None:
     """Until the transaction ends nobody else writes here. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sql.text(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
+        connection.execute(sql.text(f"LOCK TABLE {db.notice_lines.name} IN EXCLUSIVE MODE"))
 
 
 def _waiting(connection: sql.Connection, last: datetime | None) -> Sequence[int]:

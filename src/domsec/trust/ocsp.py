@@ -294,7 +294,7 @@ def _may_answer(
     if signer == issuer:
         return True
     try:
-        if not signer.not_before <= now <= signer.not_after:
+        if not signer.valid_at(now):
             return False
         return signer.extension(oids.ID_PKIX_OCSP_NOCHECK) is not None or not is_revoked(signer)
     except MalformedMessage:

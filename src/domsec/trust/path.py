@@ -545,7 +545,7 @@ def _authority_key_identifier(certificate: Certificate) -> bytes | None:
 def _likelihood(candidate: Certificate, wanted: bytes | None, now: datetime) -> tuple[bool, bool, float]:
     """Sorts first: the key identifier fits, valid now, the newest."""
     try:
-        current = candidate.not_before <= now <= candidate.not_after
+        current = candidate.valid_at(now)
         age = -candidate.not_before.timestamp()
     except MalformedMessage:
         current, age = False, 0.0
