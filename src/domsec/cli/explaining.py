@@ -36,10 +36,7 @@ class Explained:
                 **self.log,
                 "outgoing": [self._addresses(o.indexes) for o in made.outgoing],
                 "held": [{"recipients": self._addresses(h.indexes), "reasons": h.reasons} for h in made.held],
-                "refused": [
-                    {"recipients": self._addresses(r.indexes), "reply": f"{r.code} {r.enhanced} {r.text}"}
-                    for r in made.refused
-                ],
+                "refused": [{"recipients": self._addresses(r.indexes), "reply": str(r)} for r in made.refused],
                 **({"rules": [self._rules(index) for index in range(len(self.looks))]} if self.looks else {}),
             }
         )

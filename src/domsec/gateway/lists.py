@@ -16,7 +16,6 @@ from typing import Final
 from domsec.gateway.data import stuffed
 from domsec.gateway.metrics import Metrics
 from domsec.gateway.relay import NextHop, Relay
-from domsec.gateway.replies import Reply
 from domsec.gateway.smtp_client import Job
 from domsec.mime.addresses import Mailbox
 from domsec.pipeline import Recipient
@@ -64,8 +63,8 @@ async def _distribute(
                 job = Job(sender, "", tuple(Recipient(member.address) for member in members), (wire,))
                 answers = list(zip(members, await relay.deliver(job), strict=True))
                 accepted([member for member, reply in answers if reply.positive])
-                refused += [(member, _words(reply)) for member, reply in answers if reply.permanent]
-                deferred += [(member, _words(reply)) for member, reply in answers if reply.temporary]
+                refused += [(member, str(reply)) for member, reply in answers if reply.permanent]
+                deferred += [(member, str(reply)) for member, reply in answers if reply.temporary]
     finally:
         watch.cancel()
         relay.close()
@@ -77,10 +76,6 @@ async def _watch(relay: Relay) -> None:
     while True:
         await asyncio.sleep(1)
         relay.sweep(asyncio.get_running_loop().time())
-
-
-def _words(reply: Reply) -> str:
-    return f"{reply.code} {reply.enhanced} {reply.text}"
 
 
 def report(

@@ -148,7 +148,7 @@ def _parts(hold: Hold, decision: Decision) -> Iterator[Part]:
         yield Part(hold.sender, recipients, bytes(held.octets), held.reasons, hold.sender_parameters)
     for refused in decision.refused:
         recipients = [hold.recipients[i] for i in refused.indexes]
-        reasons = ("refused", f"{refused.code} {refused.enhanced} {refused.text}")
+        reasons = ("refused", str(refused))
         yield Part(hold.sender, recipients, hold.octets or b"", reasons, hold.sender_parameters)
 
 
@@ -192,7 +192,7 @@ async def _settle(holds: HoldStore, hold: Hold, octets: bytes, replies: Sequence
     refused = [i for i, reply in enumerate(replies) if reply.permanent or (overdue and not reply.positive)]
     deferred = [i for i, reply in enumerate(replies) if not reply.positive and i not in refused]
     if len(deferred) == len(replies):
-        await _back(holds, hold, _delay(hold), _text(replies[0]))
+        await _back(holds, hold, _delay(hold), str(replies[0]))
         return
     owed = (OWED, RELEASED) if _is_released(hold) else (OWED,)
     left = [(indexes, ready) for indexes, ready in ((deferred, True), (refused, False)) if indexes]
@@ -201,7 +201,7 @@ async def _settle(holds: HoldStore, hold: Hold, octets: bytes, replies: Sequence
             hold.sender,
             [hold.recipients[i] for i in indexes],
             octets,
-            (*owed, _text(replies[indexes[0]])),
+            (*owed, str(replies[indexes[0]])),
             hold.sender_parameters,
             ready=ready,
         )
@@ -248,7 +248,3 @@ def _tell(
                 "reasons": list(reasons),
             }
         )
-
-
-def _text(reply: Reply) -> str:
-    return f"{reply.code} {reply.enhanced} {reply.text}"

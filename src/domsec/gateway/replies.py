@@ -29,6 +29,10 @@ class Reply:
         parts = [str(self.code), self.enhanced, self.text, f"[{self.name}]" if self.name and self.code >= 400 else ""]
         return (" ".join(part for part in parts if part) + "\r\n").encode("ascii", "replace")
 
+    def __str__(self) -> str:
+        """For logs: as a client sees it, without its name."""
+        return f"{self.code} {self.enhanced} {self.text}"
+
     @property
     def positive(self) -> bool:
         return self.code < 400

@@ -392,9 +392,7 @@ class Gateway:
         self, transaction: Transaction, decision: Decision, outcomes: dict[int, _Outcome], as_it_came: AsItCame
     ) -> tuple[Decision, dict[int, _Outcome]]:
         """Shadow mode: the message goes on, whatever was decided, also where nothing could be."""
-        failed = [
-            f"{outcome.reply.code} {outcome.reply.enhanced} {outcome.reply.text}" for outcome in outcomes.values()
-        ]
+        failed = [str(outcome.reply) for outcome in outcomes.values()]
         told = shadow.would(decision, transaction, failed)
         for each in told:
             self.counters.add(f"shadow_{each['action']}")
@@ -620,7 +618,7 @@ def _record(
             {
                 "address": recipient.address,
                 "action": outcome.action,
-                "reply": f"{outcome.reply.code} {outcome.reply.enhanced} {outcome.reply.text}",
+                "reply": str(outcome.reply),
             }
             for recipient, outcome in zip(transaction.recipients, results, strict=True)
         ],

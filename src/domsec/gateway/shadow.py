@@ -44,8 +44,7 @@ def would(decision: Decision, transaction: Transaction, failed: Sequence[str]) -
         found |= {index: {"action": "hold", "reasons": list(held.reasons)} for index in held.indexes}
     for refused in decision.refused:
         action = "defer" if refused.code < 500 else "refuse"
-        reply = f"{refused.code} {refused.enhanced} {refused.text}"
-        found |= {index: {"action": action, "reply": reply} for index in refused.indexes}
+        found |= {index: {"action": action, "reply": str(refused)} for index in refused.indexes}
     found |= {index: {"action": "discard"} for index in decision.discard}
     return [found[index] for index in everybody(transaction)]
 

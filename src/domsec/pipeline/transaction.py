@@ -73,6 +73,9 @@ class Refused:
     enhanced: str
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.code} {self.enhanced} {self.text}"
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
