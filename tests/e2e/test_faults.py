@@ -91,11 +91,9 @@ def _faults(ours: Installation) -> Mapping[str, Callable[[], None]]:
             os.kill(pid, signal.SIGKILL)
 
     def keyd_hangs() -> None:
-        pids = [*ours.keyd.children, ours.keyd.pid]
-        for number in (signal.SIGSTOP, signal.SIGCONT):
-            for pid in pids:
-                os.kill(pid, number)
+        with ours.keyd.hanging():
             time.sleep(1)
+        time.sleep(1)
 
     def hop_killed() -> None:
         ours.hop.kill()

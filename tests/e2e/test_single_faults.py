@@ -185,10 +185,7 @@ def test_mail_waits_while_the_store_server_is_away(postgresql: Server):
 def test_mail_that_needs_no_key_goes_on_while_the_key_process_hangs():
     """Once somebody has noticed, nobody of us waits for it any more."""
     with running(workers=1) as ours:
-        hanging = [ours.keyd.pid, *ours.keyd.children]
-        for pid in hanging:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        with ours.keyd.hanging():
             says(ours, "the key process does not answer")
             begun = len(ours.gateway.log.read_text())
             plain = _unprotected(ours)
@@ -198,9 +195,6 @@ def test_mail_that_needs_no_key_goes_on_while_the_key_process_hangs():
             since = ours.gateway.log.read_text()[begun:]
             assert since.count("did not answer just now") == 5
             assert "does not answer in time" not in since
-        finally:
-            for pid in hanging:
-                os.kill(pid, signal.SIGCONT)
         becomes_ready(ours)
         wait_until(lambda: ours.send(ours.letter("sealed")).code == 250, "the key process is asked again")
         assert len(ours.copies(plain)) == 5

@@ -198,29 +198,28 @@ def test_mail_waits_while_the_key_process_does_not_answer(
     assert gateway.signer()
     assert gateway.opens(authority)
     workers = gateway.workers
-    hanging = [*keyd.children, keyd.pid] if how is signal.SIGSTOP else []
-    for pid in hanging:
-        os.kill(pid, how)
-    if not hanging:
-        keyd.stop(how)
-    before = len(gateway.sink.sent)
-    sealed = world.message(world.encrypted(world.TEXT, authority), sender="X <x@other.example>")
-    for direction, octets in (("outbound", world.build("OC")), ("inbound", sealed)):
-        with pytest.raises(smtplib.SMTPDataError) as caught:
-            gateway.send(direction, octets)
-        assert caught.value.smtp_code == 451
-    assert len(gateway.sink.sent) == before
-
-    for pid in hanging:
-        os.kill(pid, signal.SIGCONT)
-    if not hanging:
-        keyd.start()
+    with keyd.hanging() if how is signal.SIGSTOP else _ended(keyd, how):
+        before = len(gateway.sink.sent)
+        sealed = world.message(world.encrypted(world.TEXT, authority), sender="X <x@other.example>")
+        for direction, octets in (("outbound", world.build("OC")), ("inbound", sealed)):
+            with pytest.raises(smtplib.SMTPDataError) as caught:
+                gateway.send(direction, octets)
+            assert caught.value.smtp_code == 451
+        assert len(gateway.sink.sent) == before
     deadline = time.monotonic() + 40
     for send in (gateway.signer, lambda: gateway.opens(authority)):
         while not _passes(send):  # who hung is left alone for a while, by each worker
             assert time.monotonic() < deadline
     assert gateway.workers == workers
     assert all(each["action"] != "held" for line in gateway.journal() for each in line["recipients"])  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _ended(keyd: KeyProcess, how: signal.Signals) -> Iterator[None]:
+    """Meanwhile there is none."""
+    keyd.stop(how)
+    yield
+    keyd.start()
 
 
 def _passes(send: Callable[[], object]) -> bool:
@@ -291,7 +290,7 @@ def test_keys_change_under_load_and_neither_a_message_nor_a_connection_is_lost(
             # who holds on to an older key holds on to it no longer
             keyd.configure(signing=[new])
             assert "reloaded" in keyd.reload()
-    assert load.failed == []
+    assert load.failed == [], gateway.log.read_text() + keyd.log.read_text()
     assert len(load.sent) > 100
     counted = Counter(each.recipients[0] for each in gateway.sink.sent)
     assert counted == dict.fromkeys(load.sent, 1)  # none lost, none twice
