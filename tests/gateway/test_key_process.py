@@ -278,6 +278,7 @@ def test_keys_change_under_load_and_neither_a_message_nor_a_connection_is_lost(
     load = Load(gateway)
     with load.running(authorities):
         for _ in range(3):
+            time.sleep(1)  # certificates begin on the second, and the newest is to be another than the one before
             new = identity("signing", now=datetime.now(UTC))
             new_authority = identity("confidentiality", now=datetime.now(UTC))
             keyd.configure(signing=[signers[-1], new], confidentiality=[*authorities, new_authority])
