@@ -466,3 +466,29 @@ def test_mail_whose_authority_cannot_be_asked_for_now_comes_again(outcome: Outco
     person = receiving(build("S(OC)"), vouched({"alice@acme.example": outcome}))
     assert person.outgoing  # as that of somebody unknown
     assert person.log["accepted"] is False
+
+
+# --- what was found out before they were asked ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", ["nothing", "found"])
+def test_a_message_is_opened_once_however_often_it_is_decided_on(outcome: str) -> None:
+    key = world.Counting(beta().confidentiality)
+    at = replace(world.beta_site(peers=(), known=(), anchors=[beta().ca.certificate]), asks=True, keyring=(key,))
+    transaction = world.transaction(build("E[beta](S[domain](S0(OC)))"), BOB, direction="inbound")
+    first = process(transaction, at)
+    assert first.wanted
+    said = vouched({ADSA: [Association.of(acme().signing.certificate)] if outcome == "found" else "nothing"})
+    again = process(replace(transaction, judged=first.judged), at, said)
+    assert again.log["accepted"] is (outcome == "found")
+    assert key.opened == 1
+    assert again == process(transaction, at, said)
+
+
+def test_what_was_found_out_does_not_outlive_the_trust_it_rests_on() -> None:
+    """Meanwhile the CA of the sender has become one that is trusted."""
+    at = replace(world.beta_site(peers=(), known=()), asks=True)
+    transaction = world.transaction(build("S[domain](S0(OC))"), BOB, direction="inbound")
+    first = process(transaction, replace(at, validator=Validator(Snapshot())))
+    assert first.wanted
+    assert process(replace(transaction, judged=first.judged), at, Found()).log["accepted"] is True

@@ -255,6 +255,14 @@ def _entity(octets: bytes) -> bytes:
     return bytes(fields.entity_of(octets))
 
 
+def test_a_message_is_opened_once_for_all_whose_own_keys_are_not_needed() -> None:
+    key = world.Counting(acme().confidentiality)
+    at = dataclasses.replace(reading(), keyring=(key,))
+    octets = to_alice(acme().confidentiality)
+    assert world.SECRET in bytes(only(taken_in(octets, "alice@acme.example", "bob@acme.example", at=at)))
+    assert key.opened == 1
+
+
 def test_without_the_option_users_keys_open_nothing() -> None:
     assert world.SECRET not in bytes(only(taken_in(to_alice(), "alice@acme.example", at=reading(decrypt=False))))
 

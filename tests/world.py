@@ -25,6 +25,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
@@ -32,6 +33,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 import pki
 from domsec import der, oids
 from domsec.cms import attributes, compressed_data, content_info, enveloped_data, signed_data
+from domsec.cms.algorithms import AlgorithmIdentifier, SignatureAlgorithm
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential, credential_from_private_key
@@ -66,6 +68,29 @@ MLH = oids.ID_AA_ML_EXPAND_HISTORY
 @functools.cache
 def credential(identity: pki.Identity) -> Credential:
     return credential_from_private_key(identity.key, identity.certificate, identity.chain)
+
+
+class Counting:
+    """A key that counts how often it opens something."""
+
+    def __init__(self, identity: pki.Identity) -> None:
+        self._key = credential(identity)
+        self.certificate, self.chain, self.opened = identity.certificate, identity.chain, 0
+
+    def sign(self, data: bytes, algorithm: SignatureAlgorithm) -> bytes:
+        return self._key.sign(data, algorithm)
+
+    def decrypt(self, encrypted_key: bytes, algorithm: AlgorithmIdentifier) -> bytes:
+        self.opened += 1
+        return self._key.decrypt(encrypted_key, algorithm)
+
+    def exchange(self, public_key: PublicKeyTypes) -> bytes:
+        self.opened += 1
+        return self._key.exchange(public_key)
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        self.opened += 1
+        return self._key.decapsulate(ciphertext)
 
 
 def acme() -> pki.Domain:

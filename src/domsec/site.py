@@ -119,9 +119,8 @@ class Site:
         context = self._context if open_it else self._closed
         if keys:
             context = dataclasses.replace(context, keyring=(*context.keyring, *keys))
-        if found is None:
-            return dataclasses.replace(context, now=now)
-        return dataclasses.replace(context, now=now, found=found, source=SourcesInOrder(self.source, found))
+        context = dataclasses.replace(context, now=now)
+        return context if found is None else context.knowing(found)
 
     @functools.cached_property
     def _context(self) -> Context:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -17,7 +17,7 @@ from domsec.gateway.metrics import Metrics
 from domsec.gateway.relay import NextHop
 from domsec.gateway.server import Discover, Gateway, Handler, Listener, Settings
 from domsec.gateway.workers import listen
-from domsec.pipeline import process
+from domsec.pipeline import Decision, Direction, process
 from domsec.stores.discovery import Asked, Discovery
 from domsec.stores.ldap import LdapDirectory
 from domsec.trust.discovered import Question
@@ -153,6 +153,29 @@ def test_a_directory_that_accepts_and_says_nothing(server: slapd.Server) -> None
                 assert reply.startswith("451 4.4.3 ")
             assert sink.mails == []
         silent.close()
+
+    asyncio.run(test())
+
+
+def test_what_was_found_out_before_they_were_asked_is_handed_on() -> None:
+    async def test() -> None:
+        directory = Memory({dca("gamma.example"): (GAMMA.confidentiality.certificate,)})
+        async with Sink() as sink, gateway(sink, Discovery([Asked(directory)])) as running:
+            ask, structures = running.discover, []
+            assert ask is not None
+
+            async def discover(direction: Direction, wanted: Sequence[Question]) -> Handler:
+                knowing = await ask(direction, wanted)
+
+                def decide(transaction: world.Transaction) -> Decision:
+                    structures.extend(judged.examination.verdict.structure for judged in transaction.judged)
+                    return knowing(transaction)
+
+                return decide
+
+            running.discover = discover
+            assert (await send(running, "carol@gamma.example"))[0].startswith("250 ")
+            assert structures == ["OC"]
 
     asyncio.run(test())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from domsec.cli.world import World
 from domsec.errors import MalformedMessage
@@ -114,7 +114,7 @@ def explain(transaction: Transaction, world: World, *, rules: bool = True) -> Ex
     decision = process(transaction, site)
     if decision.wanted:
         found = world.asking(decision.wanted).found
-        decision = process(transaction, site, found)
+        decision = process(replace(transaction, judged=decision.judged), site, found)
     try:
         looks = looked_at(transaction, site, found) if rules and site.rules else ()
     except MalformedMessage:  # which is why it was refused

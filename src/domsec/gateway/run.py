@@ -219,6 +219,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         approving = dataclasses.replace(_approving(current.site), record=record)
         decision = pipeline.process(transaction, approving)
         if decision.wanted:
+            transaction = dataclasses.replace(transaction, judged=decision.judged)
             decision = pipeline.process(transaction, approving, await directories.find(decision.wanted))
         return decision
 

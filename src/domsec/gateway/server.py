@@ -286,7 +286,7 @@ class Gateway:
             return decision, outcomes
         decision, outcomes = self._decide(transaction, self.handler)
         if decision.wanted:
-            decision, outcomes = await self._decide_with(decision.wanted, transaction)
+            decision, outcomes = await self._decide_with(decision, transaction)
         if decision.unopened:
             self._watch(transaction, decision.unopened)
         if self.shadow is not None:
@@ -356,18 +356,16 @@ class Gateway:
         """The instance as it stands in Received: one for each direction, since mail may lawfully pass through both."""
         return f"{self.settings.instance}/{direction}"
 
-    async def _decide_with(
-        self, wanted: Sequence[Question], transaction: Transaction
-    ) -> tuple[Decision, dict[int, _Outcome]]:
-        """Ask directories, while other mail goes on, and decide again with what they said."""
-        self.counters.add("lookups", len(wanted))
+    async def _decide_with(self, asking: Decision, transaction: Transaction) -> tuple[Decision, dict[int, _Outcome]]:
+        """Ask directories, while other mail goes on, and decide with what they said."""
+        self.counters.add("lookups", len(asking.wanted))
         try:
             if self.discover is None:
                 raise ConfigurationError("there is nobody to ask")
-            handler = await self.discover(transaction.direction, wanted)
+            handler = await self.discover(transaction.direction, asking.wanted)
         except Exception as error:
             return self._failed(transaction, error)
-        return self._decide(transaction, handler)
+        return self._decide(replace(transaction, judged=asking.judged), handler)
 
     def _decide(self, transaction: Transaction, handler: Handler) -> tuple[Decision, dict[int, _Outcome]]:
         """The decision, or the outcomes that stand without one."""

@@ -22,6 +22,7 @@ from domsec.mime.banner import with_banner
 from domsec.mime.fields import Header
 from domsec.mime.subject import with_tag, without_imitations
 from domsec.octets import Octets, Pieces
+from domsec.pipeline.judging import Judged, judge
 from domsec.pipeline.transaction import (
     Decision,
     Held,
@@ -43,23 +44,27 @@ from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.delivery import Delivery, deliver
 from domsec.services.harvest import harvest
-from domsec.services.layers import mime_entity, peel, spine, unopened
+from domsec.services.layers import Message, mime_entity, peel, spine, unopened
 from domsec.site import Site
-from domsec.trust.discovered import Answer, Found
+from domsec.trust.discovered import Answer, Found, Question
 
 
 def inbound(transaction: Transaction, site: Site, found: Found | None = None) -> Decision:
     """Mail from outside on its way in: open, verify, say what may be believed, act on it, hand on what can be read."""
     ours, others = ((), everybody(transaction)) if _shown(transaction) else _ours(transaction, site)
+    try:
+        views = transaction.judged_by(site) or tuple(_views(transaction, ours, others, site))
+    except MalformedMessage as error:
+        return _unreadable(transaction, (ours, others), site, error)
+    if found is not None:
+        views = tuple(judged.with_answers(found) for judged in views)
+    elif site.asks and (wanted := tuple(dict.fromkeys(q for judged in views for q in _questions(judged)))):
+        return Decision(wanted=wanted, judged=views)
     settled: list[Settled] = []
     opened: dict[str, object] = {}
     passed: dict[str, object] = {}
-    for keys, indexes in _by_keys(transaction, ours, site):
-        settled += _take_in(transaction, indexes, site, opened, found, open_it=True, keys=keys)
-    if others:
-        settled += _take_in(transaction, others, site, passed, found, open_it=False)
-    if wanted := tuple(dict.fromkeys(question for each in settled for question in each.wanted)):
-        return Decision(wanted=wanted)
+    for judged in views:
+        settled += _take_in(transaction, judged, passed if judged.indexes == others else opened)
     return decision(settled, opened or passed)  # what we could open says more
 
 
@@ -78,60 +83,65 @@ def _ours(transaction: Transaction, site: Site) -> tuple[tuple[int, ...], tuple[
     return tuple(ours), tuple(i for i in everybody(transaction) if i not in ours)
 
 
+def _views(transaction: Transaction, ours: tuple[int, ...], others: tuple[int, ...], site: Site) -> Iterator[Judged]:
+    """The message as it is for all who have the same keys. Raises MalformedMessage."""
+    now, octets = transaction.received_at, transaction.octets
+    if ours:
+        context = site.context(now)
+        message = peel(octets, context.keyring, context.limits)
+        for keys, indexes in _by_keys(transaction, ours, message, site):
+            if keys:
+                theirs = site.context(now, keys=keys)
+                yield judge(peel(octets, theirs.keyring, theirs.limits), indexes, site, theirs)
+            else:
+                yield judge(message, indexes, site, context)
+    if others:
+        context = site.context(now, open_it=False)
+        yield judge(peel(octets, context.keyring, context.limits), others, site, context)
+
+
 def _by_keys(
-    transaction: Transaction, ours: tuple[int, ...], site: Site
+    transaction: Transaction, ours: tuple[int, ...], message: Message, site: Site
 ) -> list[tuple[tuple[Credential, ...], tuple[int, ...]]]:
     """Our recipients, and last those whose own keys open what our authority's do not. Each gets what is theirs only:
     whoever sends somebody else's mail on to himself is to read no more of it than before."""
-    held = {}
-    for index in ours:
-        mailbox = mailbox_of(transaction.recipients[index])
-        if mailbox is not None and (readers := site.users.readers(mailbox)):
-            held[index] = readers
     groups: dict[tuple[Credential, ...], list[int]] = {(): []}
-    named = _closed_to(transaction, site) if held else ()
+    closed_to = tuple(_closed_to(message))
     for index in ours:
-        keys = tuple(c for c in held.get(index, ()) if any(i.matches(c.certificate) for i in named))
+        mailbox = mailbox_of(transaction.recipients[index]) if closed_to else None
+        held = site.users.readers(mailbox) if mailbox is not None else ()
+        keys = tuple(c for c in held if any(identifier.matches(c.certificate) for identifier in closed_to))
         groups.setdefault(keys, []).append(index)
     return [(keys, tuple(indexes)) for keys, indexes in groups.items() if indexes]
 
 
-def _closed_to(transaction: Transaction, site: Site) -> tuple[Identifier, ...]:
+def _closed_to(message: Message) -> Iterator[Identifier]:
     """For whom a layer is that our authority's keys do not open."""
-    context = site.context(transaction.received_at)
-    try:
-        layers = peel(transaction.octets, context.keyring, context.limits).spine()
-    except MalformedMessage:
-        return ()
-    closed = [layer.enveloped for layer in layers if layer.closed and layer.enveloped is not None]
-    return tuple(identifier for each in closed for r in each.recipients for identifier in r.identifiers)
+    for layer in message.spine():
+        if layer.closed and layer.enveloped is not None:
+            yield from (identifier for r in layer.enveloped.recipients for identifier in r.identifiers)
 
 
-def _take_in(
-    transaction: Transaction,
-    indexes: tuple[int, ...],
-    site: Site,
-    log: dict[str, object],
-    found: Found | None,
-    *,
-    open_it: bool,
-    keys: tuple[Credential, ...] = (),
-) -> list[Settled]:
-    context = site.context(transaction.received_at, open_it=open_it, keys=keys, found=found)
-    try:
-        message = peel(transaction.octets, context.keyring, context.limits)
-    except MalformedMessage as error:
-        # It may bear results in our name, which nobody can remove: never delivered, nor held where others deliver it.
-        policy = wishes.inbound(site.configuration).on_violation.value
-        action: Violation = "reject" if policy == "reject" or _shown(transaction) else "hold"
-        log.update(action=action, reason=str(error))
-        return [_act(action, transaction, indexes, ("cms.malformed",), transaction.octets)]
-    examination = examine(message, context)
-    if site.asks and found is None and (wanted := discovery.for_signers(message, examination.findings, context)):
-        return [Settled(wanted=wanted)]
-    if found is not None and (failure := _unanswered(examination, context)) is not None:
+def _unreadable(
+    transaction: Transaction, groups: Sequence[tuple[int, ...]], site: Site, error: MalformedMessage
+) -> Decision:
+    # It may bear results in our name, which nobody can remove: never delivered, nor held where others deliver it.
+    policy = wishes.inbound(site.configuration).on_violation.value
+    action: Violation = "reject" if policy == "reject" or _shown(transaction) else "hold"
+    settled = [_act(action, transaction, some, ("cms.malformed",), transaction.octets) for some in groups if some]
+    return decision(settled, {"action": action, "reason": str(error)})
+
+
+def _questions(judged: Judged) -> tuple[Question, ...]:
+    examination = judged.examination
+    return discovery.for_signers(examination.message, examination.findings, judged.context)
+
+
+def _take_in(transaction: Transaction, judged: Judged, log: dict[str, object]) -> list[Settled]:
+    indexes, context, examination = judged.indexes, judged.context, judged.examination
+    message, verdict = examination.message, examination.verdict
+    if context.found.answers and (failure := _unanswered(judged)) is not None:
         return [unanswered(indexes, message.originators.mailboxes[0].domain, failure)]
-    verdict = examination.verdict
     log.update(
         {
             "from": [m.address for m in message.originators.mailboxes],
@@ -142,10 +152,10 @@ def _take_in(
             "flags": [f.code for f in verdict.flags],
         }
     )
-    if found is not None and found.answers:
-        log["directories"] = list(found.lines())
+    if context.found.answers:
+        log["directories"] = list(context.found.lines())
     settled = [Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring)))]
-    case = _Case(transaction, site, context, examination)
+    case = _Case(transaction, judged.site, context, examination)
     for some, choice in _chosen(indexes, case):
         settled += _settle(some, choice, case, log)
     return settled
@@ -250,13 +260,12 @@ def _settle(indexes: tuple[int, ...], choice: Choice, case: _Case, log: dict[str
     return [noted, *(replace(part, note={**note, **part.note}) for part in parts)]
 
 
-def _unanswered(examination: Examination, context: Context) -> Answer | None:
+def _unanswered(judged: Judged) -> Answer | None:
     """The missing answer without which nobody can tell whether a domain's authority signed.
 
     Where only a person's signature is in doubt, mail is delivered as that of somebody unknown.
     """
-    wanted = discovery.for_signers(examination.message, examination.findings, context)
-    return context.found.failure(question for question in wanted if question.role)
+    return judged.context.found.failure(question for question in _questions(judged) if question.role)
 
 
 # Violations of mail without any layer; what else is odd in it is ordinary.

@@ -22,6 +22,7 @@ from domsec.mime.fields import Header
 from domsec.mime.openpgp import OpenPgp
 from domsec.mime.subject import without_tags
 from domsec.octets import Octets, Pieces
+from domsec.pipeline.judging import Judged, judge
 from domsec.pipeline.transaction import (
     Decision,
     Held,
@@ -40,7 +41,7 @@ from domsec.policy.rules import Choice, Look, Mail, Setting
 from domsec.policy.wishes import Group, Wish
 from domsec.services import boundary, discovery, encrypt, labelling, proxy, sign
 from domsec.services.boundary import Boundary, Passage
-from domsec.services.check import Examination, examine
+from domsec.services.check import Examination
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
 from domsec.services.finding import believed
@@ -55,17 +56,17 @@ Note = Mapping[str, object]
 
 def outbound(transaction: Transaction, site: Site, found: Found | None = None) -> Decision:
     """Decide what becomes of mail from inside."""
-    context = site.context(transaction.received_at, found=found)
     addressed, settled = _addressed(transaction)
     try:
-        case = _case(transaction, site, context)
+        (judged,) = transaction.judged_by(site) or (_judged(transaction, site, site.context(transaction.received_at)),)
     except MalformedMessage as error:
         return _unreadable(transaction, error)
-    message, header = case.examination.message, case.header
+    case = _case(transaction, judged if found is None else judged.with_answers(found))
+    message, header, context = case.examination.message, case.header, case.context
     if site.asks and found is None:
         wanted = tuple(dict.fromkeys(q for _, mailbox in addressed for q in _questions(mailbox, case)))
         if wanted:
-            return Decision(wanted=wanted)
+            return Decision(wanted=wanted, judged=(judged,))
     if found is not None:
         addressed, waiting = _answered(addressed, case)
         settled += waiting
@@ -97,7 +98,8 @@ def outbound(transaction: Transaction, site: Site, found: Found | None = None) -
 
 def looked_at(transaction: Transaction, site: Site, found: Found | None = None) -> tuple[tuple[Look, ...], ...]:
     """For each recipient the rules that were looked at. Raises MalformedMessage where no rule can be."""
-    case = _case(transaction, site, site.context(transaction.received_at, found=found))
+    context = site.context(transaction.received_at, found=found)
+    case = _case(transaction, _judged(transaction, site, context))
     mailboxes = (mailbox_of(recipient) for recipient in transaction.recipients)
     return tuple(tuple(rules.looked_at(site.rules, "outbound", case.mail, mailbox)) for mailbox in mailboxes)
 
@@ -107,17 +109,21 @@ def border(transaction: Transaction, site: Site, context: Context) -> tuple[Exam
 
     Raises MalformedMessage for what cannot be read at all, an address of a recipient included.
     """
-    case = _case(transaction, site, context)
+    case = _case(transaction, _judged(transaction, site, context))
     mailboxes = [parse_address(recipient.address) for recipient in transaction.recipients]
     groups = dict.fromkeys((mailbox.domain, case.wish(mailbox)) for mailbox in mailboxes)
     return case.examination, tuple(case.judged_at_border(domain, wish) for domain, wish in groups)
 
 
-def _case(transaction: Transaction, site: Site, context: Context) -> _Case:
+def _judged(transaction: Transaction, site: Site, context: Context) -> Judged:
     """Raises MalformedMessage."""
     message = peel(transaction.octets, context.keyring, context.limits)
-    header = evidence.without_fields(message.header, site.evidence)
-    return _Case(transaction, site, context, examine(message, context), header)
+    return judge(message, everybody(transaction), site, context)
+
+
+def _case(transaction: Transaction, judged: Judged) -> _Case:
+    header = evidence.without_fields(judged.examination.message.header, judged.site.evidence)
+    return _Case(transaction, judged.site, judged.context, judged.examination, header)
 
 
 def _unreadable(transaction: Transaction, error: MalformedMessage) -> Decision:

@@ -10,7 +10,9 @@ from typing import Literal
 from domsec.errors import MalformedMessage
 from domsec.mime.addresses import Mailbox, parse_address
 from domsec.octets import Octets, Pieces
+from domsec.pipeline.judging import Judged
 from domsec.services.harvest import Harvested
+from domsec.site import Site
 from domsec.trust.discovered import Answer, Question
 
 Direction = Literal["outbound", "inbound"]
@@ -51,6 +53,11 @@ class Transaction:
     session: Session
     id: str
     received_at: datetime
+    judged: tuple[Judged, ...] = ()  # as it came out before directories were asked, where they were
+
+    def judged_by(self, site: Site) -> tuple[Judged, ...]:
+        """What was found out before directories were asked; nothing if keys or trust are others since."""
+        return self.judged if all(judged.site is site for judged in self.judged) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ class Decision:
     """What becomes of a transaction: each recipient index stands exactly once in one of the four.
 
     With `wanted` nothing is decided yet: these questions are to be asked first, and the transaction decided on anew
-    with the answers.
+    with the answers. It need not be judged anew: `judged` goes into it.
     """
 
     outgoing: tuple[Outgoing, ...] = ()
@@ -102,6 +109,7 @@ class Decision:
     log: dict[str, object] = field(default_factory=dict)
     unopened: tuple[str, ...] = ()  # SHA-256 of our certificates whose keys did not open what is encrypted to them
     wanted: tuple[Question, ...] = ()
+    judged: tuple[Judged, ...] = ()
     harvested: tuple[Harvested, ...] = ()  # certificates that came with it and may be worth keeping
 
 
@@ -115,7 +123,6 @@ class Settled:
     note: Mapping[str, object] = field(default_factory=dict)
     unopened: tuple[str, ...] = ()  # as in Decision
     harvested: tuple[Harvested, ...] = ()  # as in Decision
-    wanted: tuple[Question, ...] = ()  # as in Decision
 
 
 def unanswered(indexes: tuple[int, ...], domain: str, failure: Answer) -> Settled:

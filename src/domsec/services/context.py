@@ -16,7 +16,7 @@ from domsec.services.peer import Peer, Peers
 from domsec.trust.association import DANE_EE, DANE_TA, Association
 from domsec.trust.discovered import Found
 from domsec.trust.path import AnchorSet, PathVerdict, Validator, is_authority
-from domsec.trust.source import CertificateSource, MemorySource
+from domsec.trust.source import CertificateSource, MemorySource, SourcesInOrder
 
 Revocation = Literal["hard", "soft", "off"]
 
@@ -56,6 +56,10 @@ class Context:
     own_naming: Literal["strict", "mailbox"] = "strict"  # of our confidentiality authority (decisions A-14)
     own: frozenset[Certificate] = frozenset()  # of our signing authority, where it is named by its mailbox
     accept_outer_domain: bool = False  # a domain signature over ciphertext suffices (decisions A-41)
+
+    def knowing(self, found: Found) -> Context:
+        """The same world, with what directories said for a message."""
+        return replace(self, found=found, source=SourcesInOrder(self.source, found))
 
     def path(
         self,

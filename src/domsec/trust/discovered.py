@@ -98,6 +98,12 @@ class Found:
         issuers = (a.certificate for answer in every for a in answer.associations if a.certificate is not None)
         return tuple(dict.fromkeys((*(c for answer in every for c in answer.certificates), *issuers)))
 
+    @property
+    def empty(self) -> bool:
+        """Whether no directory had anything."""
+        every = (answer for answers in self.answers.values() for answer in answers)
+        return not any(answer.certificates or answer.associations for answer in every)
+
     def associations(self, questions: Iterable[Question]) -> tuple[Association, ...]:
         """What the domains concerned say to these questions themselves."""
         every = (answer for question in questions for answer in self.answers.get(question, ()))
