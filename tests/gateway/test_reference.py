@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from domsec.gateway.reference import DECISIONS, replies_markdown
+from domsec.gateway.reference import DECISIONS, REMEDIES, replies_markdown
+from domsec.gateway.replies import REPLIES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_the_page_is_up_to_date() -> None:
     assert (ROOT / "docs" / "replies.md").read_text() == replies_markdown(), "run `make docs`"
+
+
+def test_the_page_says_what_to_do_about_every_reply_that_refuses() -> None:
+    assert set(REMEDIES) == {name for name, reply in REPLIES.items() if not reply.positive} | {"next_hop"}
+    assert all(REMEDIES.values())
 
 
 @pytest.mark.parametrize("source", ["pipeline/outbound.py", "pipeline/inbound.py", "services/sign.py"])

@@ -284,9 +284,10 @@ async def test_each_recipient_gets_what_the_next_hop_says_of_it() -> None:
         mailer = await Mailer.to(site.address)
         replies = await mailer.send("<a@b>", ["<a@x>", "<b@x>", "<c@x>"], MAIL)
         assert [reply[:9] for reply in replies] == ["250 2.0.0", "451 4.2.1", "550 5.1.1"]
-        assert replies[2] == "550 5.1.1 next hop said: 550 no such user?"
+        assert replies[2] == "550 5.1.1 next hop said: 550 no such user? [next_hop]"
         assert [mail.recipients for mail in sink.mails] == [["<a@x>"]]
         assert [entry["action"] for entry in site.journal[0]["recipients"]] == ["delivered", "deferred", "refused"]
+        assert [entry["reply"] for entry in site.journal[0]["recipients"]][1:] == replies[1:]
         mailer.close()
 
 
@@ -739,6 +740,41 @@ async def test_the_handler_sees_the_envelope_and_the_session() -> None:
         mailer.close()
 
 
+@pytest.mark.parametrize("protocol", ["lmtp", "smtp"])
+@pytest.mark.parametrize(
+    ("content", "reply", "action"),
+    [
+        pytest.param(b"Subject: x\n\r\n", "550 5.6.0 message has a CR or LF that is not part of a CRLF [bare_newline]",
+                     "refused", id="bare LF"),
+        pytest.param(b"Subject: \0\r\n", "550 5.6.0 message has a NUL octet [nul]", "refused", id="NUL"),
+        pytest.param(b"x" * 5000 + b"\r\n", "552 5.3.4 message is larger than this gateway takes [size]",
+                     "refused", id="size"),
+        pytest.param(b"x" * 3500 + b"\r\n", "452 4.3.1 too much mail at once, try again later [memory]",
+                     "deferred", id="memory"),
+    ],
+)  # fmt: skip
+@run
+async def test_what_is_refused_before_anybody_looks_inside_is_in_log_and_metrics_as_well(
+    protocol: str, content: bytes, reply: str, action: str
+) -> None:
+    settings = replace(SETTINGS, size=4000, in_flight=3000)
+    async with Sink() as sink, gateway(sink.address, protocol=protocol, settings=settings) as site:
+        mailer = await Mailer.to(site.address, "LHLO me" if protocol == "lmtp" else "EHLO me")
+        await mailer.say("XFORWARD ADDR=192.0.2.7 IDENT=4C3F")
+        replies = await mailer.send("<a@b>", ["<c@d>", "<e@f>"], content, lmtp=protocol == "lmtp")
+        assert set(replies) == {reply}
+        (entry,) = site.journal
+        assert (entry["event"], entry["action"], entry["direction"]) == ("message", action, "outbound")
+        assert (entry["queue_id"], entry["client"], entry["sender"]) == ("4C3F", "192.0.2.7", "a@b")
+        assert entry["size"] == len(content) + 3  # with the dot
+        assert entry["recipients"] == [{"address": a, "action": action, "reply": reply} for a in ("c@d", "e@f")]
+        assert (site.counters.get("messages_outbound"), site.counters.get(action)) == (1, 2)
+        await mailer.send("<a@b>", ["<c@d>"], MAIL, lmtp=protocol == "lmtp")
+        assert len(site.journal) == 2
+        assert len({each["id"] for each in site.journal}) == 2
+        mailer.close()
+
+
 @run
 async def test_replies_can_be_given_a_floor_so_that_they_do_not_tell_how_long_work_took() -> None:
     settings = Settings("gw.example", "i", minimum_time=0.3)
@@ -957,6 +993,16 @@ async def test_a_mail_server_is_told_what_to_do_with_each_message_and_the_log_ha
     assert record["recipients"][0]["action"] == "marked"
     assert site.counters.get("marked") == 2
     assert site.gateway.budget.used == 0
+
+
+@run
+async def test_what_is_too_large_for_a_milter_is_in_the_log_as_well() -> None:
+    settings = replace(SETTINGS, limits=replace(SETTINGS.limits, size=10))
+    async with gateway(None, marking, protocol="milter", settings=settings) as site, asked(site) as (reader, writer):
+        writer.write(CONNECTED + MESSAGE)
+        assert (await packet_from(reader)).startswith("y552 5.3.4 ")
+    (record,) = site.journal
+    assert (record["client"], record["queue_id"], record["action"]) == ("192.0.2.1", "4XyZ", "refused")
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,9 @@ def test_a_message_without_end_is_cut_off_in_the_end() -> None:
         server.receive(b"x" * 1000)
     assert server.closed
     assert server.take().startswith(b"552 5.3.4")
+    (refused,) = server.turned_away()
+    assert (refused.sender, refused.recipients, refused.size) == ("a@b", (Recipient("c@d"),), 11000)
+    assert server.turned_away() == []
 
 
 @pytest.mark.shared

@@ -11,11 +11,11 @@ import ipaddress
 import pwd
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
-from domsec.gateway.smtp_server import Arrived
+from domsec.gateway.smtp_server import Arrived, TurnedAway
 
 if TYPE_CHECKING:
     from domsec.gateway.server import Gateway
@@ -45,6 +45,7 @@ class Speaker(Protocol[A_contra]):
     @property
     def backlog(self) -> int: ...
     def take(self) -> bytes: ...
+    def turned_away(self) -> Sequence[TurnedAway]: ...
     def receive(self, data: bytes) -> Arrived | None: ...
     def answer(self, answer: A_contra, /) -> Arrived | None: ...
     def secured(self, certificate: str | None = None) -> None: ...
@@ -221,6 +222,8 @@ class Connection(asyncio.Protocol, Generic[A]):
         out = speaker.take()
         if out:
             transport.write(out)
+        for each in speaker.turned_away():
+            self._gateway.turned_away(each)
         if speaker.closed:
             transport.close()
         elif speaker.tls_due and self._handshake is None:

@@ -15,13 +15,14 @@ is answered where it cannot do otherwise. What is not needed is asked for not to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from domsec.errors import StoreUnavailable
 from domsec.gateway.replies import REPLIES, Reply
-from domsec.gateway.smtp_server import Arrived, Budget
+from domsec.gateway.smtp_server import Arrived, Budget, TurnedAway
 from domsec.limits import DEFAULT, Limits
 from domsec.mime.fields import Field
 from domsec.octets import THRESHOLD, Octets, Spool
@@ -109,6 +110,7 @@ class Milter:
         "_sender_parameters",
         "_size",
         "_spool",
+        "_turned_away",
         "_user",
         "failure",
         "state",
@@ -145,6 +147,7 @@ class Milter:
         self._size = 0
         self._in_body = False
         self._problem: str | None = None
+        self._turned_away: list[TurnedAway] = []
 
     # -- what the outside asks and tells ---------------------------------------------------------------------------
 
@@ -185,6 +188,11 @@ class Milter:
         """The octets to send."""
         out, self._out = b"".join(self._out), []
         return out
+
+    def turned_away(self) -> Sequence[TurnedAway]:
+        """The messages that were refused since the last time it was asked."""
+        found, self._turned_away = self._turned_away, []
+        return found
 
     def receive(self, data: bytes) -> Arrived | None:
         """Take octets from the mail server. Gives a message when one is complete."""
@@ -346,14 +354,16 @@ class Milter:
     def _end(self, data: bytes) -> Arrived | None:
         self._body(data)
         octets = self._octets()
+        recipients = tuple(self._recipients)
         if self._problem is not None:
-            self._say(Answer(REPLIES[self._problem]))
+            reply = REPLIES[self._problem]
+            self._turned_away.append(TurnedAway(self._sender, recipients, self._size, self._session(), reply))
+            self._say(Answer(reply))
             self._reset()
             return None
-        if not self._recipients:
+        if not recipients:
             raise Malformed("a message for nobody")
         self.state = State.BUSY
-        recipients = tuple(self._recipients)
         return Arrived(self._sender, self._sender_parameters, recipients, octets, octets, self._session())
 
     def _expect_message(self) -> None:

@@ -113,6 +113,62 @@ DECISIONS: Final[dict[str, tuple[str, str]]] = {
     "delivery": ("the next hop took only some recipients over SMTP; the others are delivered later", "nothing"),
 }
 
+# what to do about the replies of `TABLE`, and about those of the next hop
+REMEDIES: Final[dict[str, str]] = {
+    "stopping": "nothing: the gateway is being stopped or started, and the mail comes again",
+    "connections": "`domsec_connections` in `/metrics`; let the client open fewer "
+    "(`domsec_destination_concurrency_limit` in Postfix), or run more workers (`listen.workers`)",
+    "idle": "nothing; if it comes often, look at the network, or at a client that hangs",
+    "errors": "look at what the client sends: it is none that speaks SMTP, or is being tried out by somebody",
+    "client": "by TCP only this machine may send: its address belongs into `listen.trusted_clients`, if its XFORWARD "
+    "and XCLIENT are to be believed as well",
+    "pipelining": "the client sends on where SMTP has it wait: have it repaired, or an intruder kept out",
+    "line_length": "have the client repaired",
+    "characters": "have the client repaired",
+    "line_end": "have the client repaired: two servers that do not agree about the end of a line can be made to see "
+    "two messages in one",
+    "command": "nothing where a client tries what it does not need; LMTP listeners know LHLO, SMTP listeners EHLO: "
+    "compare `listen` with what the client speaks",
+    "not_here": "nothing; AUTH and CHUNKING are the mail server's, STARTTLS needs `listen.tls`",
+    "sequence": "have the client repaired",
+    "no_recipients": "nothing: each recipient was refused, with a reply of its own",
+    "syntax": "have the client repaired",
+    "tls_first": "let the client use STARTTLS, or set `listen.require_tls = false`",
+    "parameter_value": "have the client repaired",
+    "parameter": "have the client repaired: it uses what was not offered ([smtp.md](smtp.md))",
+    "attributes": "have the client repaired",
+    "not_trusted": "its address belongs into `listen.trusted_clients`, if it may speak for others",
+    "sender_syntax": "have the sending program repaired",
+    "recipient_syntax": "correct the address",
+    "utf8": "have the client repaired: it sends UTF-8 in an address without saying SMTPUTF8",
+    "recipients": "nothing: the client sends the others in another transaction; `limits.recipients`",
+    "memory": "nothing, if it is seldom: the mail comes again; else fewer connections at a time, or more memory and "
+    "workers ([memory.md](memory.md))",
+    "room": "make room on the disk of `$TMPDIR` ([operations.md](operations.md))",
+    "size": "`limits.size`, and then the limits of the mail servers around ([postfix.md](postfix.md), Sizes)",
+    "header": "`limits.header_size` and `limits.header_fields`",
+    "bare_newline": "have the sending program repaired; Postfix takes them out with `smtpd_forbid_bare_newline = "
+    "normalize` ([postfix.md](postfix.md))",
+    "nul": "have the sending program repaired: no mail may have it (RFC 5321 4.5.2)",
+    "loop": "find out which server sends back what it was given: its routes have no way out for this domain "
+    "([postfix.md](postfix.md), Topology)",
+    "hops": "find out between which servers the message goes round",
+    "internal": "a fault of ours: the traceback is in the log at this time; please report it",
+    "store": "`/readyz` and the log say which of them; the mail comes again ([operations.md](operations.md))",
+    "configuration": "the line before it in the log says what; `domsec config check` as well",
+    "next_hop_down": "start the next hop, or correct `next_hop`",
+    "next_hop_lost": "look at the next hop's log at this time",
+    "next_hop_timeout": "look at what the next hop waits for: a filter, a disk",
+    "next_hop_protocol": "look whether it is a mail server that stands at `next_hop`",
+    "next_hop_tls": "the log says what was wrong; `next_hop.tls` and `next_hop.ca`",
+    "next_hop_utf8": "the mail server behind has to offer it (`smtputf8_enable`)",
+    "next_hop_8bit": "the mail server behind has to offer it; nothing is converted, since that would break signatures",
+    "next_hop_size": "what was protected is larger than what was sent: the limits behind domsec have to be larger "
+    "([postfix.md](postfix.md), Sizes)",
+    "not_sent": "nothing: the other recipient's reply says what was wrong, and the mail comes again",
+    "next_hop": "look at the next hop's log for its own words",
+}
+
 
 def replies_markdown() -> str:
     """The whole page."""
@@ -132,10 +188,16 @@ def replies_markdown() -> str:
         "",
         "## Replies of the protocol",
         "",
-        "| name | reply | text |",
-        "|---|---|---|",
-        *(f"| {name} | {code} {enhanced} | {text} |" for name, code, enhanced, text in TABLE if code >= 400),
-        "| next_hop | 451 | the next hop said so itself; its words follow |",
+        "4xx: the mail stays with the client, which sends it again. 5xx: the client tells the sender.",
+        "",
+        "| name | reply | text | what to do |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {code} {enhanced} | {text} | {REMEDIES[name]} |"
+            for name, code, enhanced, text in TABLE
+            if code >= 400
+        ),
+        f"| next_hop | 5xx as it was, else 451 | next hop said: and then its words | {REMEDIES['next_hop']} |",
     ]
     return "\n".join(lines) + "\n"
 

@@ -26,12 +26,12 @@ class Reply:
     name: str = ""
 
     def encode(self) -> bytes:
-        parts = [str(self.code), self.enhanced, self.text, f"[{self.name}]" if self.name and self.code >= 400 else ""]
-        return (" ".join(part for part in parts if part) + "\r\n").encode("ascii", "replace")
+        return f"{self}\r\n".encode("ascii", "replace")
 
     def __str__(self) -> str:
-        """For logs: as a client sees it, without its name."""
-        return f"{self.code} {self.enhanced} {self.text}"
+        """As a client sees it, and as it stands in logs."""
+        named = f"[{self.name}]" if self.name and self.code >= 400 else ""
+        return " ".join(part for part in (str(self.code), self.enhanced, self.text, named) if part)
 
     @property
     def positive(self) -> bool:
@@ -150,6 +150,7 @@ def passed_on(next_hop: Reply) -> Reply:
         return next_hop  # made by us, on its behalf
     text = f"next hop said: {next_hop.code} {clean(next_hop.text)}".rstrip()
     if next_hop.permanent and next_hop.code not in _ABOUT_US:
-        return Reply(next_hop.code, next_hop.enhanced if next_hop.enhanced.startswith("5") else "5.0.0", text)
+        enhanced = next_hop.enhanced if next_hop.enhanced.startswith("5") else "5.0.0"
+        return Reply(next_hop.code, enhanced, text, "next_hop")
     enhanced = next_hop.enhanced if next_hop.enhanced.startswith("4") else "4.4.0"
     return Reply(451, enhanced, text, "next_hop")

@@ -37,11 +37,11 @@ from domsec.gateway.relay import NextHop, Relay
 from domsec.gateway.replies import REPLIES, Reply, delivered, for_error, held, passed_on, refusal
 from domsec.gateway.session import MAX_HOPS, hops, received_field, received_fields
 from domsec.gateway.smtp_client import Job
-from domsec.gateway.smtp_server import Arrived, Budget, Profile, Server
+from domsec.gateway.smtp_server import Arrived, Budget, Profile, Server, TurnedAway
 from domsec.limits import DEFAULT, Limits
 from domsec.mime.fields import changes, split_message
 from domsec.octets import Octets, Pieces, same, start
-from domsec.pipeline import Decision, Direction, Held, Outgoing, Transaction
+from domsec.pipeline import Decision, Direction, Held, Outgoing, Recipient, Session, Transaction
 from domsec.trust.discovered import Question
 
 Handler = Callable[[Transaction], Decision]
@@ -317,7 +317,7 @@ class Gateway:
     def _watch(self, transaction: Transaction, keys: Sequence[str]) -> None:
         """Count a message that did not decrypt, and raise the alarm if there are too many."""
         self.counters.add("unopened")
-        names = [*(f"key {key[:16]}" for key in keys), f"client {_client(transaction) or 'local'}"]
+        names = [*(f"key {key[:16]}" for key in keys), f"client {_client(transaction.session) or 'local'}"]
         for name in self.watch.failed(names, transaction.received_at):
             self.counters.add("alarms")
             _log.error(
@@ -340,6 +340,21 @@ class Gateway:
             return _all(transaction, REPLIES["store"])
         return {}
 
+    def turned_away(self, message: TurnedAway) -> None:
+        """Tell metrics and log of a message that was refused before there was anything to decide."""
+        outcome = _failure(message.reply)
+        self.counters.add("messages_outbound" if message.session.direction == "outbound" else "messages_inbound")
+        self.counters.add("bytes_in", message.size)
+        self.counters.add(outcome.action, len(message.recipients))
+        if self.journal is None:
+            return
+        results = ((recipient, outcome) for recipient in message.recipients)
+        line = _envelope(self._new_id(), datetime.now(UTC), message.session, message.sender, message.size, results)
+        self.journal({**line, "action": outcome.action})
+
+    def _new_id(self) -> str:
+        return f"{self._prefix}{next(self._serial):x}"
+
     def _transaction(self, arrived: Arrived) -> Transaction:
         return Transaction(
             direction=arrived.session.direction,
@@ -348,7 +363,7 @@ class Gateway:
             recipients=arrived.recipients,
             octets=arrived.octets,
             session=arrived.session,
-            id=f"{self._prefix}{next(self._serial):x}",
+            id=self._new_id(),
             received_at=datetime.now(UTC),
         )
 
@@ -592,36 +607,51 @@ def _only(outgoing: Outgoing, indexes: frozenset[int]) -> Outgoing:
     return replace(outgoing, indexes=tuple(i for i, _ in kept), recipients=tuple(each for _, each in kept))
 
 
-def _client(transaction: Transaction) -> str | None:
+def _client(session: Session) -> str | None:
     """The address of who sent it to us, as far as a trusted client told."""
-    return transaction.session.xforward.get("ADDR") or transaction.session.client_address
+    return session.xforward.get("ADDR") or session.client_address
 
 
 def _record(
     transaction: Transaction, decision: Decision, results: Sequence[_Outcome], deciding: float, total: float
 ) -> dict[str, object]:
     """The log entry of a message: envelope, outcome and times, never content (CONTRACT.md section 5)."""
-    session = transaction.session
     return {
-        "time": transaction.received_at.isoformat(timespec="milliseconds"),
-        "event": "message",
-        "id": transaction.id,
-        "queue_id": session.xforward.get("IDENT"),
-        "direction": transaction.direction,
-        "client": _client(transaction),
-        "auth": session.auth,
-        "sender": transaction.sender,
-        "size": len(transaction.octets),
-        "recipients": [
-            {
-                "address": recipient.address,
-                "action": outcome.action,
-                "reply": str(outcome.reply),
-            }
-            for recipient, outcome in zip(transaction.recipients, results, strict=True)
-        ],
+        **_envelope(
+            transaction.id,
+            transaction.received_at,
+            transaction.session,
+            transaction.sender,
+            len(transaction.octets),
+            zip(transaction.recipients, results, strict=True),
+        ),
         "seconds": {"decide": round(deciding, 6), "total": round(total, 6)},
         **decision.log,
+    }
+
+
+def _envelope(
+    identifier: str,
+    at: datetime,
+    session: Session,
+    sender: str,
+    size: int,
+    results: Iterable[tuple[Recipient, _Outcome]],
+) -> dict[str, object]:
+    return {
+        "time": at.isoformat(timespec="milliseconds"),
+        "event": "message",
+        "id": identifier,
+        "queue_id": session.xforward.get("IDENT"),
+        "direction": session.direction,
+        "client": _client(session),
+        "auth": session.auth,
+        "sender": sender,
+        "size": size,
+        "recipients": [
+            {"address": recipient.address, "action": outcome.action, "reply": str(outcome.reply)}
+            for recipient, outcome in results
+        ],
     }
 
 

@@ -92,6 +92,17 @@ class Arrived:
     session: Session
 
 
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A message that was refused before anybody looked inside: nothing of it was kept."""
+
+    sender: str
+    recipients: tuple[Recipient, ...]
+    size: int
+    session: Session
+    reply: Reply
+
+
 class Server:
     """One connection."""
 
@@ -114,6 +125,7 @@ class Server:
         "_session",
         "_tls",
         "_trusted",
+        "_turned_away",
         "_user",
         "_utf8",
         "state",
@@ -147,6 +159,7 @@ class Server:
         self._recipients: list[Recipient] = []
         self._utf8 = False
         self._session = self._new_session(None)
+        self._turned_away: list[TurnedAway] = []
         self.state = State.GREETED
         self._out: list[bytes] = [self._greeting()]
 
@@ -200,6 +213,11 @@ class Server:
             return b""
         self._out = []
         return out[0] if len(out) == 1 else b"".join(out)
+
+    def turned_away(self) -> Sequence[TurnedAway]:
+        """The messages that were refused since the last time it was asked."""
+        found, self._turned_away = self._turned_away, []
+        return found
 
     def receive(self, data: bytes) -> Arrived | None:
         """Take octets from the client. Gives a message when one is complete."""
@@ -446,6 +464,7 @@ class Server:
             data.drop("memory")
         if rest is None:
             if data.size > OVERRUN * self._profile.size:
+                self._turn_away("size", data.size)
                 self.close("size")
             return None
         if data.problem is None:
@@ -453,8 +472,15 @@ class Server:
             return rest
         count = len(self._recipients) if self._profile.protocol == "lmtp" else 1
         self._out.append(_ENCODED[data.problem] * count)
+        self._turn_away(data.problem, data.size)
         self._reset()
         return rest
+
+    def _turn_away(self, name: str, size: int) -> None:
+        sender = self._sender
+        assert sender is not None
+        refused = TurnedAway(sender, tuple(self._recipients), size, self._session, REPLIES[name])
+        self._turned_away.append(refused)
 
     def _arrived(self, data: Data) -> Arrived:
         sender = self._sender
