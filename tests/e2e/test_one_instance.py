@@ -60,6 +60,7 @@ alias_maps = texthash:{etc}/aliases
 mynetworks = 127.0.0.0/8
 virtual_mailbox_domains = acme.example
 virtual_mailbox_maps = texthash:{etc}/mailboxes
+virtual_alias_maps = texthash:{etc}/virtual
 virtual_mailbox_base = {mail}
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{uid}
@@ -223,6 +224,7 @@ def _configure_postfix(folder: Path, layout: str, instance: Instance, sink: int,
     (etc / "mailboxes").write_text("alice@acme.example alice/\n")
     (etc / "senders").write_text("alice@acme.example alice@acme.example\n")
     (etc / "aliases").write_text("everybody bob@beta.example\n")
+    (etc / "virtual").write_text("sales@acme.example alice@acme.example\ngone@acme.example left@acme.example\n")
     (etc / "sasl/smtpd.conf").write_text(
         f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {etc}/sasl/sasldb2\nmech_list: PLAIN\n"
     )
@@ -381,10 +383,28 @@ def test_while_domsec_is_down_nothing_leaves(office: Office) -> None:
     assert sent.secret not in office.at_sink(sent)
 
 
-def test_the_leak_that_the_page_tells_of(office: Office) -> None:
+def test_an_alias_is_expanded_once(office: Office) -> None:
+    sent = letter("to sales", "Carol <carol@elsewhere.example>", to="sales@acme.example")
+    office.deliver("carol@elsewhere.example", sent.octets, "sales@acme.example")
+    assert "smime=none" in fields_of(office.in_mailbox(sent), "Authentication-Results")[0]
+
+
+def test_the_leak_of_aliases_that_the_page_tells_of(office: Office) -> None:
     """Aliases of local(8) are expanded behind domsec: what another domain sends to one leaves again as it came."""
     sent = letter("to everybody", "Carol <carol@elsewhere.example>", to="everybody@lists.acme.example")
     office.deliver("carol@elsewhere.example", sent.octets, "everybody@lists.acme.example")
     wire = office.at_sink(sent)
     assert sent.secret in wire
     assert office.verdict_of_beta(wire).structure == "OC"
+
+
+def test_the_leak_of_bounces_that_the_page_tells_of(office: Office, tmp_path: Path) -> None:
+    """Postfix sends them past domsec: the header of what was decrypted is in the clear, but not the text."""
+    sent = letter("a telling subject", "Bob <bob@beta.example>", to="gone@acme.example")
+    octets = protected(sent, "bob@beta.example", office.beta, "gone@acme.example", office.acme, tmp_path, encrypt="dca")
+    office.deliver("bob@beta.example", octets, "gone@acme.example")
+    bounce = office.at_sink(sent)
+    assert b"left@acme.example" in bounce
+    assert office.verdict_of_beta(bounce).structure == "OC"
+    assert b"a telling subject" in bounce
+    assert sent.secret not in bounce

@@ -1,7 +1,8 @@
 """What goes wrong with a gateway beside Postfix unless somebody thought of it (measurements-mail.md A6).
 
 Those that are shown elsewhere: sizes, replies of each recipient, bounces and the gateway that is down in
-test_two_domains, forwarding in test_one_instance, duplicates in test_kill, two ends of data in test_smuggling.
+test_two_domains, forwarding there and in test_one_instance, duplicates in test_kill, two ends of data in
+test_smuggling.
 """
 
 from __future__ import annotations

@@ -279,6 +279,21 @@ def test_without_the_gateway_mail_waits_and_then_goes(mail: World):
     assert not any(each.secret in mail.beta.tap.raw for each in letters)
 
 
+@pytest.mark.parametrize("alias", ["away@acme.example", "everybody@lists.acme.example"])
+def test_what_an_alias_sends_on_passes_the_gateway(mail: World, alias: str):
+    """By cleanup(8) or local(8): what was decrypted here does not leave again in the clear."""
+    sent = letter("for somebody else", "Bob <bob@beta.example>", to=alias)
+    sender = f"bob+{alias.partition('@')[0]}@beta.example"
+    with smtplib.SMTP("127.0.0.1", mail.beta.ports.server, source_address=(SERVER, 0)) as client:
+        client.sendmail(sender, [alias], sent.octets)
+    record = record_of(mail.to_sink, sender, "hold")
+    assert [each["address"] for each in record["recipients"]] == ["somebody@gamma.example"]
+    assert "gate.not_our_domain" in record["refused"]
+    assert sent.secret not in mail.acme.tap.raw
+    wait_until(mail.idle, "empty queues")
+    assert not any(sent.within(each.content) for each in mail.sink.sent)
+
+
 def test_the_edge_relays_for_nobody_but_the_gateway(mail: World):
     for address in ("127.0.0.1", SERVER):
         with smtplib.SMTP("127.0.0.1", mail.acme.ports.edge, source_address=(address, 0)) as client:

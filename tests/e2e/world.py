@@ -186,12 +186,15 @@ class Side:
         for instance, transport in ((self.inside, inside_routes), (self.edge, routes)):
             etc = str(instance.etc)
             (instance.etc / "transport").write_text(transport)
+            local = {"mydestination": f"lists.{self.domain}", "alias_maps": f"texthash:{etc}/aliases"}
+            local = local if instance is self.inside else {}
             instance.configure(
                 ours.pop(f"{etc}/main.cf"),
                 ours.pop(f"{etc}/master.cf") + listeners[etc],
                 transport_maps=f"texthash:{etc}/transport",
                 relayhost=f"[127.0.0.1]:{elsewhere}" if instance is self.edge else "",
                 cyrus_sasl_config_path=f"{etc}/sasl",
+                **local,
             )
             write_tls(instance.etc / "tls.pem", self.domain)
         # The page has alice, carol and postmaster.
@@ -200,6 +203,10 @@ class Side:
         ours[f"{edge}/recipients"] += f"bob@{self.domain} ok\ngone@{self.domain} ok\n"
         # An alias of somebody who has left: the inside instance takes such mail and then has to bounce it.
         ours[f"{inside}/virtual"] += f"gone@{self.domain} left@{self.domain}\n"
+        # Aliases to somewhere else, one of cleanup(8) and one of local(8).
+        ours[f"{inside}/virtual"] += f"away@{self.domain} somebody@gamma.example\n"
+        ours[f"{inside}/aliases"] = "everybody somebody@gamma.example\n"
+        ours[f"{edge}/recipients"] += f"away@{self.domain} ok\neverybody@lists.{self.domain} ok\n"
         for path, text in ours.items():
             if Path(path).is_relative_to(inside) or Path(path).is_relative_to(edge):
                 Path(path).write_text(text)

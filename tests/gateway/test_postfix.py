@@ -117,6 +117,19 @@ def test_before_the_queue_the_client_of_postfix_is_not_used(tmp_path: Path) -> N
     assert "lmtp" not in master
 
 
+def test_addresses_are_mapped_once_wherever_domsec_stands(tmp_path: Path) -> None:
+    """After the queue they were before domsec; before it nobody has mapped them when they come back."""
+    for layout, replacements, times in (("content-filter", ONE, 2), ("before-queue", (*ONE, *SMTP), 0)):
+        master = text_of(files(configured(tmp_path, *replacements), layout), "/etc/postfix/master.cf")
+        assert master.count("no_address_mappings") == times
+        assert master.count("receive_override_options=no_unknown_recipient_checks,") == 2
+
+
+def test_a_milter_that_would_hear_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--milter inet:localhost:11332: Postfix shows milters nothing"):
+        files(configured(tmp_path, *ONE, *SMTP), "before-queue", Neighbours(("inet:localhost:11332",)))
+
+
 def test_filters_stand_before_domsec_and_dkim_after_it(tmp_path: Path) -> None:
     others = Neighbours(("inet:localhost:11332", "inet:localhost:8891"), "inet:localhost:8891", "/srv/mailman")
     made = files(configured(tmp_path), "two-instances", others)
@@ -165,6 +178,7 @@ def test_our_own_milter_comes_after_those_of_others(tmp_path: Path) -> None:
                            ('inbound = "smtp:unix:/var/spool/postfix/public/domsec-in"\n', "")),
          "listen.inbound: missing, expected both directions for Postfix"),
         ("before-queue", (), "listen.outbound: lmtp:unix:/run/domsec/outbound.sock, expected smtp"),
+        ("before-queue", MILTER, "listen.milter: Postfix shows milters nothing of what smtpd_proxy_filter takes"),
         ("content-filter", (("/var/spool/postfix-edge/", "/var/spool/postfix/"),),
          "next_hop.inbound: smtp:unix:/var/spool/postfix/public/domsec-in, expected another service"),
     ],
@@ -228,6 +242,8 @@ def test_spelling_and_what_is_the_administrators_own_do_not_matter(tmp_path: Pat
             ("relay_recipient_maps = texthash:/etc/postfix-edge/recipients", "relay_recipient_maps = static:all"),
             ("# Everything for us", "message_size_limit = 0\n# Everything for us"),
             ("\nmessage_size_limit = 78708736", ""),
+            ("mailbox_size_limit = 0\nvirtual_mailbox_limit = 0", "mailbox_size_limit = 78708736"),
+            ("virtual_gid_maps", "virtual_mailbox_limit = 100000000\nvirtual_gid_maps"),
         )
         == []
     )
@@ -255,7 +271,10 @@ def test_spelling_and_what_is_the_administrators_own_do_not_matter(tmp_path: Pat
         (("  -o receive_override_options=no_header_body_checks,no_milters\n  -o message",
           "  -o receive_override_options=no_milters\n  -o message"),
          "inside: domsec-in/unix/receive_override_options is no_milters, expected no_header_body_checks,no_milters: "
-         "what was signed could be changed, or addresses mapped twice"),
+         "what was signed could be changed, or addresses mapped twice or never"),
+        (("mailbox_size_limit = 0\nvirtual", "mailbox_size_limit = 26214400\nvirtual"),
+         "inside: mailbox_size_limit is 26214400, expected 0: "
+         "local delivery stops where it is smaller than message_size_limit"),
     ],
 )  # fmt: skip
 def test_what_lets_mail_pass_beside_or_breaks_it_is_named_with_its_reason(

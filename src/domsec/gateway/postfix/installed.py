@@ -32,7 +32,7 @@ OWN: Final = frozenset(
 )
 AT_LEAST: Final = frozenset({"message_size_limit"})  # octets; 0 is no limit
 AMONG_OTHERS: Final = frozenset({"smtpd_milters"})
-NO_LIMIT: Final = frozenset({"mailbox_size_limit", "virtual_mailbox_limit"})
+NO_LIMIT: Final = frozenset({"mailbox_size_limit", "virtual_mailbox_limit"})  # or one that no message reaches
 
 _BESIDE: Final = "mail could leave or arrive without domsec"
 _BROKEN: Final = "signatures could be broken on the way"
@@ -60,7 +60,7 @@ WHY: Final[Mapping[str, str]] = {
     "message_size_limit": "a protected message is larger than what was sent",
     "mailbox_size_limit": "local delivery stops where it is smaller than message_size_limit",
     "virtual_mailbox_limit": "local delivery stops where it is smaller than message_size_limit",
-    "receive_override_options": "what was signed could be changed, or addresses mapped twice",
+    "receive_override_options": "what was signed could be changed, or addresses mapped twice or never",
     "lmtp_send_xforward_command": "domsec would not know who sent it",
     "smtp_send_xforward_command": "domsec would not know who sent it",
     "smtpd_data_restrictions": "domsec would not know who sent it",
@@ -149,7 +149,10 @@ def _columns(line: str) -> list[str]:
 
 def _differences(instance: Instance, wanted: _Postfix, there: _Postfix, layout: Layout) -> Iterator[Difference]:
     actual = there.values([*wanted.stated, *EMPTY[instance], "transport_maps", "content_filter"])
+    largest = _largest(wanted)
     for name, expected in wanted.stated.items():
+        if name in NO_LIMIT and actual[name].isdigit() and int(actual[name]) >= largest:
+            continue
         if name not in OWN and (difference := _compared(instance, name, actual.get(name, ""), expected)):
             yield difference
     for name, why in EMPTY[instance].items():
@@ -161,6 +164,12 @@ def _differences(instance: Instance, wanted: _Postfix, there: _Postfix, layout: 
     yield from _services(instance, wanted, there)
     if instance == "single":
         yield from _unfiltered(there, wanted, layout, everywhere=bool(actual.get("content_filter")))
+
+
+def _largest(postfix: _Postfix) -> int:
+    """The octets of the largest message that one of its services takes."""
+    stated = [postfix.stated, *map(postfix.options, postfix.services)]
+    return max(int(each.get("message_size_limit", "0")) for each in stated)
 
 
 def _compared(instance: Instance, name: str, found: str, expected: str) -> Difference | None:

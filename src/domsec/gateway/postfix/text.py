@@ -45,7 +45,12 @@ domsec_destination_concurrency_limit = 20
 
 """
 _UNSEEN: Final = "no_header_body_checks"
-_FINAL: Final = f"no_unknown_recipient_checks,no_address_mappings,{_UNSEEN}"
+# what a message has behind it when domsec gives it back: before the queue nobody has mapped its addresses yet
+_DONE: Final[Mapping[Layout, str]] = {
+    "two-instances": _UNSEEN,
+    "content-filter": f"no_unknown_recipient_checks,no_address_mappings,{_UNSEEN}",
+    "before-queue": f"no_unknown_recipient_checks,{_UNSEEN}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ def files(
     ConfigurationError where Postfix cannot do what the configuration says.
     """
     milters = (*neighbours.milters, *_own_milter(configuration, layout))
+    if layout == "before-queue" and milters:
+        raise _unheard(configuration, neighbours)
     if layout == "milter":
         words = {"milters": ",".join(milters)}
         return tuple(_file("single", name, words, "milter") for name in ("main.cf", "master.cf"))
@@ -136,7 +143,7 @@ def _values(
         "login": _LOGIN if _known_by(configuration, "header") else "",
         "machines": _filled("machines.cf", {"filtered": ""}) if _known_by(configuration, "certificate") else "",
         "client": "" if layout == "before-queue" else _filled("client.cf", {"protocol": outbound.protocol}),
-        "after_domsec": _after(neighbours, _FINAL if layout != "two-instances" else _UNSEEN),
+        "after_domsec": _after(neighbours, _DONE[layout]),
     }
     single = {
         "filter_outbound": _filter(layout, outbound),
@@ -148,6 +155,7 @@ def _values(
         "from_domsec_out": _service(configuration, "outbound", out),
         "from_domsec_in": _service(configuration, "inbound", back),
         "reinjected": _filled("reinjected.cf", {}),
+        "done": _DONE[layout],
     }
     if _known_by(configuration, "certificate"):
         single["machines"] = _filled("machines.cf", {"filtered": f"  -o {_filter(layout, outbound)}\n"})
@@ -176,6 +184,14 @@ def _own_milter(configuration: Configuration, layout: Layout) -> tuple[str, ...]
             raise _wrong(configuration, "listen", "milter", "missing, expected where Postfix asks")
         return ()
     return (f"unix:{given.path}" if given.path is not None else f"inet:{given.address}",)
+
+
+def _unheard(configuration: Configuration, neighbours: Neighbours) -> ConfigurationError:
+    """Before the queue a milter hears of the envelope and nothing more (MILTER_README, limitations)."""
+    text = "Postfix shows milters nothing of what smtpd_proxy_filter takes, expected none before the queue"
+    if neighbours.milters:
+        return ConfigurationError(f"--milter {neighbours.milters[0]}: {text}")
+    return _wrong(configuration, "listen", "milter", text)
 
 
 def _known_by(configuration: Configuration, kind: str) -> bool:
