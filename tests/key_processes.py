@@ -19,12 +19,13 @@ import other_users
 import pki
 
 USER = "nobody"  # who runs the key process, where we are root
+OWNER = "owner@acme.example"  # of every list
 NOW = datetime.now(UTC) - timedelta(hours=1)  # a process reads the real clock
 
 
-def identity(role: str, kind: str = "p256", **more: object) -> pki.Identity:
-    """A key of acme.example that is valid now."""
-    return pki.identity(role, "acme.example", pki.world().acme.ca, kind, **{"now": NOW, "days": 300} | more)  # type: ignore[arg-type]
+def identity(role: str, kind: str = "p256", *, of: str = "acme.example", **more: object) -> pki.Identity:
+    """A key of acme.example, or of a user or list there, that is valid now."""
+    return pki.identity(role, of, pki.world().acme.ca, kind, **{"now": NOW, "days": 300} | more)  # type: ignore[arg-type]
 
 
 class KeyProcess:
@@ -36,21 +37,36 @@ class KeyProcess:
         self.configuration = folder / "keyd.toml"
         self.log = folder / "keyd.log"
         self.keys: dict[str, list[pki.Identity]] = {}
+        self.users: dict[str, pki.Identity] = {}  # by the name of the file
+        self.lists: dict[str, pki.Identity] = {}  # by the name of the list
         self.options = ""  # more lines of [keyd]
+        self.user_options = ""  # and of [users]
         self._process: subprocess.Popen[bytes] | None = None
 
     def configure(self, **keys: list[pki.Identity]) -> None:
         """Write the keys of each role, in this order, and the configuration that names them."""
         self.keys |= keys
+        (self.folder / "users").mkdir(exist_ok=True)
         text = f'domains = ["acme.example"]\n[log]\nlevel = "info"\n[keyd]\nsocket = "{self.socket}"\n{self.options}'
         for role, identities in self.keys.items():
             names = [f"{role}-{each.certificate.sha256[:8]}.pem" for each in identities]
             for name, each in zip(names, identities, strict=True):
-                (self.folder / name).write_bytes(private(each) + public(each))
-                (self.folder / name).chmod(0o600)
-                other_users.give(self.folder / name, USER)
+                self._write(name, each)
             text += f"[keys.{role}]\ncredential = {json.dumps(names)}\n"
+        if self.users:
+            text += f'[users]\nfolder = "users"\n{self.user_options}'
+        for name, each in self.users.items():
+            self._write(f"users/{name}.pem", each)
+        for name, each in self.lists.items():
+            self._write(f"{name}.pem", each)
+            address = f"{name}@acme.example"
+            text += f'[[list]]\nname = "{name}"\naddress = "{address}"\nowner = "{OWNER}"\ncredential = "{name}.pem"\n'
         self.configuration.write_text(text)
+
+    def _write(self, name: str, of: pki.Identity) -> None:
+        (self.folder / name).write_bytes(private(of) + public(of))
+        (self.folder / name).chmod(0o600)
+        other_users.give(self.folder / name, USER)
 
     @property
     def pid(self) -> int:

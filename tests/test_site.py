@@ -14,7 +14,7 @@ import world
 from domsec.errors import ConfigurationError
 from domsec.policy.configuration import Configuration
 from domsec.services.layers import peel
-from domsec.site import Site, in_force, load_site
+from domsec.site import Site, in_force, load_list, load_site
 from world import NOW, acme
 
 OLD = acme().signing
@@ -116,3 +116,26 @@ def test_what_is_prepared_for_signing_is_kept_from_message_to_message(site: Site
     assert site.at(day(11)).at(day(0)).signing is site.at(day(0)).signing
     alone = world.acme_site()
     assert alone.at(day(0)) is alone
+
+
+@pytest.mark.parametrize(("when", "signs"), [(0, "old"), (11, "new")])
+def test_a_list_whose_keys_are_in_the_key_process_signs_with_the_newest_that_can(
+    tmp_path: Path, when: int, signs: str
+) -> None:
+    """And is known by all of them, so that a loop is cut whichever signed before."""
+    (tmp_path / "staff").mkdir()
+    made = {
+        "old": pki.identity("user", "staff@acme.example", acme().ca),
+        "new": pki.identity("user", "staff@acme.example", acme().ca, now=NOW + timedelta(days=10)),
+        "reads": pki.identity("user", "staff@acme.example", acme().ca, "x25519", now=NOW - timedelta(days=1)),
+    }
+    for name, each in made.items():
+        (tmp_path / "staff" / f"{name}.pem").write_bytes(each.certificate.x509.public_bytes(Encoding.PEM))
+    (tmp_path / "domsec.toml").write_text(
+        'domains = ["acme.example"]\n[[list]]\nname = "staff"\naddress = "staff@acme.example"\n'
+        'owner = "olga@acme.example"\nmembers = ["bob@acme.example"]\n'
+        'credential = "keyd:lists"\ncertificates = "staff"\n'
+    )
+    found = load_list(Configuration.load(tmp_path / "domsec.toml"), "staff", now=day(when)).credentials
+    assert found[0].certificate == made[signs].certificate
+    assert {each.certificate for each in found} == {each.certificate for each in made.values()}

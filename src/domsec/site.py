@@ -37,11 +37,12 @@ from domsec.services.peer import Peers
 from domsec.services.proxy import NO_USERS, Users
 from domsec.services.sign import Grant, Scheme, Signer, Stripped
 from domsec.stores import certificates, credentials, public_suffixes
-from domsec.stores.users import load_users
+from domsec.stores.users import Held, lacking, load_users, users_in_key_process
 from domsec.trust.addresses import subject_text
 from domsec.trust.discovered import Found
 from domsec.trust.path import Validator, is_authority
 from domsec.trust.source import CertificateSource, MemorySource, SourcesInOrder
+from domsec.trust.usage import signing_problems
 
 if TYPE_CHECKING:  # whose stores are files, and who asks nobody, need not wait for what the others load
     from domsec.stores.certificate_table import CertificateTable
@@ -203,6 +204,10 @@ def open_keys(
     ]
     if isinstance(options, ConfidentialityKey) and not options.pkcs1v15:
         found = [WithoutPkcs1v15(each) for each in found]
+    return _newest_first(found)
+
+
+def _newest_first(found: Iterable[Credential]) -> tuple[Credential, ...]:
     return tuple(sorted(found, key=lambda c: c.certificate.not_before, reverse=True))
 
 
@@ -276,11 +281,20 @@ def load_site(
 
 def load_held(configuration: Configuration, environment_password: str | None) -> Users:
     """The keys of users. Those that do not open are left out, as `domsec.policy.check` reports."""
+    held = users_of(configuration, environment_password)
+    return Users(held.credentials, configuration.users.decrypt)
+
+
+def users_of(configuration: Configuration, environment_password: str | None, *, ask: bool = False) -> Held:
+    """The keys of users with what is wrong with them. `ask`: whether the key process is asked for those it has."""
     options = configuration.users
     if options.folder is None:
-        return NO_USERS
-    held = load_users(options.folder, options.password_file, environment_password=environment_password)
-    return Users(held.credentials, options.decrypt)
+        return Held((), ())
+    if isinstance(options.folder, Path):
+        return load_users(options.folder, options.password_file, environment_password=environment_password)
+    held = users_in_key_process(options.folder, options.certificates, configuration.keyd.socket)
+    missing = lacking(held, decrypt=options.decrypt) if ask else ()
+    return Held(held.files, (*held.problems, *missing))
 
 
 def with_table(site: Site, table: CertificateTable) -> Site:
@@ -309,18 +323,23 @@ def _is_authority(certificate: Certificate) -> bool:
         return False
 
 
-def load_list(configuration: Configuration, name: str, *, environment_password: str | None = None) -> MailList:
+def load_list(
+    configuration: Configuration, name: str, *, now: datetime, environment_password: str | None = None
+) -> MailList:
     """Open the keys of a mail list and read who is on it. Raises ConfigurationError, KeyUnusable or Unsupported."""
     options = list_options(configuration, name)
-    opened = [
+    own = list_keys(options, configuration.keyd.socket, environment_password=environment_password)
+    signing = in_force([each for each in own if not signing_problems(each.certificate)] or own, now)
+    assert signing is not None
+    previous = [
         credentials.open_credential(
             source, options.password_file, options.certificates, environment_password=environment_password
         )
-        for source in (options.credential, *options.previous)
+        for source in options.previous
     ]
     return MailList(
         address=options.address,
-        credentials=tuple(opened),
+        credentials=(signing, *(each for each in own if each is not signing), *previous),
         members=members_of(options),
         receipt_policy=_receipt_policy(options),
         encrypt=options.encrypt,
@@ -328,6 +347,23 @@ def load_list(configuration: Configuration, name: str, *, environment_password: 
         cipher=Cipher(options.cipher, options.key_transport),
         grouping=options.grouping,
     )
+
+
+def list_keys(
+    options: ListOptions, keyd_socket: Path, *, environment_password: str | None = None
+) -> tuple[Credential, ...]:
+    """The keys that a mail list has now, newest first; several only where the key process holds them.
+
+    Raises as `load_list`.
+    """
+    found = credentials.open_credentials(
+        options.credential,
+        options.password_file,
+        options.certificates,
+        environment_password=environment_password,
+        keyd_socket=keyd_socket,
+    )
+    return _newest_first(found)
 
 
 def load_discovery(configuration: Configuration) -> Discovery:

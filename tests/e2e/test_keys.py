@@ -30,6 +30,7 @@ import softhsm
 from commands import private, public
 from domsec.cms.certificates import Certificate
 from domsec.cms.recipients import recipient_matches
+from domsec.keyd import privileges
 from domsec.services.layers import peel
 from e2e import documented
 from e2e.letters import Letter, letter
@@ -41,10 +42,13 @@ USER = "nobody"  # whom the page calls domsec-keyd
 ROLES = ("signing", "confidentiality")
 PAGE = documented.KEYS
 _STEP = re.compile(
-    r"^```\n# (?P<path>/\S+?)(?P<part>: its keys)?\n(?P<text>.*?)^```$|^(?P<commands>(?:    [^\n]*\n)+)",
+    r"^```\n# (?P<path>/\S+?)(?:: its (?P<part>keys|users))?\n(?P<text>.*?)^```$|^(?P<commands>(?:    [^\n]*\n)+)",
     re.MULTILINE | re.DOTALL,
 )
-_KEYS = re.compile(r"^\[key(?:s\.\w+|d)\]\n(?:(?!\[\w).*\n)*", re.MULTILINE)
+_PARTS = {
+    part: re.compile(rf"^\[(?:{sections})\]\n(?:(?!\[\w).*\n)*", re.MULTILINE)
+    for part, sections in (("keys", r"keys\.\w+|keyd"), ("users", "users"))
+}
 
 
 class Administrator:
@@ -77,15 +81,15 @@ class Administrator:
         [section] = [each for each in self._sections if each.startswith(f"{title}\n")]
         for step in _STEP.finditer(section):
             if step["commands"] is None:
-                self._write(Path(self._here(step["path"])), self._here(step["text"]), part=step["part"] is not None)
+                self._write(Path(self._here(step["path"])), self._here(step["text"]), step["part"])
             else:
                 self._run(step["commands"])
 
     def _here(self, text: str) -> str:
         return documented.replaced(text, self._table)
 
-    def _write(self, path: Path, text: str, *, part: bool) -> None:
-        path.write_text(_KEYS.sub("", path.read_text()) + text if part else text)
+    def _write(self, path: Path, text: str, part: str | None) -> None:
+        path.write_text(_PARTS[part].sub("", path.read_text()) + text if part else text)
 
     def _run(self, commands: str) -> None:
         script: list[str] = []
@@ -245,7 +249,9 @@ def tell_partner(mail: World, certificate: Certificate) -> None:
 def test_every_section_with_something_to_do_is_done_below() -> None:
     sections = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     to_do = [each.partition("\n")[0] for each in sections if _STEP.search(each)]
-    assert to_do == ["Files", "The key process", "Tokens", "Replacing keys", "When a key may have been stolen"]
+    assert to_do == [
+        "Files", "The key process", "Keys of users", "Tokens", "Replacing keys", "When a key may have been stolen"
+    ]  # fmt: skip
 
 
 def test_keys_in_files(mail: World, administrator: Administrator) -> None:
@@ -265,6 +271,20 @@ def test_keys_in_the_key_process(mail: World, administrator: Administrator) -> N
     assert signer_of(mail, sent) == signing.sha256
     assert encrypted_to(answered, confidentiality)
     assert not list((mail.acme.folder / "domsec").glob("*-2026.[pk]*"))
+
+
+def test_keys_of_users_in_the_key_process(mail: World, administrator: Administrator) -> None:
+    """How they are used is shown in tests/gateway/test_key_process.py; here the key process says that it has them."""
+    administrator.does("Keys of users")
+    assert "domsec: reloaded, 3 keys" in administrator.log.read_text()
+    owner = (administrator.folder / "users" / "alice.pem").stat()
+    assert (owner.st_uid, owner.st_mode & 0o777) == (privileges.user_id(USER), 0o600)
+    checked = subprocess.run(
+        [Path(sys.executable).with_name("domsec"), "config", "check", "--config", mail.acme.domsec.configuration],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "keyd" not in checked.stderr
+    assert "key process" not in checked.stderr
 
 
 def test_without_the_key_process_mail_waits_and_then_goes(mail: World, administrator: Administrator) -> None:

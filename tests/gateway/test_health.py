@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import threading
@@ -11,15 +12,18 @@ from pathlib import Path
 
 import pytest
 
+import world
 from domsec.errors import StoreUnavailable
-from domsec.gateway.health import Health, Probe, _room
+from domsec.gateway.health import Health, Probe, _held, _room
 from domsec.gateway.metrics import Metrics
 from domsec.gateway.relay import NextHop
 from domsec.gateway.server import Gateway, Listener, Settings
 from domsec.gateway.workers import listen
 from domsec.pipeline import Decision
+from domsec.services.proxy import Users
 from domsec.stores.audit import FileAudit
 from domsec.stores.database import open_database
+from domsec.stores.key_process import KeyProcess, KeyProcessCredential
 from sink import Sink
 
 
@@ -53,6 +57,21 @@ def look(probes: Mapping[str, Probe], until: Callable[[Metrics], Awaitable[objec
 async def says(metrics: Metrics, words: str | None) -> None:
     while metrics.missing() != words:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("roles", "asked"), [(True, ["signing", "confidentiality"]), (False, ["users"])])
+def test_the_key_process_is_not_asked_for_the_key_of_each_user(tmp_path: Path, roles: bool, asked: list[str]) -> None:
+    process = KeyProcess(tmp_path / "socket")
+    acme = world.acme()
+    held = {
+        name: KeyProcessCredential(process, name, each.certificate)
+        for name, each in (("signing", acme.signing), ("confidentiality", acme.confidentiality))
+    }
+    users = Users(tuple(KeyProcessCredential(process, "users", each.certificate) for each in acme.users.values()))
+    site = dataclasses.replace(world.acme_site(), users=users)
+    if roles:
+        site = dataclasses.replace(site, signing_keys=(held["signing"],), keyring=(held["confidentiality"],))
+    assert [key.name for key in _held(site)] == asked
 
 
 def test_what_fails_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -59,6 +59,42 @@ url = "sqlite:///domsec.db"
 """
 
 
+USERS = """\
+[users]
+folder = "keyd:users"
+certificates = "users"
+decrypt = true
+[outbound]
+user_signature = "required"
+[[outbound.evidence]]
+kind = "xclient"
+"""
+
+
+LISTS = """\
+domains = ["acme.example"]
+[keyd]
+socket = "{socket}"
+[trust]
+roles = ["ca.pem"]
+users = ["ca.pem", "beta.pem"]
+certificates = ["bob.pem"]
+[[list]]
+name = "staff"
+address = "staff@acme.example"
+owner = "owner@acme.example"
+members = ["bob@beta.example"]
+credential = "keyd:lists"
+certificates = "staff.pem"
+next_hop = "smtp:127.0.0.1:1"
+"""
+
+
+def sealed(recipient: pki.Identity) -> bytes:
+    """Mail from outside, encrypted to a certificate."""
+    return world.message(world.encrypted(world.TEXT, recipient), sender="X <x@other.example>")
+
+
 class Gateway(Domsec):
     """A gateway that asks a key process; run by a user of its own."""
 
@@ -75,6 +111,17 @@ class Gateway(Domsec):
             (folder / role).mkdir()
             for each in identities:
                 self.add(role, each)
+        if keyd.users:
+            self._hold_for_users(keyd)
+
+    def _hold_for_users(self, keyd: KeyProcess) -> None:
+        (self.folder / "users").mkdir()
+        for each in keyd.users.values():
+            self.add("users", each)
+        text = self.configuration.read_text().replace(
+            "workers = 2\n", 'workers = 2\ntrusted_clients = ["127.0.0.0/8"]\n'
+        )
+        self.configuration.write_text(text + USERS)
 
     def add(self, role: str, identity: pki.Identity) -> None:
         """Put a certificate where the configuration looks for those of a role."""
@@ -101,14 +148,21 @@ class Gateway(Domsec):
             time.sleep(0.02)
         return text
 
-    def send(self, direction: str, octets: bytes) -> bytes:
+    def send(self, direction: str, octets: bytes, to: str = "", login: str = "") -> bytes:
         """What the next hop gets of a message. Raises smtplib.SMTPException for one that is refused."""
         before = len(self.sink.sent)
-        with smtplib.SMTP("127.0.0.1", getattr(self, direction), timeout=40) as client:
-            to = "bob@beta.example" if direction == "outbound" else "alice@acme.example"
-            client.sendmail("alice@acme.example", [to], octets)
-        assert len(self.sink.sent) == before + 1
+        self.submit(direction, octets, to, login)
+        assert len(self.sink.sent) == before + 1, self.log.read_text()
         return self.sink.sent[-1].content
+
+    def submit(self, direction: str, octets: bytes, to: str = "", login: str = "") -> None:
+        with smtplib.SMTP("127.0.0.1", getattr(self, direction), timeout=40) as client:
+            if login:
+                client.ehlo()
+                assert client.docmd("XCLIENT", f"LOGIN={login}")[0] == 220
+                client.ehlo()
+            to = to or ("bob@beta.example" if direction == "outbound" else "alice@acme.example")
+            client.sendmail(login or "alice@acme.example", [to], octets)
 
     def reload(self) -> None:
         """SIGHUP; back when the workers of before have gone."""
@@ -124,15 +178,40 @@ class Gateway(Domsec):
         """Who signs for the domain now."""
         return signer_of(self.send("outbound", world.build("OC")))
 
-    def opens(self, recipient: pki.Identity) -> bool:
+    def user_signer(self, user: str) -> Certificate:
+        """Who signs now what a user sends to somebody whose domain has no gateway."""
+        return signer_of(self.send("outbound", world.build("OC", sender=user), "dave@people.example", user))
+
+    def opens(self, recipient: pki.Identity, to: str = "") -> bool:
         """Whether mail encrypted to this certificate is opened and delivered."""
-        sealed = world.message(world.encrypted(world.TEXT, recipient), sender="X <x@other.example>")
-        return world.SECRET in self.send("inbound", sealed)
+        return world.SECRET in self.send("inbound", sealed(recipient), to)
+
+    def check(self) -> str:
+        """What `domsec config check` says, as the user that runs the gateway."""
+        command = other_users.domsec_command("config", "check", "--config", self.configuration)
+        environment = other_users.environment()
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, **other_users.as_user(USER)
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
 
 
 @pytest.fixture
 def gateway(keyd: KeyProcess) -> Iterator[Gateway]:
     """A gateway beside a key process that lets it ask; neither is started."""
+    yield from beside(keyd)
+
+
+@pytest.fixture
+def for_users(keyd: KeyProcess) -> Iterator[Gateway]:
+    """The same where the key process holds keys of users too."""
+    keyd.users = {name: identity("user", of=f"{name}@acme.example") for name in ("alice", "bob")}
+    keyd.user_options = "decrypt = true\n"
+    yield from beside(keyd)
+
+
+def beside(keyd: KeyProcess) -> Iterator[Gateway]:
     keyd.options = f'clients = ["{USER}"]\nsocket_mode = "0666"\n' if other_users.ROOT else ""
     keyd.configure()
     with other_users.folder(USER) as folder:
@@ -167,12 +246,17 @@ def test_the_processes_that_read_mail_hold_no_key(keyd: KeyProcess, gateway: Gat
     [signing], [authority] = keyd.keys["signing"], keyd.keys["confidentiality"]
     assert gateway.signer() == signing.certificate
     assert gateway.opens(authority)
-    secrets = [each.key.private_numbers().private_value for each in (signing, authority)]  # type: ignore[union-attr]
+    not_to_be_had(keyd, gateway, signing, authority)
+
+
+def not_to_be_had(keyd: KeyProcess, gateway: Gateway, *keys: pki.Identity) -> None:
+    """These keys are in the memory of the key process and in that of no process of the gateway, nor in its reach."""
+    secrets = [each.key.private_numbers().private_value for each in keys]  # type: ignore[union-attr]
     if other_users.ROOT:  # who may read the memory of others
         assert all(_holds(keyd.pid, secret) for secret in secrets)
         for pid in (gateway.pid, *gateway.workers):
             assert not any(_holds(pid, secret) for secret in secrets)
-        files = list(keyd.folder.glob("*.pem"))
+        files = list(keyd.folder.rglob("*.pem"))
         assert files
         program = "import os, sys; print(any(os.access(each, os.R_OK) for each in sys.argv[1:]))"
         asked = subprocess.run(
@@ -200,8 +284,7 @@ def test_mail_waits_while_the_key_process_does_not_answer(
     workers = gateway.workers
     with keyd.hanging() if how is signal.SIGSTOP else _ended(keyd, how):
         before = len(gateway.sink.sent)
-        sealed = world.message(world.encrypted(world.TEXT, authority), sender="X <x@other.example>")
-        for direction, octets in (("outbound", world.build("OC")), ("inbound", sealed)):
+        for direction, octets in (("outbound", world.build("OC")), ("inbound", sealed(authority))):
             with pytest.raises(smtplib.SMTPDataError) as caught:
                 gateway.send(direction, octets)
             assert caught.value.smtp_code == 451
@@ -352,7 +435,7 @@ class Load:
             return f"bob+{number}@beta.example", world.build("OC")
         to, which = f"alice+{number}@acme.example", number % len(authorities)
         self.opened[to] = which
-        return to, world.message(world.encrypted(world.TEXT, authorities[which]), sender="X <x@other.example>")
+        return to, sealed(authorities[which])
 
 
 def test_a_certificate_whose_key_nobody_holds_is_told_and_mail_waits(keyd: KeyProcess, gateway: Gateway) -> None:
@@ -370,3 +453,115 @@ def test_what_a_key_process_signed_verifies(keyd: KeyProcess, gateway: Gateway) 
     gateway.start()
     verdict = world.judge(gateway.send("outbound", world.build("OC")), world.context(now=datetime.now(UTC)))
     assert (verdict.structure, verdict.domain, verdict.accepted) == ("S[domain](S0(OC))", "acme.example", True)
+
+
+# --- keys of users ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R3183-6-02")
+def test_users_sign_and_read_with_keys_that_no_process_has_that_reads_mail(
+    keyd: KeyProcess, for_users: Gateway
+) -> None:
+    keyd.start()
+    for_users.start()
+    alice, bob = keyd.users["alice"], keyd.users["bob"]
+    assert for_users.user_signer("alice@acme.example") == alice.certificate
+    assert for_users.user_signer("bob@acme.example") == bob.certificate
+    assert for_users.opens(alice, "alice@acme.example")
+    assert not for_users.opens(alice, "bob@acme.example")
+    assert for_users.signer() == keyd.keys["signing"][0].certificate
+    assert for_users.check().endswith("nothing is wrong with it\n")
+    assert keyd.refusals() == []
+    not_to_be_had(keyd, for_users, alice, bob)
+
+
+def test_what_a_user_signed_there_verifies(keyd: KeyProcess, for_users: Gateway) -> None:
+    keyd.start()
+    for_users.start()
+    octets = for_users.send("outbound", world.build("OC"), "dave@people.example", "alice@acme.example")
+    verdict = world.judge(octets, world.context(now=datetime.now(UTC)))
+    assert (verdict.structure, verdict.level) == ("S[originator](OC)", "originator_direct")
+
+
+def test_a_users_mail_waits_until_the_key_process_has_the_key(keyd: KeyProcess, for_users: Gateway) -> None:
+    """The wrong order: a certificate first. Nobody else waits, and nothing leaves unsigned."""
+    keyd.start()
+    carol = identity("user", of="carol@acme.example")
+    for_users.add("users", carol)
+    said = for_users.check()
+    assert f"{carol.certificate.sha256[:8]}.pem: mail waits until the key process has the key: " in said
+    assert said.count("warning: ") == 1
+    for_users.start()
+    assert "mail waits until the key process has the key: " in for_users.log.read_text()
+    for send in (
+        lambda: for_users.user_signer("carol@acme.example"),
+        lambda: for_users.opens(carol, "carol@acme.example"),
+    ):
+        with pytest.raises(smtplib.SMTPDataError, match="451"):
+            send()
+    assert for_users.user_signer("alice@acme.example") == keyd.users["alice"].certificate
+    keyd.users["carol"] = carol
+    keyd.configure()
+    assert "reloaded, 5 keys" in keyd.reload()
+    assert for_users.user_signer("carol@acme.example") == carol.certificate
+    assert for_users.opens(carol, "carol@acme.example")
+    assert for_users.check().endswith("nothing is wrong with it\n")
+
+
+def test_a_key_process_that_is_not_there_is_told_once_and_not_for_each_user(for_users: Gateway) -> None:
+    said = for_users.check()
+    assert said.count("mail waits until the key process answers: ") == 3  # two roles, and all users
+
+
+def test_users_keys_open_nothing_where_the_key_process_does_not_want_it(keyd: KeyProcess, for_users: Gateway) -> None:
+    keyd.user_options = ""
+    keyd.configure()
+    keyd.start()
+    said = for_users.check()
+    assert said.count("it opens nothing, expected users.decrypt in the key process's configuration too") == 1
+    for_users.start()
+    for_users.submit("inbound", sealed(keyd.users["alice"]), "alice@acme.example")
+    assert for_users.journal()[-1]["action"] == "hold"
+    assert for_users.user_signer("alice@acme.example") == keyd.users["alice"].certificate
+
+
+# --- keys of mail lists -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R3183-6-02")
+def test_a_list_is_served_by_who_has_no_key_and_gets_no_other(keyd: KeyProcess) -> None:
+    """`domsec expand` opens what is encrypted to the list and signs for it; the domain does not sign for its user."""
+    staff, bob = identity("user", of="staff@acme.example"), world.beta().users["bob"]
+    keyd.lists = {"staff": staff}
+    keyd.options = f'list_clients = ["{USER}"]\nsocket_mode = "0666"\n' if other_users.ROOT else ""
+    keyd.configure()
+    keyd.start()
+    with other_users.folder(USER) as folder:
+        for name, each in (("ca", pki.world().acme.ca), ("staff", staff), ("bob", bob), ("beta", pki.world().beta.ca)):
+            (folder / f"{name}.pem").write_bytes(public(each))
+        (folder / "signing.pem").write_bytes(public(keyd.keys["signing"][0]))
+        (folder / "lists.toml").write_text(LISTS.format(socket=keyd.socket))
+        octets = world.message(world.encrypted(world.signed(world.TEXT, world.acme().users["alice"]), staff))
+
+        def run(*arguments: object, octets: bytes = octets) -> subprocess.CompletedProcess[bytes]:
+            command = other_users.domsec_command(*arguments, "--config", folder / "lists.toml")
+            environment = other_users.environment()
+            return subprocess.run(
+                command, input=octets, capture_output=True, check=False, env=environment, cwd=folder,
+                **other_users.as_user(USER),
+            )  # fmt: skip
+
+        done = run("config", "check")
+        assert (done.returncode, b"nothing is wrong" in done.stderr) == (0, True), done.stderr
+        done = run("expand", "--list", "staff")
+        assert done.returncode == 0, done.stderr
+        made = world.judge(done.stdout, world.context(bob, known=[staff.certificate], now=datetime.now(UTC)))
+        assert made.structure == "S[unspecified]+mlh(E(S[originator](OC)))"
+        assert made.layers[0].signers[0].sha256 == staff.certificate.sha256
+        signing = ("sign-domain", "--credential", "keyd:signing", "--cert", "signing.pem", "--evidence")
+        refused = run(*signing, "local:alice@acme.example", "--rcpt", "bob@beta.example", octets=world.build("OC"))
+        if other_users.ROOT:
+            assert (refused.returncode, b"keys for signing are none of this client's" in refused.stderr) == (2, True)
+        keyd.stop()
+        done = run("expand", "--list", "staff", "--send")
+        assert done.returncode == os.EX_TEMPFAIL

@@ -27,8 +27,8 @@ from domsec.cms.algorithms import (
 )
 from domsec.cms.credential import Credential
 from domsec.errors import StoreUnavailable
-from domsec.keyd.answer import Answer, Keys, answer
-from domsec.stores.key_protocol import Act, Request, Status, key_digest
+from domsec.keyd.answer import OPENS, PURPOSES, SIGNS, Answer, Keys, Purposes, answer
+from domsec.stores.key_protocol import LISTS, USERS, Act, Request, Status, key_digest
 
 ECDSA = SIGNATURES[oids.ECDSA_WITH_SHA256, oids.SHA256]
 V15 = algorithm_identifier(oids.RSA_ENCRYPTION, der.null())
@@ -37,6 +37,8 @@ DATA = b"\x31\x02\x05\x00"
 
 @functools.cache
 def own(role: str, kind: str) -> pki.Identity:
+    if role in (USERS, LISTS):
+        return pki.identity("user", "alice@acme.example", pki.world().acme.ca, kind)  # type: ignore[arg-type]
     return pki.identity(role, "acme.example", pki.world().acme.ca, kind)  # type: ignore[arg-type]
 
 
@@ -45,11 +47,13 @@ def held(role: str, kind: str = "p256") -> tuple[Credential, Keys]:
     return credential, {(role, key_digest(credential.certificate)): credential}
 
 
-def ask(role: str, act: Act, *arguments: bytes, kind: str = "p256", **changes: object) -> Answer:
+def ask(
+    role: str, act: Act, *arguments: bytes, kind: str = "p256", purposes: Purposes = PURPOSES, **changes: object
+) -> Answer:
     """What a key of this role answers, with the request changed so."""
     credential, keys = held(role, kind)
     request = Request(act, role, key_digest(credential.certificate), arguments)
-    return answer(dataclasses.replace(request, **changes).encode(), keys)  # type: ignore[arg-type]
+    return answer(dataclasses.replace(request, **changes).encode(), keys, purposes)  # type: ignore[arg-type]
 
 
 def spki(key: ec.EllipticCurvePublicKey | x25519.X25519PublicKey) -> bytes:
@@ -57,6 +61,7 @@ def spki(key: ec.EllipticCurvePublicKey | x25519.X25519PublicKey) -> bytes:
 
 
 SIGN = (ECDSA.identifier.raw, ECDSA.digest.identifier.raw, DATA)
+OURS = spki(ec.generate_private_key(ec.SECP256R1()).public_key())
 
 
 # --- the four acts ----------------------------------------------------------------------------------------------------
@@ -89,10 +94,21 @@ def test_an_ml_kem_key_decapsulates_by_exchange() -> None:
     assert (made.status, made.result) == (Status.DONE, secret)
 
 
-@pytest.mark.parametrize("role", ["signing", "confidentiality", "review", "attributes"])
+@pytest.mark.parametrize("role", PURPOSES)
 def test_a_key_that_is_here_is_present_and_not_used(role: str) -> None:
     assert ask(role, Act.PRESENT) == Answer(Status.DONE, b"", ask(role, Act.PRESENT).request)
     assert ask(role, Act.PRESENT, b"something").status is Status.UNUSABLE
+
+
+def test_a_key_of_a_list_signs_and_opens() -> None:
+    check_signature(held("lists")[0].certificate, ECDSA, ask("lists", Act.SIGN, *SIGN).result, DATA)
+    assert ask("lists", Act.EXCHANGE, OURS).status is Status.DONE
+
+
+def test_a_key_of_a_user_opens_only_where_that_is_wanted() -> None:
+    check_signature(held("users")[0].certificate, ECDSA, ask("users", Act.SIGN, *SIGN).result, DATA)
+    assert ask("users", Act.EXCHANGE, OURS).refused == "a key for users does not exchange"
+    assert ask("users", Act.EXCHANGE, OURS, purposes={"users": SIGNS | OPENS}).status is Status.DONE
 
 
 @pytest.mark.requirement("R3218-2.3-01")
@@ -114,7 +130,7 @@ def test_a_wrong_padding_is_answered_as_a_right_one(algorithm: AlgorithmIdentifi
         ("signing", Act.DECRYPT, (V15.raw, b"x"), {}, "a key for signing does not decrypt"),
         ("signing", Act.EXCHANGE, (b"x",), {}, "a key for signing does not exchange"),
         ("confidentiality", Act.SIGN, SIGN, {}, "a key for confidentiality does not sign"),
-        ("signing", Act.SIGN, SIGN, {"name": "root"}, "a key for root does not sign"),
+        ("signing", Act.SIGN, SIGN, {"name": "root"}, "keys for root are none of this client's"),
         ("signing", Act.SIGN, SIGN, {"name": "review"}, "there is no key "),
         ("signing", Act.SIGN, SIGN, {"key": bytes(32)}, "there is no key 0000000000000000 for signing"),
         ("signing", Act.SIGN, SIGN[:2], {}, "2 arguments"),
@@ -132,6 +148,25 @@ def test_what_nobody_of_ours_asks_for_is_refused(
     assert made.refused.startswith(why)
     assert made.status is (Status.UNAVAILABLE if "no key" in why else Status.UNUSABLE)
     assert made.result.decode() == made.refused
+
+
+@pytest.mark.requirement("R3183-6-02")
+@pytest.mark.parametrize("held_as", PURPOSES)
+@pytest.mark.parametrize("asked_as", PURPOSES)
+def test_a_key_does_nothing_under_another_name(held_as: str, asked_as: str) -> None:
+    """Decisions A-45: no user's key signs as the domain, nor the domain's as a user, whoever asks."""
+    for act, arguments in ((Act.SIGN, SIGN), (Act.EXCHANGE, (OURS,)), (Act.PRESENT, ())):
+        made = ask(held_as, act, *arguments, name=asked_as)
+        assert (made.status is Status.DONE) == (held_as == asked_as and act in PURPOSES[held_as])
+
+
+@pytest.mark.requirement("R3183-6-02")
+def test_who_asks_gets_what_they_may_ask_for() -> None:
+    lists = {"lists": PURPOSES["lists"]}
+    assert ask("lists", Act.SIGN, *SIGN, purposes=lists).status is Status.DONE
+    for name in ("signing", "users"):
+        made = ask(name, Act.SIGN, *SIGN, purposes=lists)
+        assert (made.status, made.refused) == (Status.UNUSABLE, f"keys for {name} are none of this client's")
 
 
 @pytest.mark.parametrize(

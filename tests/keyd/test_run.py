@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from domsec.cms.algorithms import algorithm_identifier, encrypt_key
 from domsec.cms.credential import receives, signs
 from domsec.errors import ConfigurationError, Unsupported
 from domsec.keyd import privileges
-from domsec.keyd.run import load
+from domsec.keyd.run import Opened, load
 from domsec.stores.key_process import KeyProcess as Asked
 from domsec.stores.key_process import KeyProcessCredential
+from domsec.stores.key_protocol import Act, key_digest
 from key_processes import USER, KeyProcess, identity, private, public
 
+LIST = '[[list]]\nname = "staff"\naddress = "staff@acme.example"\nowner = "o@acme.example"\ncredential = "{}"\n'
 needs_root = pytest.mark.skipif(not other_users.ROOT, reason="only root can become another user")
 
 
@@ -134,11 +137,11 @@ def test_all_keys_of_all_roles_are_held(keyd: KeyProcess) -> None:
     keyd.configuration.write_text(
         text.replace("[keys.confidentiality]\n", '[keys.confidentiality]\nprevious = "former.pem"\n')
     )
-    found = load(keyd.configuration)
+    found = load(keyd.configuration, {})
     assert sorted(name for name, _ in found.keys) == [
         "confidentiality", "confidentiality", "review", "signing", "signing"
     ]  # fmt: skip
-    assert found.clients == {0, os.geteuid()}
+    assert found.clients.keys() == {0, os.geteuid()}
 
 
 @pytest.mark.parametrize("refused", [False, True])
@@ -179,6 +182,17 @@ def test_a_key_may_be_held_that_does_not_undo_pkcs1v15(keyd: KeyProcess, refused
             "keyd:review in the key process's own configuration, expected where the key is",
         ),
         (("[keyd]", '[keyd]\nclients = ["nobody-at-all"]'), "there is no user nobody-at-all"),
+        (("[keyd]", '[keyd]\nlist_clients = ["nobody-at-all"]'), "there is no user nobody-at-all"),
+        (
+            ("[keyd]", '[users]\nfolder = "keyd:users"\ncertificates = "ca.pem"\n[keyd]'),
+            "keyd:users in the key process's own configuration, expected where the key is",
+        ),
+        (
+            ("[keyd]", LIST.format("keyd:lists") + 'certificates = "ca.pem"\n[keyd]'),
+            "keyd:lists in the key process's own configuration, expected where the key is",
+        ),
+        (("[keyd]", LIST.format("other.pem") + "[keyd]"), "the key of list staff is that of keys.signing too"),
+        (("[keyd]", '[users]\nfolder = "users"\n[keyd]'), "is that of keys.signing too"),
         (("acme.example", "other.example"), "cannot serve as domain-signing-authority"),
     ],
 )
@@ -186,16 +200,75 @@ def test_what_is_wrong_with_the_keys_is_told(keyd: KeyProcess, change: tuple[str
     for name, source in (("other.pem", keyd.keys["signing"][0]), ("ca.pem", keyd.keys["signing"][0])):
         (keyd.folder / name).write_bytes(private(source) + public(source))
         (keyd.folder / name).chmod(0o600)
+    shutil.copy(keyd.folder / "other.pem", keyd.folder / "users")
     keyd.configuration.write_text(keyd.configuration.read_text().replace(*change))
     with pytest.raises(ConfigurationError) as caught:
-        load(keyd.configuration)
+        load(keyd.configuration, {})
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("decrypt", [False, True])
+def test_keys_of_users_and_lists_are_held_too(keyd: KeyProcess, decrypt: bool) -> None:
+    """Under names of their own, and each for who needs it."""
+    alice, staff = identity("user", of="alice@acme.example"), identity("user", of="staff@acme.example")
+    keyd.users, keyd.lists = {"alice": alice}, {"staff": staff}
+    keyd.options = 'clients = ["daemon", "bin"]\nlist_clients = ["nobody", "bin"]\n'
+    keyd.user_options = f"decrypt = {str(decrypt).lower()}\n"
+    keyd.configure()
+    found = load(keyd.configuration, {})
+    named = dict(iter(found.keys))  # digests by name
+    assert named["users"] == key_digest(alice.certificate)
+    assert named["lists"] == key_digest(staff.certificate)
+    roles = {"signing", "confidentiality", "review", "attributes"}
+    may = {name: set(found.clients[privileges.user_id(name)]) for name in ("daemon", "nobody", "bin")}
+    assert may == {"daemon": roles | {"users"}, "nobody": {"lists"}, "bin": roles | {"users", "lists"}}
+    for user in (0, os.geteuid(), privileges.user_id("daemon")):
+        assert (Act.DECRYPT in found.clients[user]["users"]) is decrypt
+
+
+@pytest.mark.requirement("R3183-6-02")
+def test_what_is_certified_as_an_authority_is_no_users_key(keyd: KeyProcess, capfd: pytest.CaptureFixture[str]) -> None:
+    keyd.users = {"alice": identity("user", of="alice@acme.example"), "signing": identity("signing", naming="mailbox")}
+    keyd.configure()
+    assert [name for name, _ in load(keyd.configuration, {}).keys].count("users") == 1
+    assert "signing.pem: it is named like a domain-signing-authority" in capfd.readouterr().err
+
+
+def test_a_key_of_a_user_that_does_not_open_keeps_no_other_from_serving(
+    keyd: KeyProcess, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keyd.users = {"alice": identity("user", of="alice@acme.example")}
+    keyd.configure()
+    (keyd.folder / "users" / "bob.pem").write_text("nothing of use\n")
+    assert ("users", key_digest(keyd.users["alice"].certificate)) in load(keyd.configuration, {}).keys
+    assert "bob.pem: " in capfd.readouterr().err
+
+
+def test_keys_of_users_are_opened_once_and_gone_when_they_are_gone(keyd: KeyProcess) -> None:
+    """Thousands take minutes to open, and a reload is to take none of them."""
+    alice, bob, new = (identity("user", of=f"{name}@acme.example") for name in ("alice", "bob", "bob"))
+    keyd.users = {"alice": alice, "bob": bob}
+    keyd.configure()
+    opened: Opened = {}
+    first = load(keyd.configuration, opened).keys
+    keyd.users["bob"] = new
+    keyd.configure()
+    second = load(keyd.configuration, opened).keys
+    assert second["users", key_digest(alice.certificate)] is first["users", key_digest(alice.certificate)]
+    assert {key for key in second if key[0] == "users"} == {
+        ("users", key_digest(each.certificate)) for each in (alice, new)
+    }
+    assert len(opened) == 2
+    keyd.users = {}
+    keyd.configure()
+    load(keyd.configuration, opened)
+    assert opened == {}
 
 
 def test_a_configuration_without_keys_is_of_no_use(keyd: KeyProcess) -> None:
     keyd.configuration.write_text('domains = ["acme.example"]\n')
     with pytest.raises(ConfigurationError, match="no key in it"):
-        load(keyd.configuration)
+        load(keyd.configuration, {})
 
 
 def test_a_place_where_it_cannot_listen_is_told(keyd: KeyProcess) -> None:

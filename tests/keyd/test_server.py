@@ -20,6 +20,7 @@ from domsec.cms.algorithms import SIGNATURES, check_signature
 from domsec.cms.credential import Credential, receives, signs
 from domsec.daemon import listen_unix
 from domsec.errors import StoreUnavailable
+from domsec.keyd.answer import PURPOSES
 from domsec.keyd.server import REFUSALS, Service, serve
 from domsec.stores.key_process import KeyProcess as Asked
 from domsec.stores.key_process import KeyProcessCredential
@@ -215,7 +216,7 @@ def test_who_says_nothing_takes_nobodys_place(tmp_path: Path) -> None:
     listener = listen_unix(str(path), 0o600)
     child = os.fork()
     if child == 0:
-        service = Service({}, frozenset({os.geteuid()}))
+        service = Service({}, {os.geteuid(): PURPOSES})
         try:
             serve(listener, service, lambda: service, connections=3)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -19,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 import pki
 from domsec.policy.check import check
 from domsec.policy.configuration import Configuration, Problem
+from domsec.site import users_of
 from domsec.stores.certificates import load_certificates
 from domsec.stores.credentials import open_credentials
-from domsec.stores.users import load_users
 from domsec.trust import issue
 
 ACME = pki.world().acme
@@ -70,7 +71,7 @@ def found(folder: Path, text: str = TEXT, *, now: datetime = pki.NOW) -> list[Pr
     return list(
         check(
             configuration, open_credentials=open_credentials, load_certificates=load_certificates, now=now,
-            load_users=load_users,
+            load_users=functools.partial(users_of, configuration, None, ask=True),
         )
     )  # fmt: skip
 
@@ -417,6 +418,12 @@ members_file = "members"
 credential = "staff.pem"
 previous = ["old.pem"]
 """
+
+
+def test_a_mail_list_has_members(with_list: Path) -> None:
+    without = LIST.replace('members_file = "members"\n', "")
+    (problem,) = found(with_list, TEXT + without)
+    assert (problem.severity, problem.text) == ("error", "list staff without members or members_file, expected one")
 
 
 @pytest.fixture

@@ -379,6 +379,18 @@ def test_a_mistake_is_named_with_its_line_and_what_was_expected(folder: Path, te
             'domsec.toml:5: peer user_signature is "required" without keys, expected users.folder',
         ),
         (
+            ("[listen]", '[users]\nfolder = "keyd:users"\n[listen]'),
+            'domsec.toml:3: users.folder is "keyd:users" without certificates, expected users.certificates',
+        ),
+        (
+            ("[listen]", '[users]\nfolder = "."\ncertificates = "."\n[listen]'),
+            'domsec.toml:4: users.certificates without folder = "keyd:users"',
+        ),
+        (
+            ("[listen]", '[users]\nfolder = "keyd:signing"\n[listen]'),
+            'domsec.toml:3: users.folder is "keyd:signing", expected an existing folder or keyd:users',
+        ),
+        (
             ("[listen]", '[users]\nfolder = "."\n[[peer]]\ndomain = "b.example"\nuser_signature = "if-held"\n[listen]'),
             'domsec.toml:6: peer user_signature = "if-held" with a gateway there, expected domsec = false',
         ),
@@ -400,6 +412,15 @@ credential = "confidentiality.pem"
 """
 
 
+def test_lists_may_all_have_their_keys_in_the_key_process(folder: Path) -> None:
+    """Each by certificates of its own; and the key process's own configuration says nothing of members."""
+    text = "".join(
+        each.replace('members = ["alice@acme.example"]\n', "").replace(file, 'keyd:lists"\ncertificates = "old.pem')
+        for each, file in ((LIST, "confidentiality.pem"), (SECOND, "old.pem"))
+    )
+    assert [one.credential for one in load(folder, MINIMAL + text).lists] == ["keyd:lists"] * 2
+
+
 def test_a_mail_list_has_its_defaults(folder: Path) -> None:
     (staff,) = load(folder, MINIMAL + LIST).lists
     assert (staff.name, staff.address.address, staff.owner.address) == (
@@ -417,7 +438,9 @@ SECOND = LIST.replace("staff", "board").replace("confidentiality.pem", "old.pem"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (LIST.replace('members = ["alice@acme.example"]\n', ""), "domsec.toml:2: list[0] without members or"),
+        (LIST.replace("confidentiality.pem", "keyd:lists"),
+         'domsec.toml:7: list[0].credential is "keyd:lists" without certificates, expected those of the list'),
+        (LIST.replace("confidentiality.pem", "keyd:signing"), 'list[0].credential is "keyd:signing", expected'),
         (LIST.replace("owner@", "Staff@"), "domsec.toml:4: list[0] is its own owner, expected somebody else"),
         (LIST.replace("alice@", "staff@"), "domsec.toml:4: list[0] is its own member, expected somebody else"),
         (LIST + 'receipts = "instead-of"\n', 'list[0].receipts is "instead-of" with 0 receipts_to, expected addresses'),

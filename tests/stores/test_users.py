@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 import pki
 from commands import private, public
 from domsec.stores import users
-from domsec.stores.users import load_users
+from domsec.stores.key_process import KeyProcessCredential
+from domsec.stores.users import load_users, users_in_key_process
 
 ACME = pki.world().acme
 ALICE, BOB = ACME.user("alice"), ACME.user("bob")
@@ -84,3 +85,33 @@ def test_private_format_of_others_is_read(tmp_path: Path) -> None:
     key = ALICE.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     (tmp_path / "alice.pem").write_bytes(key + public(ALICE.certificate))
     assert names(tmp_path, environment_password="secret") == ["alice.pem"]
+
+
+# --- in the key process: here are certificates ------------------------------------------------------------------------
+
+
+def test_each_certificate_that_is_no_cas_is_a_users_whose_chain_may_stand_anywhere(tmp_path: Path) -> None:
+    key = pki.issue.new_key("p256")
+    assert isinstance(key, pki.SigningKey)
+    sub = pki.Identity(
+        pki.issue.issue_ca(
+            "acme sub CA", key, now=pki.START, days=9, issuer_cert=ACME.ca.certificate, issuer_key=ACME.ca.signing_key
+        ),
+        key,
+    )
+    carol = pki.identity("user", "carol@acme.example", sub)
+    (tmp_path / "two.pem").write_bytes(public(ALICE.certificate) + public(carol.certificate))
+    (tmp_path / "again.pem").write_bytes(public(ALICE.certificate))
+    (tmp_path / "with key.pem").write_bytes(pem(BOB))
+    (tmp_path / "sub.crt").write_bytes(public(sub.certificate))
+    (tmp_path / "bad.pem").write_text("nothing of use")
+    held = users_in_key_process("keyd:users", [tmp_path], tmp_path / "socket")
+    assert {c.certificate: path.name for path, c in held.files} == {
+        ALICE.certificate: "again.pem",
+        BOB.certificate: "with key.pem",
+        carol.certificate: "two.pem",
+    }
+    assert all(isinstance(each, KeyProcessCredential) and each.name == "users" for each in held.credentials)
+    assert {c.certificate: c.chain for c in held.credentials}[carol.certificate] == (sub.certificate,)
+    [problem] = held.problems
+    assert "bad.pem: " in problem

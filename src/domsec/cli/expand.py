@@ -97,7 +97,7 @@ class _Case:
     def load(cls, given: Given, name: str, file: Path | None, grouping: Grouping | None) -> _Case:
         world = load_world(given)
         options = list_options(world.configuration, name)
-        mail_list = load_list(world.configuration, name, environment_password=given.password)
+        mail_list = load_list(world.configuration, name, now=world.now, environment_password=given.password)
         if grouping is not None:
             mail_list = dataclasses.replace(mail_list, grouping=grouping)
         return cls(world, options, mail_list, _as_sent(read_input(file, world.context.limits)))

@@ -12,8 +12,7 @@ from domsec.cms.credential import Credential
 from domsec.policy.configuration import Configuration
 from domsec.policy.lines import KeyPath
 from domsec.policy.options import Key, ListOptions
-from domsec.site import open_keys
-from domsec.stores import credentials
+from domsec.site import list_keys, open_keys
 from domsec.stores.certificates import load_certificates
 
 ROLES: tuple[Role, ...] = tuple(ROLE_NAMES)
@@ -58,10 +57,8 @@ def keys_in_use(configuration: Configuration, password: str | None) -> tuple[Own
             opened = open_keys(key, (source,), keyd_socket=configuration.keyd.socket, environment_password=password)
             found += [Own(("keys", role), f"keys.{role}", role, source, key, one) for one in opened]
     for index, options in enumerate(configuration.lists):
-        one = credentials.open_credential(
-            options.credential, options.password_file, options.certificates, environment_password=password
-        )
-        found.append(Own(("list", index), f"list {options.name}", "user", options.credential, options, one))
+        for one in list_keys(options, configuration.keyd.socket, environment_password=password):
+            found.append(Own(("list", index), f"list {options.name}", "user", options.credential, options, one))
     return tuple(found)
 
 

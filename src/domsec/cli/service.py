@@ -37,8 +37,8 @@ def config_check(given: Given, *, as_json: bool) -> int:
     """Parse the configuration, open its keys, and name each problem with file and line."""
     from domsec.policy.check import check, role_problems
     from domsec.policy.configuration import Configuration
+    from domsec.site import users_of
     from domsec.stores import certificates, credentials, public_suffixes
-    from domsec.stores.users import load_users
 
     path = configuration_file(given.config)
     try:
@@ -58,7 +58,7 @@ def config_check(given: Given, *, as_json: bool) -> int:
         load_certificates=certificates.load_certificates,
         now=given.now,
         role_problems=functools.partial(role_problems, is_public_suffix=public_suffixes.load()),
-        load_users=functools.partial(load_users, environment_password=given.password),
+        load_users=functools.partial(users_of, configuration, given.password, ask=True),
     )
     if as_json:
         console.write_json(

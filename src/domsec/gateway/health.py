@@ -90,10 +90,20 @@ def probes(site: Site, database: Database, trail: object) -> Mapping[str, Probe]
         found["audit"] = trail.check
         folders.add(trail.path.parent)
     found["room"] = lambda: _room(folders, site.configuration.limits.size)
-    held = [key for _, key in site.role_keys if isinstance(key, KeyProcessCredential)]
-    if held:
+    if held := _held(site):
         found["keys"] = _keys(held)
     return found
+
+
+def _held(site: Site) -> tuple[KeyProcessCredential, ...]:
+    """Which keys of ours the key process is asked for.
+
+    Of users' keys one and that only where there are no others: there may be thousands, and a worker is not to stop
+    for one that is missing.
+    """
+    roles, users = (*site.signing_keys, *site.keyring, *site.attribute_keys), site.users.credentials
+    found = (tuple(key for key in keys if isinstance(key, KeyProcessCredential)) for keys in (roles, users[:1]))
+    return next(filter(None, found), ())
 
 
 def _room(folders: Iterable[Path], wanted: int) -> None:

@@ -36,13 +36,12 @@ from domsec.policy.kinds import Endpoint
 from domsec.policy.options import RuleOptions
 from domsec.policy.tls import server_context
 from domsec.services.verdict import as_json
-from domsec.site import Recorded, Site, load_discovery, load_site, own_certificates, with_table
+from domsec.site import Recorded, Site, load_discovery, load_site, own_certificates, users_of, with_table
 from domsec.stores import certificates, credentials, public_suffixes
 from domsec.stores.discovery import Discovery
 from domsec.stores.group_commit import GroupCommit
 from domsec.stores.key_process import process_at
 from domsec.stores.revocations import RevocationFolder
-from domsec.stores.users import load_users
 from domsec.trust.discovered import Found, Question
 from domsec.trust.path import Validator
 
@@ -68,7 +67,7 @@ def load(path: Path) -> Service:
         load_certificates=certificates.load_certificates,
         now=datetime.now(UTC),
         role_problems=functools.partial(role_problems, is_public_suffix=public_suffixes.load()),
-        load_users=functools.partial(load_users, environment_password=_password()),
+        load_users=functools.partial(users_of, configuration, _password(), ask=True),
     )
     process_at(configuration.keyd.socket).close()  # which was asked whether it has our keys; workers ask for themselves
     errors = [str(problem) for problem in problems if problem.severity == "error"]

@@ -1,6 +1,6 @@
 """One request to the key process and the response to it. No socket here, and nothing that a request can break.
 
-A key does what its role is for and nothing else. Who may ask is decided before (`domsec.keyd.server`).
+A key does what it is held for and nothing else. Who may ask, and for what, is decided before (`domsec.keyd.server`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from domsec.cms.algorithms import check_signing_key, find_signature, parse_algorithm
 from domsec.cms.credential import Credential
 from domsec.errors import DomsecError, KeyUnusable, MalformedMessage, StoreUnavailable, Unsupported
-from domsec.stores.key_protocol import Act, Request, Status, parse_request
+from domsec.stores.key_protocol import LISTS, USERS, Act, Request, Status, parse_request
 
 Keys = Mapping[tuple[str, bytes], Credential]  # by name and digest of the public key
+Purposes = Mapping[str, frozenset[Act]]  # what keys of a name are for
 
-PURPOSES: Final[Mapping[str, frozenset[Act]]] = {
-    "signing": frozenset({Act.SIGN, Act.PRESENT}),
-    "confidentiality": frozenset({Act.DECRYPT, Act.EXCHANGE, Act.PRESENT}),
-    "review": frozenset({Act.SIGN, Act.PRESENT}),
-    "attributes": frozenset({Act.SIGN, Act.PRESENT}),
+SIGNS: Final = frozenset({Act.SIGN, Act.PRESENT})
+OPENS: Final = frozenset({Act.DECRYPT, Act.EXCHANGE, Act.PRESENT})
+PURPOSES: Final[Purposes] = {
+    "signing": SIGNS,
+    "confidentiality": OPENS,
+    "review": SIGNS,
+    "attributes": SIGNS,
+    USERS: SIGNS,
+    LISTS: SIGNS | OPENS,
 }
 _ARGUMENTS: Final = {Act.SIGN: 3, Act.DECRYPT: 2, Act.EXCHANGE: 1, Act.PRESENT: 0}
 _MAXIMUM_PUBLIC_VALUE: Final = 4096  # octets; an ML-KEM-1024 ciphertext has 1568
@@ -43,13 +48,15 @@ class Answer:
     refused: str = ""
 
 
-def answer(octets: bytes, keys: Keys) -> Answer:
-    """Do what a request asks for, or say why not. Raises nothing."""
+def answer(octets: bytes, keys: Keys, purposes: Purposes = PURPOSES) -> Answer:
+    """Do what a request asks for, or say why not. `purposes` are those of whoever asks. Raises nothing."""
     try:
         request = parse_request(octets)
     except MalformedMessage as problem:
         return _refuse(str(problem), Status.UNUSABLE, None)
-    if request.act not in PURPOSES.get(request.name, ()):
+    if request.name not in purposes:
+        return _refuse(f"keys for {request.name} are none of this client's", Status.UNUSABLE, request)
+    if request.act not in purposes[request.name]:
         return _refuse(f"a key for {request.name} does not {request.act.name.lower()}", Status.UNUSABLE, request)
     credential = keys.get((request.name, request.key))
     if credential is None:

@@ -8,27 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from domsec.cms.credential import Credential, WithoutPkcs1v15
-from domsec.daemon import announce, listen_unix, set_up_log
+from domsec.daemon import announce, listen_unix, notify, set_up_log
 from domsec.errors import ConfigurationError
 from domsec.keyd import privileges, server
+from domsec.keyd.answer import OPENS, PURPOSES, SIGNS, Purposes
 from domsec.keyd.server import Service
-from domsec.policy.check import check_keys, role_problems
+from domsec.policy.check import OpenCredentials, check_keys, role_problems
 from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import ROLES
-from domsec.policy.options import ConfidentialityKey, Key
+from domsec.policy.options import ConfidentialityKey, Key, UserKeys
+from domsec.services.proxy import name_problems
 from domsec.stores import key_process, public_suffixes
-from domsec.stores.credentials import open_credential
-from domsec.stores.key_protocol import key_digest
+from domsec.stores.credentials import MAXIMUM_SIZE, open_credential, read_password
+from domsec.stores.files import read_file
+from domsec.stores.key_protocol import LISTS, USERS, key_digest
+from domsec.stores.users import Held, load_users
 
 PASSWORD_VARIABLE: Final = "DOMSEC_PASSWORD"
+Opened = dict[bytes, Credential]  # by the digest of a file with its password
+
+_PATIENCE: Final = 60_000_000  # microseconds that systemd may wait for the next key to be opened
 
 
 def run(path: Path, user: str | None = None) -> int:
@@ -45,7 +53,8 @@ def run(path: Path, user: str | None = None) -> int:
     listener = _listen(options.socket, options.socket_mode, options.group)
     try:
         _protect(user, network=options.network)
-        server.serve(listener, load(path), functools.partial(load, path), announce)
+        opened: Opened = {}
+        server.serve(listener, load(path, opened), functools.partial(load, path, opened), announce)
     finally:
         listener.close()
         with contextlib.suppress(OSError):  # in a folder of root's it stays, and is replaced at the next start
@@ -71,45 +80,102 @@ def _protect(user: str | None, *, network: bool) -> None:
         raise ConfigurationError(f"the key process cannot be protected: {problem}") from None
 
 
-def load(path: Path) -> Service:
-    """The keys that a configuration file names, opened. Raises ConfigurationError with every problem found."""
+def load(path: Path, opened: Opened) -> Service:
+    """The keys that a configuration file names, opened. Raises ConfigurationError with every problem found.
+
+    `opened` has the users' keys of the last time, which need not be opened again, and those of this time afterwards.
+    """
     configuration = Configuration.load(path)
     password = os.environ.get(PASSWORD_VARIABLE)
-    opened: dict[tuple[str, Path | None, tuple[Path, ...]], Credential] = {}
+    once: dict[tuple[str, Path | None, tuple[Path, ...]], Credential] = {}
 
     def open_one(source: str, password_file: Path | None, certificates: Sequence[Path]) -> tuple[Credential, ...]:
         """Once each: to open an RSA key takes its time."""
         if source.startswith(key_process.SCHEME):
-            raise ConfigurationError(f"{source} in the key process's own configuration, expected where the key is")
+            raise _elsewhere(source)
         key = (source, password_file, tuple(certificates))
-        if key not in opened:
-            opened[key] = open_credential(source, password_file, certificates, environment_password=password)
-        return (opened[key],)
+        if key not in once:
+            once[key] = open_credential(source, password_file, certificates, environment_password=password)
+        return (once[key],)
 
+    users = _users(configuration.users, password, opened)
     problems = check_keys(
         configuration,
         open_credentials=open_one,
         now=datetime.now(UTC),
         role_problems=functools.partial(role_problems, is_public_suffix=public_suffixes.load()),
+        load_users=lambda: users,
     )
     errors = [str(problem) for problem in problems if problem.severity == "error"]
-    keys: dict[tuple[str, bytes], Credential] = {}
-    for role in ROLES:
-        options: Key | None = getattr(configuration.keys, role)
-        if options is None or errors:
-            continue
-        previous = options.previous if isinstance(options, ConfidentialityKey) else ()
-        for source in (*options.credential, *previous):
-            (credential,) = open_one(source, options.password_file, options.certificates)
-            if isinstance(options, ConfidentialityKey) and not options.pkcs1v15:
-                credential = WithoutPkcs1v15(credential)
-            keys[role, key_digest(credential.certificate)] = credential
-    if not keys and not errors:
-        errors.append(f"{configuration.path}: no key in it, expected [keys.signing] or another role")
     if errors:
         raise ConfigurationError(*errors)
+    found = [
+        *_of_roles(configuration, open_one),
+        *_of_lists(configuration, open_one),
+        # what its certificate calls an authority is no user's, whoever put it there
+        *((USERS, each) for each in users.credentials if not any(name_problems(each.certificate))),
+    ]
+    if not found:
+        raise ConfigurationError(f"{configuration.path}: no key in it, expected [keys.signing] or another role")
     set_up_log(configuration.log.level, configuration.log.format)
     for problem in problems:
         announce(f"warning: {problem}")
-    named = (privileges.user_id(name) for name in configuration.keyd.clients)
-    return Service(keys, frozenset({0, os.geteuid(), *named}))
+    keys = {(name, key_digest(credential.certificate)): credential for name, credential in found}
+    return Service(keys, _clients(configuration))
+
+
+def _elsewhere(source: str) -> ConfigurationError:
+    return ConfigurationError(f"{source} in the key process's own configuration, expected where the key is")
+
+
+def _of_roles(configuration: Configuration, open_one: OpenCredentials) -> Iterator[tuple[str, Credential]]:
+    for role in ROLES:
+        options: Key | None = getattr(configuration.keys, role)
+        if options is None:
+            continue
+        previous = options.previous if isinstance(options, ConfidentialityKey) else ()
+        for source in (*options.credential, *previous):
+            for credential in open_one(source, options.password_file, options.certificates):
+                refused = isinstance(options, ConfidentialityKey) and not options.pkcs1v15
+                yield role, WithoutPkcs1v15(credential) if refused else credential
+
+
+def _of_lists(configuration: Configuration, open_one: OpenCredentials) -> Iterator[tuple[str, Credential]]:
+    for options in configuration.lists:
+        for source in (options.credential, *options.previous):
+            for credential in open_one(source, options.password_file, options.certificates):
+                yield LISTS, credential
+
+
+def _users(options: UserKeys, password: str | None, opened: Opened) -> Held:
+    known = dict(opened)
+    opened.clear()
+    if options.folder is None:
+        return Held((), ())
+    if not isinstance(options.folder, Path):
+        raise _elsewhere(options.folder)
+
+    def open_one(path: Path, password_file: Path | None) -> Credential:
+        """Thousands of RSA keys take minutes to open; nobody is answered meanwhile who is not connected yet."""
+        notify("WATCHDOG=1", f"EXTEND_TIMEOUT_USEC={_PATIENCE}")
+        secret = read_password(password_file) if password_file is not None else (password or "").encode()
+        digest = hashlib.sha256(secret + b"\0" + read_file(path, MAXIMUM_SIZE)).digest()
+        opened[digest] = known.get(digest) or open_credential(path, password_file, environment_password=password)
+        return opened[digest]
+
+    return load_users(options.folder, options.password_file, open_one=open_one)
+
+
+def _clients(configuration: Configuration) -> dict[int, Purposes]:
+    """What each user may ask for: a gateway needs no list's key, and who serves lists none of the domain's."""
+    everything = {**PURPOSES, USERS: SIGNS | OPENS if configuration.users.decrypt else SIGNS}
+    of_lists = {LISTS: everything[LISTS]}
+    of_gateways = {name: acts for name, acts in everything.items() if name != LISTS}
+    found: dict[int, Purposes] = {}
+    for names, purposes in (
+        (configuration.keyd.clients, of_gateways),
+        (configuration.keyd.list_clients, of_lists),
+    ):
+        for user in map(privileges.user_id, names):
+            found[user] = {**found.get(user, {}), **purposes}
+    return found | {0: everything, os.geteuid(): everything}

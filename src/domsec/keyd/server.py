@@ -21,14 +21,14 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from domsec import daemon
 from domsec.errors import MalformedMessage
 from domsec.keyd import privileges
-from domsec.keyd.answer import Answer, Keys, answer
+from domsec.keyd.answer import Answer, Keys, Purposes, answer
 from domsec.stores.key_protocol import MAXIMUM_REQUEST, read_frame, send_frame
 
 CONNECTIONS: Final = 256  # at the same time, each of them a process
@@ -42,10 +42,10 @@ _log = logging.getLogger("domsec.keyd")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The keys, and the user ids that may ask for their use."""
+    """The keys, and the user ids that may ask, each with what for."""
 
     keys: Keys
-    clients: frozenset[int]
+    clients: Mapping[int, Purposes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class _Parent:
             signal.set_wakeup_fd(-1)
             wake.close()
             self._listener.close()
-            _Child(connection, peer, self._service.keys).run()
+            _Child(connection, peer, self._service.keys, self._service.clients[peer.uid]).run()
             status = 0
         except BaseException:  # a child must never return into its parent's code
             _log.exception("a connection ended with an error")
@@ -219,10 +219,11 @@ class _Stopped(BaseException):
 class _Child:
     """One connection: requests in, responses out, until the other side or our parent ends it."""
 
-    def __init__(self, connection: socket.socket, peer: Peer, keys: Keys) -> None:
+    def __init__(self, connection: socket.socket, peer: Peer, keys: Keys, purposes: Purposes) -> None:
         self._connection = connection
         self._peer = peer
         self._keys = keys
+        self._purposes = purposes
         self._waiting = False
         self._stopping = False
         self._refusals = 0
@@ -247,7 +248,7 @@ class _Child:
                     return
                 if octets is None:
                     return
-                self._respond(answer(octets, self._keys))
+                self._respond(answer(octets, self._keys, self._purposes))
 
     def _stop(self, *_: object) -> None:
         self._stopping = True

@@ -16,11 +16,11 @@ from typing import Literal, Protocol
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from domsec.cms.certificates import Certificate
-from domsec.cms.credential import Credential, receives, signs
+from domsec.cms.credential import Credential, holds_key, receives, signs
 from domsec.errors import ConfigurationError, DomsecError, StoreUnavailable
 from domsec.policy.boundaries import boundaries, boundary_problems
 from domsec.policy.configuration import Configuration, Problem
-from domsec.policy.kinds import is_loopback
+from domsec.policy.kinds import KEYD_USERS, is_loopback
 from domsec.policy.labels import labelling
 from domsec.policy.lines import KeyPath
 from domsec.policy.logins import load_logins, load_owners
@@ -66,7 +66,7 @@ class HeldKeys(Protocol):
     def problems(self) -> Sequence[str]: ...
 
 
-LoadUsers = Callable[[Path, Path | None], HeldKeys]  # folder, password file
+LoadUsers = Callable[[], HeldKeys]  # of the configuration that is checked
 
 ROLE_NAMES: dict[Role, str] = {
     "signing": names.SIGNING_AUTHORITY,
@@ -112,6 +112,7 @@ def check(
     return (
         *checker.keys(),
         *checker.lists(),
+        *checker.members(),
         *checker.users(load_users),
         *checker.shared_keys(),
         *checker.trust(load_certificates),
@@ -129,10 +130,11 @@ def check_keys(
     open_credentials: OpenCredentials,
     now: datetime,
     role_problems: RoleProblems = role_problems,
+    load_users: LoadUsers | None = None,
 ) -> tuple[Problem, ...]:
     """As `check`, of the keys alone: all that the key process looks at."""
     checker = _Checker(configuration, open_credentials, now, role_problems)
-    return (*checker.keys(), *checker.shared_keys())
+    return (*checker.keys(), *checker.lists(), *checker.users(load_users), *checker.shared_keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,20 +198,25 @@ class _Checker:
                     yield from self.open(f"keys.{role}", key, previous, path, [])
 
     def lists(self) -> Iterator[Problem]:
-        """The keys of mail lists, and who is on them."""
+        """The keys of mail lists."""
         for index, options in enumerate(self.configuration.lists):
             path: KeyPath = ("list", index, "credential")
             name = f"list {options.name}"
             found: list[_Opened] = []
             yield from self.permissions(options.credential, path)
             yield from self.open(name, options, options.credential, path, found)
-            for opened in found:
+            signing = [opened for opened in found if not usage.signing_problems(opened.certificate)] or found
+            for opened in signing:
                 yield from self.list_certificate(options, opened)
-            yield from self.times(name, found)
+            yield from self.times(name, signing, still_used=True)
             for number, previous in enumerate(options.previous):
                 path = ("list", index, "previous", number)
                 yield from self.permissions(previous, path)
                 yield from self.open(name, options, previous, path, [])
+
+    def members(self) -> Iterator[Problem]:
+        """Who is on mail lists."""
+        for index, options in enumerate(self.configuration.lists):
             try:
                 members = members_of(options)
             except ConfigurationError as error:
@@ -217,7 +224,8 @@ class _Checker:
                     yield self.configuration.problem(text, "list", index, "members_file")
                 continue
             if any(member.same_as(options.address) for member in members):
-                yield self.configuration.problem(f"{name} is its own member, expected others", "list", index)
+                text = f"list {options.name} is its own member, expected others"
+                yield self.configuration.problem(text, "list", index)
 
     def list_certificate(self, options: ListOptions, opened: _Opened) -> Iterator[Problem]:
         """Whether a list can sign with its certificate, and whether others find that it is the list's."""
@@ -239,11 +247,12 @@ class _Checker:
         options, path = self.configuration.users, ("users", "folder")
         if options.folder is None or load_users is None:
             return
-        held = load_users(options.folder, options.password_file)
+        held = load_users()
         for text in held.problems:
             yield self.configuration.problem(text, *path, severity="warning")
         for file, credential in held.files:
-            yield from self.permissions(str(file), path)
+            if options.folder != KEYD_USERS:
+                yield from self.permissions(str(file), path)
             self.opened.append(
                 _Opened(f"the user {subject_text(credential.certificate)}", path, credential.certificate)
             )
@@ -285,7 +294,7 @@ class _Checker:
 
     def held(self, credential: Credential, path: KeyPath, place: str) -> Iterator[Problem]:
         """Whether the key process has the key of a certificate. One that is down may come up again."""
-        works = receives if place == "keys.confidentiality" else signs
+        works = holds_key if place.startswith("list ") else receives if place == "keys.confidentiality" else signs
         try:
             if not works(credential):
                 text = f"the key process holds another key than that of the certificate {credential.certificate.sha256}"

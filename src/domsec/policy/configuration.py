@@ -21,8 +21,10 @@ from domsec.errors import ConfigurationError
 from domsec.limits import DEFAULT, Limits
 from domsec.mime.addresses import within
 from domsec.policy.kinds import (
-    CREDENTIAL,
     CREDENTIALS,
+    KEYD_LISTS,
+    KEYD_USERS,
+    LIST_CREDENTIAL,
     ROLE_CREDENTIALS,
     ROLES,
     Endpoint,
@@ -169,9 +171,10 @@ def files_of(configuration: Configuration) -> Iterator[tuple[Path, bool]]:
         for name, option in ((f.name, f.metadata.get("option")) for f in dataclasses.fields(section)):
             value = getattr(section, name)
             for item in value if isinstance(value, tuple) else (value,):
-                key = option is not None and option[0] in (CREDENTIAL, CREDENTIALS, ROLE_CREDENTIALS)
+                key = option is not None and option[0] in (CREDENTIALS, ROLE_CREDENTIALS, LIST_CREDENTIAL)
                 if isinstance(item, Path) or (key and not str(item).startswith(("pkcs11:", "keyd:"))):
-                    yield Path(item), key or isinstance(section, UserKeys) or name in ("password_file", "token_file")
+                    users = isinstance(section, UserKeys) and name == "folder"
+                    yield Path(item), key or users or name in ("password_file", "token_file")
 
 
 def _sections(section: DataclassInstance) -> Iterator[DataclassInstance]:
@@ -458,6 +461,11 @@ def _needed_keys(c: Configuration) -> Iterator[Problem]:
         if c.users.folder is None and peer.user_signature not in (None, "never"):
             text = f'peer user_signature is "{peer.user_signature}" without keys, expected users.folder'
             yield c.problem(text, "peer", index, "user_signature")
+    if c.users.folder == KEYD_USERS and not c.users.certificates:
+        text = f'users.folder is "{KEYD_USERS}" without certificates, expected users.certificates'
+        yield c.problem(text, "users", "folder")
+    if c.users.folder != KEYD_USERS and c.users.certificates:
+        yield c.problem(f'users.certificates without folder = "{KEYD_USERS}"', "users", "certificates")
     if c.outbound.stripped_labels == "carry" and not c.keys.attributes:
         text = 'outbound.stripped_labels is "carry" without a key, expected [keys.attributes]'
         yield c.problem(text, "outbound", "stripped_labels")
@@ -539,11 +547,13 @@ def _lists(c: Configuration) -> Iterator[Problem]:
             if value in seen:
                 yield c.problem(f'list[{index}].{option} is "{value}" a second time', "list", index, option)
             seen.add(value)
-        if (other := keys.setdefault(one.credential, f"list {one.name}")) != f"list {one.name}":
+        if one.credential == KEYD_LISTS:
+            if not one.certificates:
+                text = f'list[{index}].credential is "{KEYD_LISTS}" without certificates, expected those of the list'
+                yield c.problem(text, "list", index, "credential")
+        elif (other := keys.setdefault(one.credential, f"list {one.name}")) != f"list {one.name}":
             text = f"list[{index}].credential is that of {other} too, expected one for this list alone"
             yield c.problem(text, "list", index, "credential")
-        if not one.members and one.members_file is None:
-            yield c.problem(f"list[{index}] without members or members_file, expected one", "list", index)
         if one.owner.same_as(one.address) or any(m.same_as(one.address) for m in one.members):
             text = f"list[{index}] is its own {'owner' if one.owner.same_as(one.address) else 'member'}"
             yield c.problem(f"{text}, expected somebody else", "list", index, "address")

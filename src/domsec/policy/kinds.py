@@ -27,6 +27,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 EVERYWHERE = "*"  # as a destination: every domain that is not ours
 ROLES = ("signing", "confidentiality", "review", "attributes")  # sections of [keys]
+KEYD_USERS = "keyd:users"  # where the keys of users are, if the key process has them
+KEYD_LISTS = "keyd:lists"
 _LDAP_PORTS = {"ldap": 389, "ldaps": 636}
 UNIX_PATH_MAXIMUM = 107  # sun_path of unix(7) is 108 octets with its closing NUL
 
@@ -270,13 +272,18 @@ def _credential(value: object, base: Path) -> str:
     return text if text.startswith("pkcs11:") else str(_file(text, base))
 
 
-def _role_credential(value: object, base: Path) -> str:
-    text = _string(value, base)
-    if not text.startswith("keyd:"):
-        return _credential(value, base)
-    if text.removeprefix("keyd:") not in ROLES:
-        raise found(value)
-    return text
+def _or_held(convert: Callable[[object, Path], T], *names: str) -> Callable[[object, Path], T | str]:
+    """A place for keys, or the key process, which has them by one of some names."""
+
+    def place(value: object, base: Path) -> T | str:
+        text = _string(value, base)
+        if not text.startswith("keyd:"):
+            return convert(value, base)
+        if text not in names:
+            raise found(value)
+        return text
+
+    return place
 
 
 def _unix_path(value: object, base: Path) -> Path:
@@ -456,9 +463,11 @@ NEW_FILE = Kind("a file in an existing folder", _new_file)
 CREDENTIAL = Kind("an existing file or a pkcs11: URI", _credential)
 CREDENTIALS = one_or_more(CREDENTIAL, "an existing file, a pkcs11: URI, or a list of them")
 ROLE_CREDENTIALS = one_or_more(
-    Kind("an existing file, a pkcs11: URI or keyd:ROLE", _role_credential),
+    Kind("an existing file, a pkcs11: URI or keyd:ROLE", _or_held(_credential, *(f"keyd:{role}" for role in ROLES))),
     "an existing file, a pkcs11: URI, keyd:ROLE, or a list of them",
 )
+LIST_CREDENTIAL = Kind(f"an existing file, a pkcs11: URI or {KEYD_LISTS}", _or_held(_credential, KEYD_LISTS))
+USER_FOLDER = Kind(f"an existing folder or {KEYD_USERS}", _or_held(_folder, KEYD_USERS))
 UNIX_PATH = Kind("the path of a Unix socket", _unix_path)
 USERS = list_of(Kind("a name of letters, digits, dots and hyphens", _token), "a list of names of users")
 PLACE_OR_PLACES = one_or_more(

@@ -10,7 +10,12 @@ from domsec.policy.options import ListOptions
 
 
 def members_of(options: ListOptions) -> tuple[Mailbox, ...]:
-    """Each member once, in the order written. Raises ConfigurationError with every problem of the file."""
+    """Each member once, in the order written. Raises ConfigurationError with every problem of the file.
+
+    The key process has lists without members: it has their keys and nothing else.
+    """
+    if not options.members and options.members_file is None:
+        raise ConfigurationError(f"list {options.name} without members or members_file, expected one")
     listed = load_members(options.members_file) if options.members_file is not None else ()
     found: dict[tuple[str, str], Mailbox] = {}
     for member in (*options.members, *listed):

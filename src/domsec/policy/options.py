@@ -22,7 +22,6 @@ from domsec.policy.kinds import (
     ADDRESS,
     ADDRESSES,
     BOOLEAN,
-    CREDENTIAL,
     CREDENTIALS,
     DESTINATIONS,
     DIGESTS,
@@ -37,6 +36,7 @@ from domsec.policy.kinds import (
     FORMS,
     HEADER_TESTS,
     LDAP_URL,
+    LIST_CREDENTIAL,
     MILTER,
     MODE,
     NAME,
@@ -55,6 +55,7 @@ from domsec.policy.kinds import (
     TO_WHOM,
     TOKEN,
     UNIX_PATH,
+    USER_FOLDER,
     USERS,
     WHO,
     Endpoint,
@@ -381,8 +382,9 @@ class GatewayOptions:
 class Keyd:
     """The key process (`domsec keyd`), which holds private keys so that no process that reads mail has to.
 
-    It has a configuration file of its own, which only its user can read, with `domains`, `[keys.*]` and this section.
-    In the gateway's configuration `socket` says where to ask for keys named `keyd:ROLE`.
+    It has a configuration file of its own, which only its user can read, with `domains`, this section, and `[keys.*]`,
+    `[users]` and `[[list]]` for the keys. In the gateway's configuration `socket` says where to ask for keys named
+    `keyd:ROLE`, `keyd:users` and `keyd:lists`.
     """
 
     socket: Path = option(
@@ -397,9 +399,15 @@ class Keyd:
     clients: tuple[str, ...] = option(
         USERS,
         (),
-        "Users whose processes may ask, whatever the permissions of the socket say. The key process's own user and "
-        "root always may.",
+        "Users whose processes may ask for keys of roles and of users, whatever the permissions of the socket say. The "
+        "key process's own user and root always may ask, for all keys.",
         '["domsec"]',
+    )
+    list_clients: tuple[str, ...] = option(
+        USERS,
+        (),
+        "Users whose processes may ask for keys of mail lists, and for no others unless they are among `clients` too.",
+        '["domsec-lists"]',
     )
     network: bool = option(
         BOOLEAN,
@@ -417,9 +425,17 @@ class UserKeys:
     Whose key one is stands in its certificate. How it works is told in [users.md](users.md).
     """
 
-    folder: Path | None = optional(
-        FOLDER,
-        "Folder with one file for each: PEM or PKCS#12 (.pem, .p12, .pfx), key, certificate and chain in it.",
+    folder: Path | str | None = optional(
+        USER_FOLDER,
+        "Folder with one file for each: PEM or PKCS#12 (.pem, .p12, .pfx), key, certificate and chain in it. Or "
+        "`keyd:users` for keys that the key process holds, whose own configuration names such a folder.",
+        '"users"',
+    )
+    certificates: tuple[Path, ...] = option(
+        PLACE_OR_PLACES,
+        (),
+        "With `keyd:users`: certificates and chains. Each certificate here that is no CA's is a user's whose key the "
+        "key process holds.",
         '"users"',
     )
     password_file: Path | None = optional(
@@ -432,7 +448,8 @@ class UserKeys:
         BOOLEAN,
         False,
         "Opens mail from outside that is encrypted to the certificate of a user, for that user and nobody else it is "
-        "for. Keys that have expired or cannot sign serve as well.",
+        "for. Keys that have expired or cannot sign serve as well. Keys that the key process holds do so where its own "
+        "configuration says it too; else it lets them sign and nothing more.",
         "true",
     )
 
@@ -1172,13 +1189,18 @@ class ListOptions:
         FILE, "File with one member a line; empty lines and those that begin with # are skipped.", '"staff.members"'
     )
     credential: str = required(
-        CREDENTIAL,
+        LIST_CREDENTIAL,
         "Private key with certificate and chain, as in `[keys.*]`, for this list alone: it signs, it opens what is "
-        "encrypted to the list, and its certificate is what loops are detected by.",
+        "encrypted to the list, and its certificate is what loops are detected by. `keyd:lists` for one that the key "
+        "process holds, in whose own configuration the list stands too.",
         '"staff.p12"',
     )
     certificates: tuple[Path, ...] = option(
-        PLACE_OR_PLACES, (), "Certificate and chain, where the credential holds only the key.", '"staff.pem"'
+        PLACE_OR_PLACES,
+        (),
+        "Certificate and chain, where the credential holds only the key. With `keyd:lists` each certificate here that "
+        "is no CA's is one of this list; of those that can sign the newest that is valid does, and all of them open.",
+        '"staff.pem"',
     )
     password_file: Path | None = optional(
         FILE, "File with the credential's password in its first line, as in `[keys.*]`.", '"staff.password"'

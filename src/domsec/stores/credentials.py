@@ -6,7 +6,7 @@ name the file or the URI and never anything that is in it, nor the password (RFC
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -54,7 +54,7 @@ def open_credentials(
 ) -> tuple[Credential, ...]:
     """The credentials that a configuration or a command line names by one source.
 
-    One, except for `keyd:ROLE`: then one for each certificate in `certificates` that is no CA's, with its key in the
+    One, except for `keyd:NAME`: then one for each certificate in `certificates` that is no CA's, with its key in the
     key process that listens at `keyd_socket`. That process is not asked here. Raises as `open_credential`.
     """
     if str(source).startswith(SCHEME):
@@ -182,10 +182,15 @@ def _in_key_process(source: str, places: Sequence[Path], path: Path | None) -> t
     own = [certificate for certificate in found if not usage.is_ca(certificate)]
     if not own:
         raise ConfigurationError(f"{source}: no certificate beside it, expected that of the key")
+    return in_key_process(source, own, [certificate for certificate in found if usage.is_ca(certificate)], path)
+
+
+def in_key_process(
+    source: str, certificates: Iterable[Certificate], authorities: Sequence[Certificate], path: Path
+) -> tuple[KeyProcessCredential, ...]:
+    """Credentials for certificates whose keys the process at `path` holds under the name that `keyd:NAME` says."""
     process, name = process_at(path), source.removeprefix(SCHEME)
-    return tuple(
-        KeyProcessCredential(process, name, each, _chain(each, [c for c in found if c is not each])) for each in own
-    )
+    return tuple(KeyProcessCredential(process, name, each, _chain(each, [*authorities])) for each in certificates)
 
 
 def _from_pem(octets: bytes, password: bytes | None) -> tuple[PrivateKeyTypes, tuple[Certificate, ...]]:

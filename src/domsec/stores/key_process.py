@@ -39,10 +39,15 @@ _ATTEMPTS: Final = 8  # connections for one act, where each is closed at once: e
 _LONGEST_SILENCE: Final = 3  # doublings: 40 s with the patience below, some ten percent of the time lost
 PATIENCE: Final = 5.0  # seconds for one act: a slow token needs one or two
 
+
+class NotNow(StoreUnavailable):
+    """The key process answers that trying again may help: it has no such key yet, or its token is away."""
+
+
 _ERRORS: Final[dict[int, type[DomsecError]]] = {
     Status.UNUSABLE: KeyUnusable,
     Status.UNSUPPORTED: Unsupported,
-    Status.UNAVAILABLE: StoreUnavailable,
+    Status.UNAVAILABLE: NotNow,
 }
 
 
@@ -73,7 +78,7 @@ class KeyProcess:
         if response[0] == Status.DONE:
             return response[1:]
         words = "".join(c for c in response[1:201].decode("ascii", "replace") if c.isprintable())
-        raise _ERRORS.get(response[0], StoreUnavailable)(f"the key process: {words}")
+        raise _ERRORS.get(response[0], NotNow)(f"the key process: {words}")
 
     def _exchange(self, octets: bytes) -> bytes:
         """A response, not empty. A kept connection may have been closed meanwhile; every act can be asked for again."""

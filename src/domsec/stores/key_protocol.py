@@ -7,7 +7,8 @@ time.
     argument   length (4 octets), octets
     response   status (1 octet), then the result, or the reason in words
 
-There are four acts and no others; the last one is no use of a key:
+A name says what a key is for: a role, `users` or `lists`. What is held under one name is not there under another. There
+are four acts and no others; the last one is no use of a key:
 
     sign       signatureAlgorithm, digestAlgorithm (AlgorithmIdentifiers in DER), data  ->  signature
     decrypt    keyEncryptionAlgorithm, encrypted key                                    ->  key
@@ -34,6 +35,8 @@ MAXIMUM_REQUEST: Final = 128 * 1024  # signed attributes have 64 KiB at most (`d
 MAXIMUM_RESPONSE: Final = 16 * 1024  # an ML-DSA-87 signature has 4627 octets
 ARGUMENTS: Final = 3  # as many as `sign` has
 DIGEST_SIZE: Final = 32
+USERS: Final = "users"  # names of keys that are no role's
+LISTS: Final = "lists"
 
 _NAME: Final = re.compile(rb"[a-z][a-z0-9-]{0,63}")
 _PIECE: Final = 64 * 1024

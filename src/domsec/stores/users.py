@@ -1,20 +1,27 @@
 """Private keys that are held for users: one file for each in a folder, PEM or PKCS#12 with the certificate in it.
 
-A password stands beside in NAME.password, or is one for all. What is broken is told, and the rest is there.
+A password stands beside in NAME.password, or is one for all. Or the key process has such a folder, and here are the
+certificates. What is broken is told, and the rest is there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from domsec.cms.credential import Credential
-from domsec.errors import DomsecError
-from domsec.stores.credentials import open_credential
+from domsec.cms.certificates import Certificate
+from domsec.cms.credential import Credential, receives
+from domsec.errors import DomsecError, MalformedMessage, StoreUnavailable
+from domsec.stores.certificates import FileProblem, files_in, load_certificates
+from domsec.stores.credentials import in_key_process, open_credential
+from domsec.stores.key_process import KeyProcessCredential, NotNow
+from domsec.trust import usage
 
-MOST: Final = 2000  # opening an encrypted one takes a tenth of a second, at each start of a worker
+MOST: Final = 2000  # opening one takes a tenth of a second, at each start of a worker
 SUFFIXES: Final = (".pem", ".p12", ".pfx")
+OpenOne = Callable[[Path, Path | None], Credential]  # file and that of its password; raises DomsecError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,14 @@ class Held:
         return tuple(credential for _, credential in self.files)
 
 
-def load_users(folder: Path, password_file: Path | None, *, environment_password: str | None = None) -> Held:
-    """Everything in a folder. Raises nothing."""
+def load_users(
+    folder: Path,
+    password_file: Path | None,
+    *,
+    environment_password: str | None = None,
+    open_one: OpenOne | None = None,
+) -> Held:
+    """Everything in a folder. `open_one` is for who knows better than to open each anew. Raises nothing."""
     found: list[tuple[Path, Credential]] = []
     problems: list[str] = []
     try:
@@ -41,12 +54,65 @@ def load_users(folder: Path, password_file: Path | None, *, environment_password
         problems.append(f"{folder}: {len(paths)} keys, and {MOST} are held")
     for path in paths[:MOST]:
         beside = path.with_suffix(".password")
+        password = beside if beside.exists() else password_file
         try:
-            credential = open_credential(
-                path, beside if beside.exists() else password_file, environment_password=environment_password
-            )
+            if open_one is not None:
+                credential = open_one(path, password)
+            else:
+                credential = open_credential(path, password, environment_password=environment_password)
         except DomsecError as problem:
             problems.append(str(problem))
         else:
             found.append((path, credential))
     return Held(tuple(found), tuple(problems))
+
+
+def users_in_key_process(source: str, places: Sequence[Path], socket: Path) -> Held:
+    """The certificates in some files and folders, whose keys the key process has. It is not asked. Raises nothing."""
+    problems: list[FileProblem] = []
+    own: dict[Certificate, Path] = {}
+    authorities: list[Certificate] = []
+    for file in (file for place in places for file in files_in(place, problems)):
+        loaded = load_certificates([file])
+        problems += loaded.problems
+        for certificate in loaded.certificates:
+            try:
+                if usage.is_ca(certificate):
+                    authorities.append(certificate)
+                else:
+                    own.setdefault(certificate, file)
+            except MalformedMessage as problem:
+                problems.append(FileProblem(file, str(problem)))
+    credentials = in_key_process(source, own, authorities, socket)
+    return Held(tuple(zip(own.values(), credentials, strict=True)), tuple(map(str, problems)))
+
+
+def lacking(held: Held, *, decrypt: bool) -> Iterator[str]:
+    """What of some keys the key process has not, or does not do, in words. Asks it. Raises nothing.
+
+    To say that a key is there takes it some hundredths of a millisecond, to use one milliseconds: so one is tried.
+    """
+    for file, credential in held.files:
+        if not isinstance(credential, KeyProcessCredential):
+            continue
+        try:
+            credential.present(credential.process)
+        except NotNow as problem:
+            yield f"{file}: mail waits until the key process has the key: {problem}"
+            continue
+        except DomsecError as problem:
+            yield f"mail waits until the key process answers: {problem}"
+            return
+        if decrypt and not usage.encryption_problems(credential.certificate):
+            decrypt = False
+            yield from _does_not_open(file, credential)
+
+
+def _does_not_open(file: Path, credential: Credential) -> Iterator[str]:
+    try:
+        if not receives(credential):
+            yield f"{file}: the key process holds another key"
+    except StoreUnavailable as problem:
+        yield f"{file}: mail waits until the key process answers: {problem}"
+    except DomsecError as problem:
+        yield f"{file}: it opens nothing, expected users.decrypt in the key process's configuration too: {problem}"
