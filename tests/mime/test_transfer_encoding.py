@@ -24,9 +24,10 @@ def test_base64_lines_are_those_of_the_standard_library(size):
 
 
 @pytest.mark.parametrize("octet", [b"A", b"=", b"-", b"!", b" ", b"\r", b"\n", b"\xe9", b""])
+@pytest.mark.parametrize("size", [400, 102_400])
 @pytest.mark.parametrize("at", [0, 75, 76, 77, 78, 78 * 840 - 3, 78 * 840 - 1, 78 * 840, 78 * 1000, -5, -4, -2])
-def test_full_lines_are_read_as_strictly_as_others(octet, at):
-    text = bytes(transfer_encoding.encode_base64(bytes(range(256)) * 400))
+def test_full_lines_are_read_as_strictly_as_others(octet, at, size):
+    text = bytes(transfer_encoding.encode_base64((bytes(range(256)) * 400)[:size]))
     at %= len(text)
     text = text[:at] + octet + text[at + 1 :]
     try:
@@ -71,6 +72,15 @@ def test_base64_with_anything_else_is_refused_and_read_only_on_request(body, len
             transfer_encoding.decode_base64_leniently(body)
     else:
         assert transfer_encoding.decode_base64_leniently(body) == lenient
+
+
+@pytest.mark.parametrize("blank", [0, 2, 78 * 840, 200_000])
+def test_nothing_follows_the_end_of_base64_however_far_behind(blank):
+    body = b"QQ==" + b"\r\n" * (blank // 2)
+
+    assert transfer_encoding.decode_base64(body) == b"A"
+    with pytest.raises(MalformedMessage):
+        transfer_encoding.decode_base64(body + b"QUJD")
 
 
 def test_unknown_encodings_and_too_much():

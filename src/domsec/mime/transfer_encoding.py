@@ -55,32 +55,32 @@ def _decoded(body: Octets) -> Iterator[bytes]:
     odd = b""  # characters that make up octets with those that follow
     ended = False
     for block in blocks(body, (_WIDTH + 2) * _READ):
-        text = bytes(block)
-        octets = None if odd or ended else _full_lines(text)
-        if octets is None:
-            text = odd + text.translate(None, b"\r\n")
-            if ended and text:
+        octets, text = (b"", bytes(block)) if odd or ended else _full_lines(bytes(block))
+        if text := odd + text.translate(None, b"\r\n"):
+            if ended:
                 raise MalformedMessage("base64 that goes on behind its end")
             whole = len(text) - len(text) % 4
-            octets, odd, ended = _strictly(text[:whole]), text[whole:], text.endswith(b"=", 0, whole)
+            octets, odd, ended = octets + _strictly(text[:whole]), text[whole:], text.endswith(b"=", 0, whole)
         yield octets
     if odd:
         raise MalformedMessage("base64 of a wrong length")
 
 
-def _full_lines(text: bytes) -> bytes | None:
-    """The octets of a block of text where it has nothing but full lines, as most have; else None.
+def _full_lines(text: bytes) -> tuple[bytes, bytes]:
+    """The octets of the full lines that text begins with, as most does, and what follows; else nothing, and all of it.
 
     A decoder that skips what is not base64 is twice as fast as cutting the line ends out. It cannot have skipped
     anything else if it gives as many octets as there are if nothing is skipped.
     """
-    if text[_WIDTH :: _WIDTH + 2] != _ALL_CR or text[_WIDTH + 1 :: _WIDTH + 2] != _ALL_LF:
-        return None
+    lines = len(text) // (_WIDTH + 2)
+    full = text[: lines * (_WIDTH + 2)]
+    if full[_WIDTH :: _WIDTH + 2] != _ALL_CR[:lines] or full[_WIDTH + 1 :: _WIDTH + 2] != _ALL_LF[:lines]:
+        return b"", text
     try:
-        octets = pybase64.b64decode(text)
+        octets = pybase64.b64decode(full)
     except (binascii.Error, ValueError):
-        return None
-    return octets if len(octets) == _LINE * _READ else None
+        return b"", text
+    return (octets, text[len(full) :]) if len(octets) == _LINE * lines else (b"", text)
 
 
 def _strictly(text: bytes) -> bytes:
