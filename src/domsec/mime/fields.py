@@ -221,13 +221,12 @@ def other_header(header: Header) -> Header:
 def entity_of(octets: Octets, limits: Limits = DEFAULT) -> Octets | Pieces:
     """The root entity of a message: fields and body as received. Not canonical; see `canonical.canonical`."""
     header, body = split_message(octets, limits)
-    return entity_from(header, body)
+    return entity_from(entity_header(header), body)
 
 
-def entity_from(header: Header, body: Octets) -> Octets | Pieces:
-    """The root entity, of a message that is split already."""
-    raw = entity_header(header).raw
-    return join(_ended(raw), header.separator or b"\r\n", body)
+def entity_from(own: Header, body: Octets) -> Octets | Pieces:
+    """The root entity, of a message that is split already: the fields that describe the body, and the body."""
+    return join(_ended(own.raw), own.separator or b"\r\n", body)
 
 
 def replace_entity(original: Header, entity: Octets | Pieces, limits: Limits = DEFAULT) -> Octets | Pieces:

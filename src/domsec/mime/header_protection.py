@@ -85,6 +85,8 @@ class Protected:
         return tuple([name for name in names if not self._fits(name, header)])
 
     def _fits(self, name: str, header: Header) -> bool:
+        if header.all(name) == self.header.all(name):
+            return True
         there = _values(header, name)
         if there == _values(self.header, name):
             return True
@@ -233,6 +235,8 @@ def protected(header: Header, body: memoryview, limits: Limits = DEFAULT) -> Pro
 def _stated(header: Header, limits: Limits) -> Header:
     """The fields that HP-Outer tells of (RFC 9788 2.2)."""
     told = [field.raw.partition(b":")[2].lstrip(b" \t\r\n") for field in header.all("hp-outer")]
+    if not told:
+        return _NOTHING
     return split_message(b"".join(_ended(raw) for raw in told if raw), limits)[0]
 
 

@@ -21,6 +21,7 @@ from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.errors import MalformedMessage
 from domsec.mhs.names import ORName
 from domsec.mime.addresses import Mailbox, parse_originators
+from domsec.mime.fields import Header
 from domsec.services import (
     agreed,
     countersigners,
@@ -78,7 +79,7 @@ def examine(message: Message, context: Context) -> Examination:
     peer = context.peers.common(m.domain for m in originators.mailboxes) if originators.mailboxes else None
     everybody = all_originators(message, spine)
     findings = [_first_look(layer, everybody, context, peer) for layer in spine]
-    findings = _second_pass(findings, message, context, peer)
+    findings = _second_pass(findings, message, everybody, context, peer)
     return Examination(message, tuple(findings), conclude(message, tuple(findings), context, peer))
 
 
@@ -188,12 +189,17 @@ def _signer(
 # --- what needs the layers below ------------------------------------------------------------------------------------
 
 
-def _second_pass(findings: list[Finding], message: Message, context: Context, peer: Peer | None) -> list[Finding]:
+def _second_pass(
+    findings: list[Finding],
+    message: Message,
+    originators: tuple[Mailbox | ORName, ...],
+    context: Context,
+    peer: Peer | None,
+) -> list[Finding]:
     done: list[Finding] = list(findings)
     spine = [f.layer for f in findings]
-    originators = all_originators(message, spine)
     for i in reversed(range(len(done))):
-        finding = _with_header(_enhanced(done[i], spine[:i], spine[i + 1 :]), message)
+        finding = _attributed(done[i], spine[:i], spine[i + 1 :], message.header)
         below = done[i + 1 :]
         if finding.layer.kind == "signed":
             done[i] = _roles(finding, below, originators, context, peer)
@@ -204,22 +210,17 @@ def _second_pass(findings: list[Finding], message: Message, context: Context, pe
     return done
 
 
-def _enhanced(finding: Finding, above: Sequence[Layer], below: Sequence[Layer]) -> Finding:
-    """With what there is to say of its ESS attributes (RFC 2634 1.3.4, 3, 4)."""
+def _attributed(finding: Finding, above: Sequence[Layer], below: Sequence[Layer], header: Header) -> Finding:
+    """With what there is to say of its ESS attributes (RFC 2634 1.3.4, 3, 4), and of the header fields that its signers
+    signed and that are others now (RFC 7508 4.5.2)."""
     layer = finding.layer
     verified = [s.info for s in finding.signers if s.verdict.crypto == "valid"]
     found = ess_attributes.found_in(layer, verified, above, below)
+    found += [("header.mismatch", text) for text in differences(verified, header)]
     if not found:
         return finding
     raised = (flag(code, text, layer.id) for code, text in found)
     return replace(finding, flags=tuple(dict.fromkeys((*finding.flags, *raised))))
-
-
-def _with_header(finding: Finding, message: Message) -> Finding:
-    """With the header fields that its signers signed and that are others now (RFC 7508 4.5.2)."""
-    verified = [s.info for s in finding.signers if s.verdict.crypto == "valid"]
-    found = [flag("header.mismatch", text, finding.layer.id) for text in differences(verified, message.header)]
-    return replace(finding, flags=tuple(dict.fromkeys((*finding.flags, *found)))) if found else finding
 
 
 def _recipients(message: Message) -> tuple[Mailbox, ...] | None:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
-from domsec.mime.addresses import Mailbox, parse_originators
+from domsec.mhs.names import ORName
+from domsec.mime.addresses import FromInfo, Mailbox, parse_originators
 from domsec.services import describe, ess_attributes, labelling, names
 from domsec.services.catalogue import Severity
 from domsec.services.context import Context
@@ -22,7 +23,7 @@ from domsec.services.finding import (
     names_in,
     originator_layer,
 )
-from domsec.services.layers import ENCRYPTED, SYMBOLS, Message, nested, signature_symbol
+from domsec.services.layers import ENCRYPTED, SYMBOLS, Layer, Message, nested, signature_symbol
 from domsec.services.peer import Peer
 from domsec.services.signature_type import DOMSEC
 from domsec.services.verdict import (
@@ -55,6 +56,8 @@ def _domain_holds(finding: Finding) -> bool:
 
 
 def conclude(message: Message, findings: tuple[Finding, ...], context: Context, peer: Peer | None) -> Verdict:
+    layers = [finding.layer for finding in findings]
+    inside, or_names = inner_from(layers), inner_or_names(layers)
     flags = [f for finding in findings for f in finding.flags]
     domain = domain_layer(findings)
     if domain is None:
@@ -67,7 +70,7 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
     level = _level(message, domain, originator, context, peer)
     flags += _state_flags(findings, domain)
     flags += _encryption_flags(findings, peer)
-    flags += _header_flags(message, findings)
+    flags += _header_flags(message, inside, or_names, layers)
     labels = labelling.judge(findings, context.labelling)
     flags += labelling.flags(labels, context.labelling, context.now)
     flags += _expected(findings, domain, level, peer)
@@ -76,7 +79,7 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
         flags.append(flag("coverage.unknown", f"layer {shut} is closed", domain.layer.id))
     if _outside(message, domain):
         flags.append(flag("sender.mismatch", "Sender is outside the domain of the authority"))
-    embedded = [path for finding in findings for path in finding.layer.embedded]
+    embedded = [path for layer in layers for path in layer.embedded]
     if embedded:
         flags.append(flag("mime.embedded", f"protected parts inside the content: {', '.join(embedded)}"))
     flags = list(dict.fromkeys(flags))
@@ -91,10 +94,7 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
         from_=From(
             message.stated,
             message.originators.valid,
-            (
-                *(m.address for inner in inner_from(f.layer for f in findings) for m in inner.mailboxes),
-                *(name.text for name in inner_or_names(f.layer for f in findings)),
-            ),
+            (*(m.address for inner in inside for m in inner.mailboxes), *(name.text for name in or_names)),
         ),
         headers=_protected(findings, domain, originator, level),
         structure=notation(findings),
@@ -175,15 +175,16 @@ def _encryption_flags(findings: Sequence[Finding], peer: Peer | None) -> list[Fl
     return flags
 
 
-def _header_flags(message: Message, findings: Sequence[Finding]) -> list[Flag]:
+def _header_flags(
+    message: Message, inside: Iterable[FromInfo], or_names: Iterable[ORName], layers: Iterable[Layer]
+) -> list[Flag]:
     flags = [flag(code) for code in message.header.problems]
     outer = message.originators
     if not outer.valid:
         flags.append(flag("from.invalid", outer.reason))
-    named = inner_or_names(f.layer for f in findings)
-    if message.or_names and any(not any(name.same_as(other) for other in message.or_names) for name in named):
+    if message.or_names and any(not any(name.same_as(other) for other in message.or_names) for name in or_names):
         flags.append(flag("from.outer_inner_differ", ""))
-    for inner in inner_from(f.layer for f in findings):
+    for inner in inside:
         if message.or_names and not outer.mailboxes:
             continue  # names of two kinds: each has to be covered, they cannot be compared
         same = len(inner.mailboxes) == len(outer.mailboxes) and all(
@@ -192,11 +193,11 @@ def _header_flags(message: Message, findings: Sequence[Finding]) -> list[Flag]:
         if not inner.valid or not same:
             stated = ", ".join(m.address for m in inner.mailboxes) or inner.reason
             flags.append(flag("from.outer_inner_differ", f"inside it is {names.printable(stated)}"))
-    for finding in findings:
-        if finding.layer.protected is None or not message.header.fields:
+    for layer in layers:
+        if layer.protected is None or not message.header.fields:
             continue
-        if differing := [name for name in finding.layer.protected.differences(message.header) if name != "from"]:
-            flags.append(flag("header.outer_inner_differ", ", ".join(differing), finding.layer.id))
+        if differing := [name for name in layer.protected.differences(message.header) if name != "from"]:
+            flags.append(flag("header.outer_inner_differ", ", ".join(differing), layer.id))
     return flags
 
 

@@ -25,7 +25,6 @@ from domsec.ess.names import GeneralNames
 from domsec.ess.receipts import ContentHints, ContentIdentifier, ContentReference, Receipt, ReceiptRequest
 from domsec.ess.secure_headers import SecureHeaderFields
 from domsec.mhs.names import ORAddress
-from domsec.mime.addresses import parse_from
 from domsec.mime.content_type import parse_content_type
 from domsec.mime.fields import Field, split_message
 from domsec.octets import in_one_place
@@ -128,7 +127,7 @@ def describe(message: Message) -> Description:
     spine = message.spine()
     described = tuple(_layer(layer, spine[:i], spine[i + 1 :]) for i, layer in enumerate(spine))
     inner = [layer.protected.header for layer in spine if layer.protected is not None]
-    stated = [parse_from(header) for header in inner if header.all("from")]
+    stated = [layer.inner_from for layer in spine if layer.inner_from is not None]
     embedded = [path for layer in spine for path in layer.embedded]
     flags = [f for layer in described for f in layer.flags]
     if embedded:

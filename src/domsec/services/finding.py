@@ -10,7 +10,7 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import SignerInfo
 from domsec.errors import MalformedMessage
 from domsec.mhs.names import ORName
-from domsec.mime.addresses import FromInfo, Mailbox, parse_address, parse_from
+from domsec.mime.addresses import FromInfo, Mailbox, parse_address
 from domsec.services import describe
 from domsec.services.catalogue import Severity
 from domsec.services.layers import Layer, Message, carries
@@ -103,8 +103,8 @@ def expansion_history(finding: Finding) -> bool:
 
 
 def inner_from(layers: Iterable[Layer]) -> list[FromInfo]:
-    headers = [layer.protected.header for layer in layers if layer.protected is not None]
-    return [parse_from(header) for header in headers if header.all("from")]
+    """What protected From fields say."""
+    return [layer.inner_from for layer in layers if layer.inner_from is not None]
 
 
 def inner_or_names(layers: Iterable[Layer]) -> list[ORName]:

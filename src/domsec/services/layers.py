@@ -92,6 +92,7 @@ class Layer:
     closed: Closed | None = None
     child: Layer | None = None
     protected: Protected | None = None  # the header that the layers outside protect (RFC 9788, RFC 8551 3.1)
+    inner_from: FromInfo | None = None  # whom that header names in From; None where it has no From
     or_name: ORName | None = None  # whom an interpersonal message of X.400 names as its originator
     embedded: tuple[str, ...] = ()  # MIME part paths of protected parts inside the content
     flags: Flags = ()
@@ -156,7 +157,8 @@ def peel(
         raise LimitExceeded("size", f"a message of {len(octets)} octets, allowed are {limits.size}")
     header, body = fields.split_message(octets, limits)
     peeler = _Peeler(tuple(keyring), limits, sniff_suffix, archive)
-    root = peeler.split(fields.entity_from(header, body), fields.entity_header(header), body, "1", protected=False)
+    own = fields.entity_header(header)
+    root = peeler.split(fields.entity_from(own, body), own, body, "1", protected=False)
     return Message(octets, header, addresses.parse_from(header), root)
 
 
@@ -239,17 +241,19 @@ class _Peeler:
         self, entity: Octets | Pieces, header: Header, body: memoryview, layer_id: str, flags: Flags, *, protected: bool
     ) -> Layer:
         """What is no security layer: content, or right below a layer the wrapper that protects a header."""
-        inner, wrapped, child = None, None, None
+        inner, inner_from, wrapped, child = None, None, None, None
         embedded: tuple[str, ...] = ()
         try:
             if protected and (inner := header_protection.protected(header, body, self.limits)) is not None:
                 wrapped, inner = inner.wrapped, inner if inner.header.fields else None
+            if inner is not None and inner.header.first("from") is not None:
+                inner_from = addresses.parse_from(inner.header)
             if wrapped is not None:
                 child = self.entity(
                     in_one_place(fields.entity_of(wrapped, self.limits)), f"{layer_id}.1", protected=True
                 )
             elif (x400 := self.x400_entity(entity, header, body, layer_id)) is not None:
-                return dataclasses.replace(x400, protected=inner, flags=flags + x400.flags)
+                return dataclasses.replace(x400, protected=inner, inner_from=inner_from, flags=flags + x400.flags)
             else:
                 embedded = tuple(part.path for part in smime.embedded_split(header, body, self.limits))
         except LimitExceeded as error:
@@ -259,7 +263,16 @@ class _Peeler:
         kind: Kind = "content" if child is None else "rfc822"
         content = entity if wrapped is None else wrapped
         return Layer(
-            layer_id, kind, "opaque", entity, content, child=child, protected=inner, embedded=embedded, flags=flags
+            layer_id,
+            kind,
+            "opaque",
+            entity,
+            content,
+            child=child,
+            protected=inner,
+            inner_from=inner_from,
+            embedded=embedded,
+            flags=flags,
         )
 
     def content_info(self, octets: Octets, entity: Octets | Pieces, layer_id: str, detached: Octets | None) -> Layer:
