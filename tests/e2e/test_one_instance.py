@@ -40,6 +40,7 @@ from e2e.world import (
     MAIL_UID,
     PASSWORD,
     PREFIX,
+    SERVER,
     Keys,
     keys_of,
     wait_until,
@@ -64,7 +65,7 @@ virtual_alias_maps = texthash:{etc}/virtual
 virtual_mailbox_base = {mail}
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{uid}
-smtpd_relay_restrictions = reject_unauth_destination
+smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination
 smtpd_sender_login_maps = texthash:{etc}/senders
 smtpd_tls_security_level = may
 smtpd_tls_chain_files = {etc}/tls.pem
@@ -93,6 +94,9 @@ on_refusal = "reject"
 [[outbound.evidence]]
 kind = "header"
 token_file = "auth-token"
+[[outbound.evidence]]
+kind = "network"
+networks = ["{server}/32"]
 [inbound]
 authserv_id = "mx.acme.example"
 [[peer]]
@@ -117,6 +121,7 @@ class Office:
     acme: Keys
     beta: Keys
     submission: int
+    servers: int
     port: int
 
     def submit(self, sent: Letter, *recipients: str) -> None:
@@ -166,7 +171,7 @@ def office(request: pytest.FixtureRequest) -> Iterator[Office]:
 
 
 def _opened(stack: contextlib.ExitStack, base: Path, layout: str, sink: Sink) -> Office:
-    submission, port, dkim = free_ports(3)
+    ports = submission, servers, port, dkim = free_ports(4)
     folder = base / "acme"
     instance = Instance(folder / "postfix")
     for name in ("mail", "state", "run", "domsec/trust", "domsec/certificates", "postfix/etc/sasl", "dkim"):
@@ -177,19 +182,19 @@ def _opened(stack: contextlib.ExitStack, base: Path, layout: str, sink: Sink) ->
     acme, beta = keys_of("acme.example"), keys_of("beta.example")
     domsec = Domsec(folder / "domsec/domsec.toml", folder / "domsec.log")
     _configure_domsec(folder, layout, acme, beta)
-    _configure_postfix(folder, layout, instance, sink.port, (submission, port, dkim))
+    _configure_postfix(folder, layout, instance, sink.port, ports)
     stack.enter_context(_opendkim(folder / "dkim", dkim))
     stack.callback(instance.stop)
     instance.start()
     stack.callback(domsec.kill)
     domsec.start()
-    return Office(layout, folder, instance, domsec, sink, acme, beta, submission, port)
+    return Office(layout, folder, instance, domsec, sink, acme, beta, submission, servers, port)
 
 
 def _configure_domsec(folder: Path, layout: str, acme: Keys, beta: Keys) -> None:
     protocol = "lmtp" if layout == "content-filter" else "smtp"
     places = {side: f"{protocol}:unix:{folder}/run/{side}.sock" for side in ("outbound", "inbound")}
-    text = DOMSEC.format(**places, spool=folder / "postfix/spool", state=folder / "state")
+    text = DOMSEC.format(**places, server=SERVER, spool=folder / "postfix/spool", state=folder / "state")
     (folder / "domsec/domsec.toml").write_text(text)
     (folder / "domsec/password").write_text("open sesame\n")
     (folder / "domsec/auth-token").write_text("0123456789abcdef\n")
@@ -200,9 +205,9 @@ def _configure_domsec(folder: Path, layout: str, acme: Keys, beta: Keys) -> None
         write_pem(folder / f"domsec/trust/{keys.domain}.pem", keys.ca)
 
 
-def _configure_postfix(folder: Path, layout: str, instance: Instance, sink: int, ports: tuple[int, int, int]) -> None:
+def _configure_postfix(folder: Path, layout: str, instance: Instance, sink: int, ports: tuple[int, ...]) -> None:
     """The files that `domsec postfix` writes, at ports of the laboratory, beside an administrator's own."""
-    submission, port, dkim = ports
+    submission, servers, port, dkim = ports
     ran = commands.run(
         "postfix", "--layout", layout, "--dkim", f"inet:127.0.0.1:{dkim}", "-o", folder / "printed",
         "--config", folder / "domsec/domsec.toml",
@@ -211,12 +216,14 @@ def _configure_postfix(folder: Path, layout: str, instance: Instance, sink: int,
     printed = {path.name: path.read_text() for path in (folder / "printed/etc/postfix").iterdir()}
     etc = instance.etc
     master = printed["master.cf"].replace("/etc/postfix/", f"{etc}/")
-    for service, place in (("submission inet", submission), ("smtp      inet", port)):
+    for service, place in (("submission inet", submission), ("2525 inet", servers), ("smtp      inet", port)):
         assert service in master
         master = master.replace(service, f"127.0.0.1:{place} inet")
     behind = "smtpd_recipient_restrictions=permit_mynetworks,reject"
-    assert master.count(behind) == 2
-    master = master.replace(behind, behind.replace("=", f"=check_recipient_access,regexp:{etc}/refused,", 1))
+    before, leaving = master.split("domsec-out unix")
+    assert behind in leaving
+    refusing = behind.replace("=", f"=check_recipient_access,regexp:{etc}/refused,", 1)
+    master = f"{before}domsec-out unix{leaving.replace(behind, refusing, 1)}"
     (etc / "refused").write_text("/^never@/ 550 5.1.1 no such user\n/^later@/ 450 4.2.0 come back later\n")
     main = MAIN.format(etc=etc, mail=folder / "mail", uid=MAIL_UID, sink=sink)
     instance.configure(main + printed["main.cf"], master)
@@ -313,6 +320,23 @@ def test_who_did_not_log_in_gets_no_signature(office: Office) -> None:
         office.submit(sent, "bob@beta.example")
         wait_until(lambda: any(sent.id in each for each in office.mailbox()), "a bounce")
     assert not any(sent.within(each.content) for each in office.sink.sent)
+
+
+def test_a_server_that_does_not_log_in_has_a_port_of_its_own(office: Office) -> None:
+    sent = letter("the monthly bill", "Bills <bills@acme.example>")
+    with smtplib.SMTP("127.0.0.1", office.servers, timeout=30, source_address=(SERVER, 0)) as client:
+        client.sendmail("bills@acme.example", ["bob@beta.example"], sent.octets)
+    assert office.verdict_of_beta(office.at_sink(sent)).structure == "E(S[domain](S0(OC)))"
+    with pytest.raises(smtplib.SMTPRecipientsRefused), smtplib.SMTP("127.0.0.1", office.servers, timeout=30) as other:
+        other.sendmail("bills@acme.example", ["bob@beta.example"], sent.octets)
+
+
+def test_nobody_sends_to_others_by_the_port_for_what_arrives(office: Office) -> None:
+    """It would take the inbound way, and leave as it came, although the client is in mynetworks."""
+    sent = letter("past the gateway")
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        office.deliver("alice@acme.example", sent.octets, "bob@beta.example")
+    assert refused.value.recipients["bob@beta.example"][0] == 554
 
 
 def test_domsec_knows_the_client_of_postfix(office: Office) -> None:

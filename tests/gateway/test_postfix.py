@@ -286,6 +286,22 @@ def test_what_lets_mail_pass_beside_or_breaks_it_is_named_with_its_reason(
 
 
 @needs_postconf
+@pytest.mark.parametrize(
+    ("inside", "edge", "told"),
+    [("192.0.2.1, 127.0.0.1", "203.0.113.25", 0), ("all", "203.0.113.25", 1), ("192.0.2.1", "127.0.0.1 192.0.2.1", 1)],
+)
+def test_two_instances_do_not_want_the_same_port(tmp_path: Path, inside: str, edge: str, told: int) -> None:
+    found = compared(
+        tmp_path,
+        ("inet_interfaces = $myhostname, localhost", f"inet_interfaces = {inside}"),
+        ("inet_interfaces = $myhostname\n", f"inet_interfaces = {edge}\n"),
+        ("domsec    unix", "smtp inet n - n - - smtpd\ndomsec    unix"),
+    )
+    assert [(each.instance, each.name) for each in found] == [("edge", "inet_interfaces")] * told
+    assert all(str(each).endswith("expected other addresses: both instances listen on port 25") for each in found)
+
+
+@needs_postconf
 def test_a_table_of_routes_is_the_administrators_to_look_at(tmp_path: Path) -> None:
     found = compared(tmp_path, ("# Who may send.", "transport_maps = hash:/etc/postfix/transport\n# Who may send."))
     assert [(d.severity, d.name, d.found) for d in found] == [
@@ -305,6 +321,26 @@ def test_in_one_instance_every_server_has_to_ask_domsec(tmp_path: Path) -> None:
     ]
     assert compared(tmp_path, (service[0], service[1].replace("yes", "yes -o content_filter=domsec:unix:/run/x")),
                     layout="content-filter") == []  # fmt: skip
+
+
+def test_servers_that_do_not_log_in_have_a_service_where_port_25_is_for_what_arrives(tmp_path: Path) -> None:
+    one = text_of(files(configured(tmp_path, *ONE), "content-filter"), "/etc/postfix/master.cf")
+    service = one[one.index("2525 inet") : one.index("smtp      inet")]
+    assert "  -o content_filter=domsec:unix:/run/domsec/outbound.sock\n" in service
+    assert "  -o mynetworks=192.0.2.0/28\n" in service
+    without = (('kind = "network"\nnetworks = ["192.0.2.0/28"]\n', 'kind = "network"\nnetworks = ["unix"]\n'), *ONE)
+    assert "2525" not in text_of(files(configured(tmp_path, *without), "content-filter"), "/etc/postfix/master.cf")
+
+
+@needs_postconf
+def test_who_could_relay_by_port_25_of_one_instance_is_told(tmp_path: Path) -> None:
+    found = compared(
+        tmp_path, ("  -o smtpd_relay_restrictions=reject_unauth_destination\n", ""), layout="content-filter"
+    )
+    assert list(map(str, found)) == [
+        "single: smtp/inet/smtpd_relay_restrictions is permit_mynetworks, permit_sasl_authenticated, "
+        "defer_unauth_destination, expected reject_unauth_destination: mail could leave or arrive without domsec"
+    ]
 
 
 @needs_postconf

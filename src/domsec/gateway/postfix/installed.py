@@ -23,6 +23,7 @@ SECONDS: Final = 20.0  # that postconf may take
 OWN: Final = frozenset(
     {
         *("myhostname", "mydomain", "myorigin", "mydestination", "alias_maps", "alias_database", "transport_maps"),
+        "inet_interfaces",
         *("virtual_mailbox_domains", "virtual_mailbox_maps", "virtual_mailbox_base", "virtual_uid_maps"),
         *("virtual_gid_maps", "virtual_alias_domains", "virtual_alias_maps", "smtpd_sender_login_maps"),
         *("relay_recipient_maps", "smtpd_tls_chain_files", "smtpd_tls_security_level", "smtp_tls_security_level"),
@@ -33,6 +34,8 @@ OWN: Final = frozenset(
 AT_LEAST: Final = frozenset({"message_size_limit"})  # octets; 0 is no limit
 AMONG_OTHERS: Final = frozenset({"smtpd_milters"})
 NO_LIMIT: Final = frozenset({"mailbox_size_limit", "virtual_mailbox_limit"})  # or one that no message reaches
+
+_PORT_25: Final = "smtp/inet"
 
 _BESIDE: Final = "mail could leave or arrive without domsec"
 _BROKEN: Final = "signatures could be broken on the way"
@@ -94,13 +97,24 @@ def differences(files: Sequence[File], folders: Mapping[Instance, Path], layout:
     look into tables, nor at what other programs do with the mail.
     """
     found: list[Difference] = []
-    for instance, folder in folders.items():
+    there = {instance: _Postfix(folder) for instance, folder in folders.items()}
+    for instance in folders:
         with tempfile.TemporaryDirectory(prefix="domsec-postfix-") as wanted:
             for file in files:
                 if file.instance == instance and file.name in ("main.cf", "master.cf"):
                     (Path(wanted) / file.name).write_text(file.text, encoding="utf-8")
-            found += _differences(instance, _Postfix(Path(wanted)), _Postfix(folder), layout)
-    return tuple(found)
+            found += _differences(instance, _Postfix(Path(wanted)), there[instance], layout)
+    return (*found, *_in_the_way(there))
+
+
+def _in_the_way(there: Mapping[Instance, _Postfix]) -> Iterator[Difference]:
+    """Two instances that want the same port at the same addresses: the second one does not start."""
+    name = "inet_interfaces"
+    places = [set(_words(each.values([name])[name])) for each in there.values() if _PORT_25 in each.services]
+    if len(places) == 2 and (places[0] & places[1] or {"all"} & (places[0] | places[1])):
+        instance = list(there)[1]
+        found = ", ".join(sorted(places[1]))
+        yield Difference(instance, name, found, "other addresses", "both instances listen on port 25")
 
 
 class _Postfix:

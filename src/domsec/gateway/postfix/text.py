@@ -148,6 +148,7 @@ def _values(
     single = {
         "filter_outbound": _filter(layout, outbound),
         "filter_inbound": _filter(layout, inbound),
+        "servers": _servers(configuration, _filter(layout, outbound), common["users_size"]),
         "milters": f"  -o smtpd_milters={','.join(neighbours.milters)}\n" if neighbours.milters else "",
         "pickup": _pickup(layout, outbound),
         "submitters": _SUBMITTERS if layout == "before-queue" else "",
@@ -260,6 +261,12 @@ def _clients(configuration: Configuration) -> list[str]:
         for rule in rules
         for network in rule.networks.networks
     ]
+
+
+def _servers(configuration: Configuration, filtered: str, size: str) -> str:
+    """A service for those who send without logging in. Port 25 is for what arrives: its direction is the other one."""
+    clients = ",".join(_clients(configuration))
+    return _filled("servers.cf", {"filtered": filtered, "users_size": size, "clients": clients}) if clients else ""
 
 
 def _own_name(configuration: Configuration) -> str | None:
