@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 BACKLOG = 1024
+_PATIENCE = 60_000_000  # microseconds until we say more
 
 
 def listen_unix(path: str, mode: int, *, group: str | None = None) -> socket.socket:
@@ -62,6 +63,11 @@ def notify(*lines: str) -> None:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.sendto("\n".join(lines).encode(), "\0" + path[1:] if path[0] == "@" else path)
+
+
+def takes_time() -> None:
+    """Tell systemd, before something that takes seconds while we do nothing else, that we have not come to a stop."""
+    notify("WATCHDOG=1", f"EXTEND_TIMEOUT_USEC={_PATIENCE}")
 
 
 def announce(text: str) -> None:

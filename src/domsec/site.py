@@ -37,7 +37,7 @@ from domsec.services.peer import Peers
 from domsec.services.proxy import NO_USERS, Users
 from domsec.services.sign import Grant, Scheme, Signer, Stripped
 from domsec.stores import certificates, credentials, public_suffixes
-from domsec.stores.users import Held, lacking, load_users, users_in_key_process
+from domsec.stores.users import Held, Opened, lacking, load_users, users_in_key_process
 from domsec.trust.addresses import subject_text
 from domsec.trust.discovered import Found
 from domsec.trust.path import Validator, is_authority
@@ -224,11 +224,12 @@ def load_site(
     *,
     environment_password: str | None = None,
     record: Callable[[str, str, Recorded], None] = _unrecorded,
+    users: Held | None = None,
 ) -> Site:
     """Open what a configuration names.
 
     Broken certificate files are left out, as `domsec.policy.check` reports; a key that does not open is an error, and
-    so is one that is there for two roles.
+    so is one that is there for two roles. `users`: their keys, by whoever has opened them already.
     Raises ConfigurationError, KeyUnusable or Unsupported.
     """
     trust = configuration.trust
@@ -267,7 +268,7 @@ def load_site(
         confidentiality_keys=confidentiality,
         attributes=attributes[0] if attributes else None,
         attribute_keys=attributes,
-        users=load_held(configuration, environment_password),
+        users=load_held(configuration, environment_password, users),
         evidence=tuple(_rule(one, configuration) for one in configuration.outbound.evidence),
         asks=bool(configuration.directories),
         labelling=known,
@@ -279,19 +280,37 @@ def load_site(
     return site
 
 
-def load_held(configuration: Configuration, environment_password: str | None) -> Users:
+def load_held(configuration: Configuration, environment_password: str | None, held: Held | None = None) -> Users:
     """The keys of users. Those that do not open are left out, as `domsec.policy.check` reports."""
-    held = users_of(configuration, environment_password)
+    held = held or users_of(configuration, environment_password)
     return Users(held.credentials, configuration.users.decrypt)
 
 
-def users_of(configuration: Configuration, environment_password: str | None, *, ask: bool = False) -> Held:
-    """The keys of users with what is wrong with them. `ask`: whether the key process is asked for those it has."""
+def users_of(
+    configuration: Configuration,
+    environment_password: str | None,
+    *,
+    ask: bool = False,
+    opened: Opened | None = None,
+    takes_time: Callable[[], None] = lambda: None,
+) -> Held:
+    """The keys of users with what is wrong with them. `ask`: whether the key process is asked for those it has.
+
+    `opened` and `takes_time` as in `load_users`.
+    """
     options = configuration.users
+    if isinstance(options.folder, Path):
+        return load_users(
+            options.folder,
+            options.password_file,
+            environment_password=environment_password,
+            opened=opened,
+            takes_time=takes_time,
+        )
+    if opened is not None:
+        opened.clear()
     if options.folder is None:
         return Held((), ())
-    if isinstance(options.folder, Path):
-        return load_users(options.folder, options.password_file, environment_password=environment_password)
     held = users_in_key_process(options.folder, options.certificates, configuration.keyd.socket)
     missing = lacking(held, decrypt=options.decrypt) if ask else ()
     return Held(held.files, (*held.problems, *missing))

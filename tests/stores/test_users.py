@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 import pki
 from commands import private, public
+from domsec.cms.credential import Credential
 from domsec.stores import users
 from domsec.stores.key_process import KeyProcessCredential
-from domsec.stores.users import load_users, users_in_key_process
+from domsec.stores.users import Opened, load_users, users_in_key_process
 
 ACME = pki.world().acme
 ALICE, BOB = ACME.user("alice"), ACME.user("bob")
@@ -85,6 +86,36 @@ def test_private_format_of_others_is_read(tmp_path: Path) -> None:
     key = ALICE.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     (tmp_path / "alice.pem").write_bytes(key + public(ALICE.certificate))
     assert names(tmp_path, environment_password="secret") == ["alice.pem"]
+
+
+def test_what_was_opened_is_not_opened_again_and_what_is_gone_is_forgotten(tmp_path: Path) -> None:
+    """A process that reloads has thousands of them, and each RSA key takes a tenth of a second."""
+    (tmp_path / "alice.p12").write_bytes(p12(ALICE, b"secret"))
+    (tmp_path / "bob.pem").write_bytes(pem(BOB))
+    (tmp_path / "bad.pem").write_text("nothing of use")
+    opened: Opened = {}
+    told: list[int] = []
+
+    def load(password: str = "secret") -> dict[str, Credential]:
+        """Everything that is there; `told` has how many files were opened for it."""
+        told.append(0)
+        held = load_users(
+            tmp_path, None, environment_password=password, opened=opened, takes_time=lambda: told.append(told.pop() + 1)
+        )
+        return {path.name: credential for path, credential in held.files}
+
+    first = load()
+    assert load() == first
+    (tmp_path / "bob.pem").write_bytes(pem(ACME.user("alice")))
+    changed = load()
+    assert changed["alice.p12"] is first["alice.p12"]
+    assert changed["bob.pem"].certificate == ACME.user("alice").certificate
+    (tmp_path / "bob.pem").unlink()
+    assert set(load()) == {"alice.p12"}
+    assert set(opened.values()) == {first["alice.p12"]}
+    assert load(password="another") == {}  # whoever took the password away wants it closed
+    assert opened == {}
+    assert told == [3, 1, 2, 1, 2]  # what does not open is tried each time
 
 
 # --- in the key process: here are certificates ------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from domsec import pipeline
-from domsec.daemon import announce, set_up_log
+from domsec.daemon import announce, set_up_log, takes_time
 from domsec.errors import ConfigurationError
 from domsec.gateway import workers
 from domsec.gateway.http_get import Guard
@@ -42,6 +42,7 @@ from domsec.stores.discovery import Discovery
 from domsec.stores.group_commit import GroupCommit
 from domsec.stores.key_process import process_at
 from domsec.stores.revocations import RevocationFolder
+from domsec.stores.users import Opened
 from domsec.trust.discovered import Found, Question
 from domsec.trust.path import Validator
 
@@ -53,12 +54,16 @@ def run(path: Path) -> int:
 
     Raises ConfigurationError with every problem found, before anything listens.
     """
-    return workers.serve(functools.partial(load, path), announce)
+    return workers.serve(functools.partial(load, path, {}), announce)
 
 
-def load(path: Path) -> Service:
-    """All that a configuration file says to the gateway's processes. Raises ConfigurationError."""
+def load(path: Path, opened: Opened) -> Service:
+    """All that a configuration file says to the gateway's processes. Raises ConfigurationError.
+
+    `opened` has the users' keys of the last time, which need not be opened again, and those of this time afterwards.
+    """
     configuration = Configuration.load(path)
+    users = users_of(configuration, _password(), ask=True, opened=opened, takes_time=takes_time)
     problems = check(
         configuration,
         open_credentials=functools.partial(
@@ -67,7 +72,7 @@ def load(path: Path) -> Service:
         load_certificates=certificates.load_certificates,
         now=datetime.now(UTC),
         role_problems=functools.partial(role_problems, is_public_suffix=public_suffixes.load()),
-        load_users=functools.partial(users_of, configuration, _password(), ask=True),
+        load_users=lambda: users,
     )
     process_at(configuration.keyd.socket).close()  # which was asked whether it has our keys; workers ask for themselves
     errors = [str(problem) for problem in problems if problem.severity == "error"]
@@ -80,7 +85,7 @@ def load(path: Path) -> Service:
     for problem in problems:
         announce(f"warning: {problem}")
     set_up_log(configuration.log.level, configuration.log.format)
-    site = load_site(configuration, environment_password=_password())
+    site = load_site(configuration, environment_password=_password(), users=users)
     metrics = configuration.listen.metrics
     return Service(
         settings=_settings(configuration),

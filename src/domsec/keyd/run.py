@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from domsec.cms.credential import Credential, WithoutPkcs1v15
-from domsec.daemon import announce, listen_unix, notify, set_up_log
+from domsec.daemon import announce, listen_unix, set_up_log, takes_time
 from domsec.errors import ConfigurationError
 from domsec.keyd import privileges, server
 from domsec.keyd.answer import OPENS, PURPOSES, SIGNS, Purposes
@@ -25,18 +24,15 @@ from domsec.keyd.server import Service
 from domsec.policy.check import OpenCredentials, check_keys, role_problems
 from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import ROLES
-from domsec.policy.options import ConfidentialityKey, Key, UserKeys
+from domsec.policy.options import ConfidentialityKey, Key
 from domsec.services.proxy import name_problems
+from domsec.site import users_of
 from domsec.stores import key_process, public_suffixes
-from domsec.stores.credentials import MAXIMUM_SIZE, open_credential, read_password
-from domsec.stores.files import read_file
+from domsec.stores.credentials import open_credential
 from domsec.stores.key_protocol import LISTS, USERS, key_digest
-from domsec.stores.users import Held, load_users
+from domsec.stores.users import Opened
 
 PASSWORD_VARIABLE: Final = "DOMSEC_PASSWORD"
-Opened = dict[bytes, Credential]  # by the digest of a file with its password
-
-_PATIENCE: Final = 60_000_000  # microseconds that systemd may wait for the next key to be opened
 
 
 def run(path: Path, user: str | None = None) -> int:
@@ -98,7 +94,10 @@ def load(path: Path, opened: Opened) -> Service:
             once[key] = open_credential(source, password_file, certificates, environment_password=password)
         return (once[key],)
 
-    users = _users(configuration.users, password, opened)
+    if isinstance(configuration.users.folder, str):
+        raise _elsewhere(configuration.users.folder)
+    # thousands of RSA keys take minutes, and nobody is answered meanwhile who is not connected yet
+    users = users_of(configuration, password, opened=opened, takes_time=takes_time)
     problems = check_keys(
         configuration,
         open_credentials=open_one,
@@ -145,25 +144,6 @@ def _of_lists(configuration: Configuration, open_one: OpenCredentials) -> Iterat
         for source in (options.credential, *options.previous):
             for credential in open_one(source, options.password_file, options.certificates):
                 yield LISTS, credential
-
-
-def _users(options: UserKeys, password: str | None, opened: Opened) -> Held:
-    known = dict(opened)
-    opened.clear()
-    if options.folder is None:
-        return Held((), ())
-    if not isinstance(options.folder, Path):
-        raise _elsewhere(options.folder)
-
-    def open_one(path: Path, password_file: Path | None) -> Credential:
-        """Thousands of RSA keys take minutes to open; nobody is answered meanwhile who is not connected yet."""
-        notify("WATCHDOG=1", f"EXTEND_TIMEOUT_USEC={_PATIENCE}")
-        secret = read_password(password_file) if password_file is not None else (password or "").encode()
-        digest = hashlib.sha256(secret + b"\0" + read_file(path, MAXIMUM_SIZE)).digest()
-        opened[digest] = known.get(digest) or open_credential(path, password_file, environment_password=password)
-        return opened[digest]
-
-    return load_users(options.folder, options.password_file, open_one=open_one)
 
 
 def _clients(configuration: Configuration) -> dict[int, Purposes]:

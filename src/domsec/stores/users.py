@@ -6,6 +6,7 @@ certificates. What is broken is told, and the rest is there.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential, receives
 from domsec.errors import DomsecError, MalformedMessage, StoreUnavailable
 from domsec.stores.certificates import FileProblem, files_in, load_certificates
-from domsec.stores.credentials import in_key_process, open_credential
+from domsec.stores.credentials import MAXIMUM_SIZE, in_key_process, open_credential, read_password
+from domsec.stores.files import read_file
 from domsec.stores.key_process import KeyProcessCredential, NotNow
 from domsec.trust import usage
 
-MOST: Final = 2000  # opening one takes a tenth of a second, at each start of a worker
+MOST: Final = 2000  # opening an RSA key takes a tenth of a second
 SUFFIXES: Final = (".pem", ".p12", ".pfx")
-OpenOne = Callable[[Path, Path | None], Credential]  # file and that of its password; raises DomsecError
+Opened = dict[bytes, Credential]  # by the digest of a file with its password
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,16 @@ def load_users(
     password_file: Path | None,
     *,
     environment_password: str | None = None,
-    open_one: OpenOne | None = None,
+    opened: Opened | None = None,
+    takes_time: Callable[[], None] = lambda: None,
 ) -> Held:
-    """Everything in a folder. `open_one` is for who knows better than to open each anew. Raises nothing."""
+    """Everything in a folder. Raises nothing.
+
+    `opened` has what was opened the last time, which is not opened again, and afterwards what is there now.
+    `takes_time` is called before each file that is opened.
+    """
+    known = dict(opened or {})
+    now: Opened = {}
     found: list[tuple[Path, Credential]] = []
     problems: list[str] = []
     try:
@@ -56,14 +65,19 @@ def load_users(
         beside = path.with_suffix(".password")
         password = beside if beside.exists() else password_file
         try:
-            if open_one is not None:
-                credential = open_one(path, password)
-            else:
-                credential = open_credential(path, password, environment_password=environment_password)
+            secret = read_password(password) if password is not None else (environment_password or "").encode()
+            digest = hashlib.sha256(secret + b"\0" + read_file(path, MAXIMUM_SIZE)).digest()
+            if digest not in known:
+                takes_time()
+                known[digest] = open_credential(path, password, environment_password=environment_password)
         except DomsecError as problem:
             problems.append(str(problem))
         else:
-            found.append((path, credential))
+            now[digest] = known[digest]
+            found.append((path, known[digest]))
+    if opened is not None:
+        opened.clear()
+        opened.update(now)
     return Held(tuple(found), tuple(problems))
 
 
