@@ -18,7 +18,7 @@ PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jd
 UNPACKED := exim4-base exim4-daemon-light opensmtpd
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench conformance interop corpora paths fuzz mutation faults soak docs deb packages clean
+.PHONY: help install demo test check format bench conformance interop corpora paths fuzz mutation faults soak nightly docs deb packages clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -75,6 +75,9 @@ faults: $(VENV)/.installed packages ## everything fails at random for SECONDS=60
 
 soak: $(VENV)/.installed packages ## a steady load for SECONDS=60: fails where memory is not flat
 	$(BIN)/python -m bench soak --seconds $(SECONDS)
+
+nightly: ## what a change does not wait for: ten minutes of faults, ten of steady load
+	$(MAKE) faults soak SECONDS=600
 
 mutation: $(VENV)/.installed ## mutants of services/ that no test notices: hours (MUTANTS="domsec.services.sign*" for some)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1

@@ -191,6 +191,7 @@ def test_what_is_in_a_held_message_and_what_keeps_it(house: House) -> None:
     ]
     assert "\x1b" not in ran.text
     assert "structure: OC\nhold for beta.example\n  review.missing: 0 of 1 reviews" in ran.text
+    assert "decided anew" not in ran.text
     found = house.hold("show", held.id, "--json").json
     assert (found["structure"], found["passages"][0]["released"]) == ("OC", False)
 
@@ -343,7 +344,10 @@ def test_what_was_held_for_another_reason_is_decided_by_the_policy_in_force(hous
     house.configure("", **{'encrypt = "no"\n': 'encrypt = "recipient"\nunknown_domains = "hold"\n'})
     (held,) = house.arrives(PLAIN, CAROL)
     assert held.reasons == ("unknown_domain",)
-    assert house.approve(held).code == 0
+    shown = house.hold("show", held.id).text
+    assert shown.endswith("\napproved, it is decided anew, and stays unless this has changed: unknown_domain\n")
+    approved = house.approve(held)
+    assert (approved.code, "goes on, and the gateway decides anew what becomes of it" in approved.err) == (0, True)
     assert house.works().mails == []
     (again,) = house.holds.list()
     house.configure("", **{'unknown_domains = "hold"\n': 'unknown_domains = "pass"\n'})

@@ -75,20 +75,20 @@ def test_each_message_and_the_sum_of_them(configuration: Path, stored: Path) -> 
         "recipients": 3,
         "not_replayed": 0,
         "actions": {"relay": 2, "hold": 1},
-        "lines": {"acme.toml:12 [outbound]": 2, 'acme.toml:15 [[rule]] 1 "gamma"': 1},
+        "lines": {"[outbound] (default)": 2, 'acme.toml:15 [[rule]] 1 "gamma"': 1},
     }
     assert ran.code == 1
 
 
 def test_people_get_words(configuration: Path, stored: Path) -> None:
     assert replay(configuration, stored, *LOCAL).text.splitlines() == [
-        "Maildir/cur/1.M1.host:2,S: relay for bob@beta.example: E(S[domain](S0(OC))), acme.toml:12 [outbound]",
+        "Maildir/cur/1.M1.host:2,S: relay for bob@beta.example: E(S[domain](S0(OC))), [outbound] (default)",
         'Maildir/new/2.M2.host: hold for carol@gamma.example: no_certificate, acme.toml:15 [[rule]] 1 "gamma"',
-        "a.eml: relay for bob@beta.example: E(S[domain](S0(OC))), acme.toml:12 [outbound]",
+        "a.eml: relay for bob@beta.example: E(S[domain](S0(OC))), [outbound] (default)",
         "3 messages, 0 not replayed, 3 recipients",
         "       2 relay",
         "       1 hold",
-        "       2 acme.toml:12 [outbound]",
+        "       2 [outbound] (default)",
         '       1 acme.toml:15 [[rule]] 1 "gamma"',
     ]
 

@@ -116,7 +116,18 @@ def test_explain_says_what_would_be_done_and_why(configuration: Path) -> None:
     assert relayed.json["groups"][0]["line"]
     refused = run("explain", *options, "--client", "203.0.113.1", stdin=PLAIN)
     assert refused.code == 1
-    assert "gate.originator" in refused.text
+    assert "gate: gate.originator\n" in refused.text
+    assert refused.text.endswith(
+        "outgoing: nobody\nheld: {recipients: bob@beta.example, reasons: gate.originator}\nrefused: nobody\n"
+    )
+
+
+def test_explain_says_of_what_there_is_nothing(configuration: Path) -> None:
+    options = ("--config", configuration, *AT, "--direction", "inbound", "--rcpt", "alice@acme.example")
+    told = run("explain", *options, stdin=PLAIN).text.splitlines()
+    assert {"accepted: no", "domain: none", "flags: none", "removed: none", "held: nobody", "refused: nobody"} <= set(
+        told
+    )
 
 
 def test_explain_says_on_what_evidence_and_which_rules_gave_none(configuration: Path, tmp_path: Path) -> None:

@@ -210,6 +210,10 @@ def test_certificates_out_of_their_time_are_named(folder: Path, days: int, sever
             ('[[outbound.evidence]]\nkind = "header"\ntoken_file = "token"\nlogins = "logins"\n', ""),
             "domsec.toml:1: no [[outbound.evidence]], so only mail signed by its originator",
         ),
+        (
+            ('kind = "header"\ntoken_file = "token"\nlogins = "logins"\n', 'kind = "network"\nnetworks = ["::/0"]\n'),
+            "domsec.toml:14: evidence of kind network from every address there is, so anybody is who he says",
+        ),
     ],
 )
 def test_what_makes_a_gateway_useless_is_a_warning(folder: Path, change: tuple[str, str], expected: str) -> None:

@@ -242,7 +242,7 @@ def test_a_socket_mode_is_octal(folder: Path) -> None:
         (MINIMAL + "[[peer]]\nsign = true", "domsec.toml:2: peer[0].domain is missing, expected a mail domain"),
         (
             MINIMAL + '[[peer]]\ndomain = "b.example"\n[[peer]]\ndomain = "c.example"\nciper = "x"',
-            'domsec.toml:6: unknown key "ciper" in [peer[1]], did you mean "cipher"?',
+            'domsec.toml:6: unknown key "ciper" in [[peer]], did you mean "cipher"?',
         ),
         (MINIMAL + '[[peer]]\ndomain = "b.example"\npins = ["ab"]', 'domsec.toml:4: peer[0].pins[0] is "ab", expected'),
         (
@@ -466,6 +466,26 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(folder: Path) ->
         folder, MINIMAL + '[listen]\nworkers = "x"\nport = 25\n[inbound]\nstrip = "all"\n[log]\nlevel = 3\n'
     )
     assert [problem.split(":")[1] for problem in found] == ["3", "4", "6", "8"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        (('outbound = "smtp:127.0.0.1:10025"', 'outbond = "smtp:127.0.0.1:10025"'), 3),
+        (("[next_hop]", "[nexthop]"), 4),
+        (('credential = "signing.pem"', 'credential = "singing.pem"'), 7),
+    ],
+)
+def test_one_mistake_is_one_problem(folder: Path, wrong: tuple[str, str], line: int) -> None:
+    """What could not be read is not said to be missing as well."""
+    text = MINIMAL + (
+        '[listen]\noutbound = "smtp:127.0.0.1:10025"\n[next_hop]\noutbound = "smtp:127.0.0.1:10026"\n'
+        '[keys.signing]\ncredential = "signing.pem"\n'
+    )
+    (folder / "domsec.toml").write_text(text)
+    Configuration.load(folder / "domsec.toml")
+    (problem,) = problems(folder, text.replace(*wrong))
+    assert f"domsec.toml:{line}: " in problem
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def test_the_line_that_decided(tmp_path: Path) -> None:
     assert wishes.where(given, None, "outbound", "encrypt") == "domsec.toml:7 outbound.encrypt"
     assert wishes.where(given, None, "inbound", "strip") == "inbound.strip (default)"
     assert wishes.where(given, Peer("beta.example")) == "domsec.toml:9 [[peer]] beta.example"
+    file.write_text('domains = ["acme.example"]\n[[outbound.evidence]]\nkind = "xclient"\n')
+    assert wishes.where(Configuration.load(file), None) == "[outbound] (default)"
 
 
 # --- groups ---------------------------------------------------------------------------------------------------------

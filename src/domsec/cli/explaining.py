@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from domsec.cli.world import World
 from domsec.errors import MalformedMessage
 from domsec.pipeline import Decision, Look, Transaction, looked_at, process
 from domsec.services.verdict import JSON
 from domsec.services.verdict import as_json as plain
+
+_PEOPLE: Final = frozenset({"from", "outgoing", "held", "refused"})
 
 Looks = tuple[tuple[Look, ...], ...]  # for each recipient
 
@@ -30,10 +33,12 @@ class Explained:
 
     def document(self) -> dict[str, JSON]:
         """What a program is told of it."""
-        made = self.decision
+        made, log = self.decision, dict(self.log)
+        gate = log.pop("refused", None)  # in a log line why it was not signed; here `refused` is about recipients
         document = plain(
             {
-                **self.log,
+                **log,
+                **({"gate": gate} if gate else {}),
                 "outgoing": [self._addresses(o.indexes) for o in made.outgoing],
                 "held": [{"recipients": self._addresses(h.indexes), "reasons": h.reasons} for h in made.held],
                 "refused": [{"recipients": self._addresses(r.indexes), "reply": str(r)} for r in made.refused],
@@ -70,7 +75,7 @@ class Explained:
         document = self.document()
         for key, value in document.items():
             if key != "rules":
-                yield f"{key}: {words(value)}"
+                yield f"{key}: {words(value) or ('nobody' if key in _PEOPLE else 'none')}"
         for index in range(len(self.looks)):
             yield from self._looks(index)
 
@@ -96,11 +101,16 @@ def _said(look: Look, *, fitted: bool) -> str:
 
 
 def words(value: object) -> str:
+    """Empty for what there is nothing of."""
     match value:
         case dict():
-            return "{" + ", ".join(f"{key}: {words(item)}" for key, item in value.items()) + "}"
+            return "{" + ", ".join(f"{key}: {words(item) or 'none'}" for key, item in value.items()) + "}"
         case list():
-            return "; ".join(words(item) for item in value) or "nobody"
+            return "; ".join(map(words, value))
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
         case _:
             return str(value)
 

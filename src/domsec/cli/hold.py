@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _STATES: Final[tuple[State, ...]] = ("held", "failed", "approved", "releasing", "done", "rejected", "expired")
 _HEADER: Final = ("from", "to", "cc", "subject", "date")
+_BORDER: Final = frozenset({"gate.review", "gate.label"})  # reasons that `look` has judged, with review.* and label.*
 _SQLITE: Final = "sqlite:///"
 
 _ID = click.argument("identifier", metavar="ID")
@@ -154,6 +155,9 @@ def _shown(found: Hold, seen: Look) -> Iterator[str]:
             yield f"  {flag.severity} {flag.code}: {flag.text}"
     for passage in seen.passages:
         yield from words(passage)
+    others = [code for code in found.reasons if code not in _BORDER and not code.startswith(("review.", "label."))]
+    if others and seen.passages:
+        yield f"approved, it is decided anew, and stays unless this has changed: {', '.join(others)}"
 
 
 # --- deciding -------------------------------------------------------------------------------------------------------
@@ -173,7 +177,7 @@ def hold_approve(given: Given, identifier: str, *, unseen: bool, over_encrypted:
     for another reason is decided anew by the policy in force; what a next hop refused is tried again; mail from outside
     is delivered with its verdict. The running gateway does that, within seconds.
     """
-    from domsec.gateway.holding import Reviewing, approve
+    from domsec.gateway.holding import Reviewing, approve, is_owed
 
     configuration = _configuration(given)
     stores = _stores(configuration)
@@ -185,7 +189,8 @@ def hold_approve(given: Given, identifier: str, *, unseen: bool, over_encrypted:
     if approval.made is not None:
         console.note(f"reviewed; content {approval.made.content or 'not seen'} (SHA-256)")
     if approval.released:
-        console.note(f"{found.id} goes on")
+        anew = "" if is_owed(found) else ", and the gateway decides anew what becomes of it"
+        console.note(f"{found.id} goes on{anew}")
         return Exit.DONE
     for code, text in approval.reasons:
         console.warning(f"{found.id} stays: {code}: {text}")

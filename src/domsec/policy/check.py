@@ -428,6 +428,9 @@ class _Checker:
             path: KeyPath = ("outbound", "evidence", index)
             if evidence.token_file is not None:
                 yield from self.token(evidence.token_file, path)
+            if any(network.prefixlen == 0 for network in evidence.networks.networks):
+                text = f"evidence of kind {evidence.kind} from every address there is, so anybody is who he says"
+                yield configuration.problem(text, *path, "networks", severity="warning")
             for option, table, load in (
                 ("logins", evidence.logins, load_logins),
                 ("owners", evidence.owners, load_owners),

@@ -127,7 +127,8 @@ class Configuration:
         reader = _Reader.open(path)
         configuration = _configuration(reader)
         if configuration is not None:
-            reader.problems += (p for p in _contradictions(configuration) if p.line not in reader.wrong_lines)
+            found = _contradictions(configuration, reader.wrong_sections)
+            reader.problems += (p for p in found if p.line not in reader.wrong_lines)
         if configuration is None or reader.problems:
             raise _error(reader.problems)
         return configuration
@@ -262,6 +263,7 @@ class _Reader:
         self.document = document
         self.lines = lines
         self.problems: list[Problem] = []
+        self._complained: set[KeyPath] = set()
 
     @classmethod
     def open(cls, path: Path) -> _Reader:
@@ -287,7 +289,15 @@ class _Reader:
     def wrong_lines(self) -> set[int | None]:
         return {problem.line for problem in self.problems}
 
+    @property
+    def wrong_sections(self) -> Set[str]:
+        """Those in which something could not be read. A name that is none of a section may have meant any of them."""
+        known = {section.name.partition(".")[0] for section in SECTIONS if section.name}
+        wrong = {str(path[0]) for path in self._complained if path}
+        return known if wrong - known else wrong
+
     def complain(self, text: str, *path: str | int) -> None:
+        self._complained.add(path)
         self.problems.append(Problem(self.path, _nearest_line(self.lines, path), text))
 
     def table(self, path: KeyPath) -> Mapping[str, object]:
@@ -311,7 +321,7 @@ class _Reader:
     def refuse_unknown(self, table: Mapping[str, object], path: KeyPath, known: Set[str]) -> None:
         for key in table:
             if key not in known:
-                place = f"[{_dotted(path)}]" if path else "a configuration"
+                place = _header(path) if path else "a configuration"
                 self.complain(f"unknown key {shown(key)} in {place}{_advice(key, path, known)}", *path, key)
 
     def section(self, declaration: type[S], path: KeyPath, inner: Set[str] = frozenset()) -> S | None:
@@ -374,6 +384,12 @@ def _nearest_line(lines: Mapping[KeyPath, int], path: KeyPath) -> int | None:
     return lines.get(path, 1)
 
 
+def _header(path: KeyPath) -> str:
+    """The line that begins a section."""
+    name = ".".join(key for key in path if isinstance(key, str))
+    return f"[{name}]" if all(isinstance(key, str) for key in path) else f"[[{name}]]"
+
+
 def _dotted(path: KeyPath) -> str:
     text = ""
     for key in path:
@@ -394,12 +410,14 @@ def _advice(key: str, path: KeyPath, known: Set[str]) -> str:
     return f", expected one of {', '.join(sorted(known))}"
 
 
-def _contradictions(configuration: Configuration) -> Iterator[Problem]:
-    """What no option says by itself, but two say together."""
+def _contradictions(configuration: Configuration, wrong: Set[str] = frozenset()) -> Iterator[Problem]:
+    """What no option says by itself, but two say together. What is missing in a `wrong` section may stand there."""
+    if not wrong & {"listen", "next_hop"}:
+        yield from _routes(configuration)
+    if not wrong & {"keys", "users"}:
+        yield from _needed_keys(configuration)
     for rule in (
-        _routes,
         _tls,
-        _needed_keys,
         _own_domains,
         _fresh,
         _directories,

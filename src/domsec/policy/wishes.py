@@ -30,6 +30,7 @@ from domsec.policy.options import (
     UnknownDomains,
     UserSignature,
     Violation,
+    options,
 )
 from domsec.policy.rules import NO_RULE, Choice, Rule, Setting, kept
 from domsec.services import encrypt
@@ -225,8 +226,11 @@ def where(configuration: Configuration, peer: Peer | None, *path: str) -> str:
     name = configuration.path.name
     if peer is not None and not path:
         return _agreement(configuration, peer.domain)
-    line = configuration.lines.get(path or ("outbound",))
-    label = ".".join(path) or "[outbound]"
+    lines, label = configuration.lines, ".".join(path) or "[outbound]"
+    # where only tables of evidence stand in the section, its line has nothing that decides
+    names = (option.name for option in options(type(configuration.outbound)))
+    stated = path or any(("outbound", name) in lines for name in names)
+    line = lines.get(path or ("outbound",)) if stated else None
     return f"{name}:{line} {label}" if line else f"{label} (default)"
 
 
