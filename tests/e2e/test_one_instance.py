@@ -19,8 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 import commands
 from domsec.cms.credential import credential_from_private_key
@@ -29,7 +27,7 @@ from domsec.services.check import examine
 from domsec.services.layers import peel
 from domsec.services.verdict import Verdict
 from domsec.site import load_site
-from e2e import postfix
+from e2e import opendkim, postfix
 from e2e.domsec_process import Domsec
 from e2e.letters import Letter, fields_of, letter
 from e2e.postfix import Instance
@@ -183,7 +181,8 @@ def _opened(stack: contextlib.ExitStack, base: Path, layout: str, sink: Sink) ->
     domsec = Domsec(folder / "domsec/domsec.toml", folder / "domsec.log")
     _configure_domsec(folder, layout, acme, beta)
     _configure_postfix(folder, layout, instance, sink.port, ports)
-    stack.enter_context(_opendkim(folder / "dkim", dkim))
+    opendkim.write_key(folder / "dkim")
+    stack.enter_context(opendkim.signing(folder / "dkim", dkim))
     stack.callback(instance.stop)
     instance.start()
     stack.callback(domsec.kill)
@@ -242,37 +241,6 @@ def _configure_postfix(folder: Path, layout: str, instance: Instance, sink: int,
     (etc / "sasl/sasldb2").chmod(0o640)
 
 
-@contextlib.contextmanager
-def _opendkim(folder: Path, port: int) -> Iterator[None]:
-    key = rsa.generate_private_key(65537, 2048)
-    private, public = folder / "mail.private", folder / "mail.txt"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    private.chmod(0o600)
-    der = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    inside = "".join(line for line in der.splitlines() if "-" not in line)
-    public.write_text(f"mail._domainkey.acme.example v=DKIM1; k=rsa; p={inside}\n")
-    (folder / "signing.conf").write_text(
-        f"Mode s\nDomain acme.example\nSelector mail\nKeyFile {private}\nSocket inet:{port}@127.0.0.1\n"
-        "Canonicalization relaxed/simple\nInternalHosts 127.0.0.0/8\nSyslog no\nRequireSafeKeys no\n"
-    )
-    (folder / "checking.conf").write_text(f"Mode v\nTestPublicKeys {public}\nSyslog no\n")
-    process = subprocess.Popen(["opendkim", "-f", "-x", str(folder / "signing.conf")], env={"PATH": "/usr/sbin"})
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def dkim_holds(office: Office, octets: bytes) -> bool:
-    """Whether OpenDKIM, as a receiver, finds the signature of acme.example good."""
-    path = office.folder / "dkim/message"
-    path.write_bytes(octets)
-    command = ["opendkim", "-x", str(office.folder / "dkim/checking.conf"), "-t", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin"})
-    return "d=acme.example" in done.stdout and "succeeded" in done.stdout
-
-
 def test_postfix_has_nothing_to_say_against_the_configuration(office: Office) -> None:
     assert office.instance.complaints() == ""
 
@@ -285,8 +253,8 @@ def test_what_leaves_is_protected_and_then_signed_by_dkim(office: Office) -> Non
     assert (verdict.structure, verdict.accepted, verdict.domain) == ("E(S[domain](S0(OC)))", True, "acme.example")
     assert sent.secret not in wire
     assert not fields_of(wire, "X-Domsec-Auth")
-    assert dkim_holds(office, wire)
-    assert not dkim_holds(office, wire.replace(b"\r\n\r\n", b"\r\n\r\nAAAA\r\n", 1))
+    assert opendkim.holds(office.folder / "dkim", wire)
+    assert not opendkim.holds(office.folder / "dkim", wire.replace(b"\r\n\r\n", b"\r\n\r\nAAAA\r\n", 1))
 
 
 def test_what_arrives_is_judged_and_is_not_signed_by_our_dkim(office: Office) -> None:
