@@ -852,7 +852,9 @@ async def test_the_certificate_that_a_client_shows_is_known(tmp_path: Path, know
 
 
 @run
-async def test_a_client_with_a_certificate_of_somebody_else_is_not_welcome(tmp_path: Path) -> None:
+async def test_a_client_with_a_certificate_of_somebody_else_is_not_welcome(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("client", "other"):
         (tmp_path / name).mkdir()
         tls.both(tmp_path / name)
@@ -865,6 +867,8 @@ async def test_a_client_with_a_certificate_of_somebody_else_is_not_welcome(tmp_p
             await mailer.secure(context)
             assert await mailer.say("LHLO me")
         assert site.seen == []
+        assert "client 127.0.0.1: TLS did not begin: " in caplog.text
+        assert "verify failed" in caplog.text
         mailer.close()
 
 

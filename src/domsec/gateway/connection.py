@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ipaddress
+import logging
 import pwd
 import socket
 import struct
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")  # what a message is answered with
 A_contra = TypeVar("A_contra", contravariant=True)
+_log = logging.getLogger("domsec.gateway")
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 HANDSHAKE: Final = 60.0  # seconds for TLS to begin
@@ -238,7 +241,10 @@ class Connection(asyncio.Protocol, Generic[A]):
         assert speaker is not None
         try:
             made = await self._loop.start_tls(plain, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE)
-        except (OSError, asyncio.CancelledError):  # ssl.SSLError and TimeoutError are OSErrors
+        except (OSError, asyncio.CancelledError) as error:  # ssl.SSLError and TimeoutError are OSErrors
+            if not self._gone and not isinstance(error, asyncio.CancelledError):
+                named = plain.get_extra_info("peername") or ["unknown"]
+                _log.warning("client %s: TLS did not begin: %s", named[0], error)
             made = None
         secure = made.get_extra_info("ssl_object") if made is not None else None
         if made is None or secure is None or self._gone:  # the client may have gone at the end of it
