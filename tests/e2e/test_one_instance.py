@@ -169,7 +169,7 @@ def office(request: pytest.FixtureRequest) -> Iterator[Office]:
 
 
 def _opened(stack: contextlib.ExitStack, base: Path, layout: str, sink: Sink) -> Office:
-    ports = submission, servers, port, dkim = free_ports(4)
+    ports = submission, servers, port, dkim, checks = free_ports(5)
     folder = base / "acme"
     instance = Instance(folder / "postfix")
     for name in ("mail", "state", "run", "domsec/trust", "domsec/certificates", "postfix/etc/sasl", "dkim"):
@@ -183,6 +183,7 @@ def _opened(stack: contextlib.ExitStack, base: Path, layout: str, sink: Sink) ->
     _configure_postfix(folder, layout, instance, sink.port, ports)
     opendkim.write_key(folder / "dkim")
     stack.enter_context(opendkim.signing(folder / "dkim", dkim))
+    stack.enter_context(opendkim.checking(folder / "dkim", checks, "filter.acme.example"))
     stack.callback(instance.stop)
     instance.start()
     stack.callback(domsec.kill)
@@ -206,9 +207,10 @@ def _configure_domsec(folder: Path, layout: str, acme: Keys, beta: Keys) -> None
 
 def _configure_postfix(folder: Path, layout: str, instance: Instance, sink: int, ports: tuple[int, ...]) -> None:
     """The files that `domsec postfix` writes, at ports of the laboratory, beside an administrator's own."""
-    submission, servers, port, dkim = ports
+    submission, servers, port, dkim, checks = ports
+    filters = ("--milter", f"inet:127.0.0.1:{checks}") if layout == "content-filter" else ()
     ran = commands.run(
-        "postfix", "--layout", layout, "--dkim", f"inet:127.0.0.1:{dkim}", "-o", folder / "printed",
+        "postfix", "--layout", layout, "--dkim", f"inet:127.0.0.1:{dkim}", *filters, "-o", folder / "printed",
         "--config", folder / "domsec/domsec.toml",
     )  # fmt: skip
     assert ran.code == 0, ran.err
@@ -373,6 +375,16 @@ def test_while_domsec_is_down_nothing_leaves(office: Office) -> None:
         office.submit(sent, "bob@beta.example")
     office.instance.flush()
     assert sent.secret not in office.at_sink(sent)
+
+
+def test_what_a_filter_found_before_domsec_stays_under_a_name_of_its_own(office: Office) -> None:
+    if office.layout == "before-queue":
+        pytest.skip("milters hear nothing of a message that a proxy filter takes")
+    sent = letter("with two results", "Carol <carol@elsewhere.example>", to="alice@acme.example")
+    office.deliver("carol@elsewhere.example", sent.octets)
+    ours, theirs = fields_of(office.in_mailbox(sent), "Authentication-Results")
+    assert ours.startswith("Authentication-Results: mx.acme.example; smime=none")
+    assert theirs.startswith("Authentication-Results: filter.acme.example; dkim=none")
 
 
 def test_an_alias_is_expanded_once(office: Office) -> None:
