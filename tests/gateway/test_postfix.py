@@ -153,6 +153,7 @@ def test_our_own_milter_comes_after_those_of_others(tmp_path: Path) -> None:
     made = files(configured(tmp_path, *MILTER), "two-instances", others)
     ours = "inet:localhost:11332, unix:/run/domsec/milter.sock"
     assert f"\nsmtpd_milters = {ours}\n" in text_of(made, "/etc/postfix-edge/main.cf")
+    assert text_of(made, "/etc/postfix-edge/master.cf").startswith("smtp      inet  n       -       n ")
     assert "milter.sock" not in text_of(made, "/etc/postfix/main.cf")
     alone = files(configured(tmp_path, *MILTER), "milter", others)
     assert [file.path for file in alone] == ["/etc/postfix/main.cf", "/etc/postfix/master.cf"]
@@ -352,6 +353,28 @@ def test_other_milters_may_stand_beside_ours(tmp_path: Path) -> None:
     assert list(map(str, found)) == [
         "single: smtp/inet/smtpd_milters is inet:localhost:11332, expected unix:/run/domsec/milter.sock: "
         "what passes would not be judged, or not be signed by DKIM"
+    ]
+
+
+@needs_postconf
+@pytest.mark.parametrize(
+    ("layout", "told"), [("content-filter", []), ("milter", ["smtp/inet, chroot"]), ("two-instances", [])]
+)
+def test_a_chroot_matters_where_a_socket_is_found_by_its_path(tmp_path: Path, layout: Layout, told: list[str]) -> None:
+    """As Debian has it for port 25."""
+    chrooted = ("smtp      inet  n       -       n", "smtp      inet  n       -       y")
+    own = ("domsec    unix", "smtp inet n - y - - smtpd -o inet_interfaces=192.0.2.1\ndomsec    unix")
+    addresses = ("inet_interfaces = $myhostname\n", "inet_interfaces = 203.0.113.25\n")
+    changes = (own, addresses, ("$myhostname, localhost", "192.0.2.1")) if layout == "two-instances" else (chrooted,)
+    assert [difference.name for difference in compared(tmp_path, *changes, layout=layout)] == told
+
+
+@needs_postconf
+def test_the_edge_finds_a_milter_by_its_path(tmp_path: Path) -> None:
+    made = files(configured(tmp_path, *MILTER), "two-instances")
+    folders = installed(tmp_path, made, ("smtp      inet  n       -       n", "smtp      inet  n       -       y"))
+    assert [(each.instance, each.name) for each in differences(made, folders, "two-instances")] == [
+        ("edge", "smtp/inet, chroot")
     ]
 
 

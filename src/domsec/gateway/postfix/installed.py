@@ -209,7 +209,7 @@ def _services(instance: Instance, wanted: _Postfix, there: _Postfix) -> Iterator
         if found is None:
             yield Difference(instance, service, "missing", " ".join(columns))
             continue
-        if _chroot(found) != "n":
+        if _chroot(found) != "n" and _opens_a_socket(columns, wanted.options(service), wanted.stated):
             yield Difference(instance, f"{service}, chroot", found[2], "n", "the path of a socket would begin there")
         if found[5] != columns[5]:
             yield Difference(instance, f"{service}, command", found[5], columns[5])
@@ -221,6 +221,14 @@ def _services(instance: Instance, wanted: _Postfix, there: _Postfix) -> Iterator
             difference = _compared(instance, f"{service}/{name}", value, wanted.options(service)[name])
             if difference:
                 yield difference
+
+
+def _opens_a_socket(columns: Sequence[str], options: Mapping[str, str], main: Mapping[str, str]) -> bool:
+    """Whether a service has to find a Unix socket by its path: domsec's listener, or a milter's."""
+    if columns[5] in ("lmtp", "smtp"):
+        return True
+    asked = (options.get(name, main.get(name, "")) for name in ("smtpd_proxy_filter", "smtpd_milters"))
+    return columns[5] == "smtpd" and any("unix:/" in each for each in asked)
 
 
 def _chroot(columns: Sequence[str]) -> str:

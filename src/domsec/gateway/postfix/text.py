@@ -44,6 +44,8 @@ domsec_destination_recipient_limit = 50
 domsec_destination_concurrency_limit = 20
 
 """
+# not in a chroot, where the path of a milter's socket would begin
+_PORT_25: Final = "smtp      inet  n       -       n       -       -       smtpd\n"
 _UNSEEN: Final = "no_header_body_checks"
 # what a message has behind it when domsec gives it back: before the queue nobody has mapped its addresses yet
 _DONE: Final[Mapping[Layout, str]] = {
@@ -172,6 +174,7 @@ def _values(
             **common,
             "from_domsec": _service(configuration, "outbound", out),
             "milters": _milters(neighbours.milters),
+            "port_25": _PORT_25 if any(each.startswith("unix:") for each in neighbours.milters) else "",
         },
         "single": {**common, **single},
     }
