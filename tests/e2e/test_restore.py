@@ -100,5 +100,5 @@ def _lose_everything(ours: Installation) -> None:
     ours.keyd.stop(signal.SIGKILL)
     for folder in (ours.gateway.configuration.parent, ours.folder / "var"):
         shutil.rmtree(folder)
-    for file in ours.keyd.folder.iterdir():
-        file.unlink()
+    for found in ours.keyd.folder.iterdir():
+        shutil.rmtree(found) if found.is_dir() else found.unlink()
