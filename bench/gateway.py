@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import smtplib
 import socket
 import subprocess
 import sys
@@ -16,14 +17,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bench import library, world
-from bench.measure import Result, everywhere
+from bench.measure import Result, anonymous, best, everywhere
 from domsec.mime import fields
 from domsec.services import encrypt
 
@@ -31,6 +33,8 @@ SIZE = 10 * 1024
 CONNECTIONS = 10
 MESSAGES = 3000
 ROUNDS = 3
+STEADY = 20  # messages a second on each of two connections: far from what a gateway can do
+SECONDS = 25
 START = "import pathlib, sys; from domsec.gateway.run import run; sys.exit(run(pathlib.Path(sys.argv[1])))"
 
 
@@ -51,6 +55,8 @@ def cases() -> Iterator[Case]:
     yield "gateway.outbound_sign", lambda: [_outbound("gateway.outbound_sign", encrypted=False)]
     yield "gateway.outbound_sign_encrypt", lambda: [_outbound("gateway.outbound_sign_encrypt", encrypted=True)]
     yield "gateway.inbound_decrypt_verify", lambda: [_inbound()]
+    yield "gateway.latency_p99", lambda: [_latency()]
+    yield "gateway.memory_per_worker", lambda: [_memory()]
 
 
 def _null() -> Result:
@@ -101,6 +107,71 @@ def _inbound() -> Result:
     return _against("gateway.inbound_decrypt_verify", value, raw)
 
 
+def _latency() -> Result:
+    """From the last octet of a message to its 250, signed and encrypted: 99 of 100 get it within this time.
+
+    Two connections with STEADY messages a second each, so that none waits for another. The limit is the same for a
+    message that goes to the sink directly, and the bare cryptography once.
+    """
+    raw = library._raw_sign(world.held("signing", "acme.example", "rsa2048").key)
+    entity = bytes(fields.entity_of(world.message(SIZE)))
+    wrap = library._raw_wrap(world.held("confidentiality", "beta.example", "rsa2048").key, entity)
+    with _folder() as folder, sink() as port, _gateway(folder, port, sign=True, encrypt="dca") as running:
+        direct, through = (_p99(_waits(each)) for each in (port, running.outbound))
+    (bare,), _ = best(lambda: (raw(), wrap()), clock=time.perf_counter)
+    limit = direct + bare
+    return Result("gateway.latency_p99", through * 1e6, "us", limit * 1e6, limit / through, 2 * STEADY * SECONDS)
+
+
+def _p99(seconds: Sequence[float]) -> float:
+    return sorted(seconds)[len(seconds) * 99 // 100]
+
+
+def _waits(port: int) -> list[float]:
+    with ThreadPoolExecutor(2) as pool:
+        return [wait for waits in pool.map(lambda _: _steady(port), range(2)) for wait in waits]
+
+
+def _steady(port: int) -> list[float]:
+    """How long each message of one connection waited for its reply."""
+    octets, waits = world.message(SIZE), []
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        client.ehlo()
+        begin = time.perf_counter()
+        for number in range(STEADY * SECONDS):
+            time.sleep(max(0.0, begin + number / STEADY - time.perf_counter()))
+            client.mail("alice@acme.example")
+            client.rcpt("bob@beta.example")
+            client.docmd("DATA")
+            client.sock.sendall(octets + b".\r\n")  # type: ignore[union-attr]
+            sent = time.perf_counter()
+            code, text = client.getreply()
+            waits.append(time.perf_counter() - sent)
+            if code != 250:
+                raise RuntimeError(f"{code} {text!r}")
+    return waits
+
+
+def _memory() -> Result:
+    """What a worker has for itself after its share of MESSAGES, signed and encrypted.
+
+    The limit is an interpreter that has imported the library for the cryptography and nothing else.
+    """
+    bare = (
+        "import sys, cryptography.hazmat.primitives.serialization.pkcs7, cryptography.x509; print(); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", bare], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        limit = anonymous(process.pid)
+        process.communicate()
+    with _folder() as folder, sink() as port, _gateway(folder, port, sign=True, encrypt="dca") as running:
+        _best_rate(running.outbound, _plain(folder))
+        workers = children(running.pid)
+        value = sum(map(anonymous, workers)) / len(workers)
+    return Result("gateway.memory_per_worker", value, "octets", limit, value / limit, MESSAGES * ROUNDS)
+
+
 def _against(name: str, value: float, raw: list[Callable[[], object]]) -> Result:
     """The limit is what a null gateway and the bare cryptography, on all cores at once, would allow together."""
     limit = 1 / (1 / _null_rate() + 1 / everywhere(*raw))
@@ -148,6 +219,11 @@ def process(arguments: list[str], ready: Callable[[], None]) -> Iterator[int]:
         finally:
             process.terminate()
             process.wait(30)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has begun: of a gateway, its workers."""
+    return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()))
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 
 Clock = Callable[[], float]
 ROUNDS = 25
+_STATUS = Path("/proc/self/status")
 BATCH = 0.02  # seconds of processor time a batch should take
 
 
@@ -66,13 +67,18 @@ def rate(
 def peak(act: Callable[[], object]) -> int:
     """Octets of memory that an act has at its worst, above what this process had before. Files that it maps count."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak so far is forgotten
-    before = _status("VmRSS")
+    before = _octets(_STATUS, "VmRSS")
     act()
-    return _status("VmHWM") - before
+    return _octets(_STATUS, "VmHWM") - before
 
 
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+def anonymous(pid: int) -> int:
+    """Octets that a process has for itself: neither pages it shares nor mapped spool files count to them."""
+    return _octets(Path(f"/proc/{pid}/smaps_rollup"), "Anonymous")
+
+
+def _octets(page: Path, name: str) -> int:
+    for line in page.read_text(encoding="ascii").splitlines():
         key, _, value = line.partition(":")
         if key == name:
             return int(value.split()[0]) * 1024

@@ -1,8 +1,7 @@
 """A steady load through a gateway for as long as one likes: its memory has to be flat (`python -m bench soak`).
 
 Every second some mail goes out, signed and encrypted, one large message among it, and some comes in, decrypted and
-verified, from somebody else each time. Measured is what each process has for itself: `Anonymous` of
-/proc/PID/smaps_rollup, which neither shared pages nor mapped spool files count to.
+verified, from somebody else each time. Measured is what each process has for itself (`measure.anonymous`).
 
 Judged is the median of the last quarter of the time against that of the second; the first is for warming up: pools,
 caches, connections. LIMIT is what the allocator may keep of the largest messages, which stays the same however long it
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import gateway, library, world
+from bench.measure import anonymous
 from domsec.mime import fields
 from domsec.services import encrypt
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(seconds: int, folder: Path, running: gateway.Running) -> tuple[Mapping[int, list[int]], int]:
     """The samples of each process, and how many messages went through."""
-    pids = [running.pid, *_children(running.pid)]
+    pids = [running.pid, *gateway.children(running.pid)]
     samples: dict[int, list[int]] = {pid: [] for pid in pids}
     sent = 0
     begin = time.monotonic()
@@ -74,24 +74,11 @@ def _run(seconds: int, folder: Path, running: gateway.Running) -> tuple[Mapping[
         for second in range(seconds):
             time.sleep(max(0.0, begin + second - time.monotonic()))
             sent += sum(pool.map(lambda batch: _send(*batch), _batches(folder, running, second)))
-            if [running.pid, *_children(running.pid)] != pids:
+            if [running.pid, *gateway.children(running.pid)] != pids:
                 raise RuntimeError("a worker has ended")
             for pid in pids:
-                samples[pid].append(_anonymous(pid))
+                samples[pid].append(anonymous(pid))
     return samples, sent
-
-
-def _children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-    return sorted(map(int, text.split()))
-
-
-def _anonymous(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-        name, _, value = line.partition(":")
-        if name == "Anonymous":
-            return int(value.split()[0]) * 1024
-    raise LookupError("Anonymous")
 
 
 _Batch = tuple[int, str, Path, int]  # port, to, file, how many
