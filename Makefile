@@ -52,8 +52,9 @@ format: $(VENV)/.installed ## format the code
 	$(BIN)/ruff format src tests bench fuzz packaging
 	$(BIN)/ruff check --fix-only --quiet src tests bench fuzz packaging
 
-bench: $(VENV)/.installed packages ## measure, as ratios to the raw limits of this machine
+bench: $(VENV)/.installed packages ## measure, as ratios to the raw limits of this machine, and write docs/performance.md
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench --page
 
 conformance: $(VENV)/.installed packages ## docs/conformance.md from the tests; fails where RFC 3183 is not shown
 	$(BIN)/python -m pytest -n auto --dist loadgroup --conformance docs/conformance.md tests

@@ -21,6 +21,7 @@ from bench.measure import Result
 
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+DAY = 24 * 60 * 60  # seconds
 BEGIN, END = "<!-- results of bench -->\n", "<!-- end -->\n"
 
 
@@ -74,10 +75,18 @@ def with_results(page: str, results: Iterable[Result]) -> str:
     _, _, after = rest.partition(END)
     tables = []
     for suite, group in itertools.groupby(results, lambda result: result.name.partition(".")[0]):
-        rows = [f"| {' | '.join(line(result).split())} |" for result in group]
+        rows = [f"| {' | '.join(_cells(result))} |" for result in group]
         head = "| case | value | limit | ratio | unit |\n|---|---:|---:|---:|---|"
         tables.append("\n".join([f"### {suite}\n", head, *rows, ""]))
     return before + BEGIN + "\n".join(tables) + END + after
+
+
+def _cells(result: Result) -> list[str]:
+    """As in the line; beside messages a second stands what that is in a day."""
+    *cells, unit = line(result).split()
+    if unit == "msg/s":
+        unit += f" ({result.value * DAY / 1e6:,.1f} million a day)"
+    return [*cells, unit]
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from bench.world import Held
 from domsec.cms.algorithms import default_signature_algorithm
 from domsec.cms.credential import Credential
 from domsec.daemon import listen_unix
+from domsec.keyd.answer import PURPOSES
 from domsec.keyd.server import Service, serve
 from domsec.stores.credentials import load_credential
 from domsec.stores.key_process import KeyProcess, KeyProcessCredential
@@ -74,7 +75,7 @@ def _signing(credential: Credential) -> Callable[[], object]:
 def _in_key_process(folder: Path, held: Held) -> Iterator[Credential]:
     """The server of `domsec keyd`, without the privileges that it would give up first."""
     path, certificate = folder / "socket", held.credential.certificate
-    service = Service({("signing", key_digest(certificate)): held.credential}, frozenset({os.geteuid()}))
+    service = Service({("signing", key_digest(certificate)): held.credential}, {os.geteuid(): PURPOSES})
     listener = listen_unix(str(path), 0o600)
     child = os.fork()
     if child == 0:

@@ -109,7 +109,7 @@ def _layers(count: int) -> list[Result]:
     """
     octets: Octets = world.message(10 * KILO)
     covered = []
-    limits = dataclasses.replace(DEFAULT, depth=count + 1)
+    limits = dataclasses.replace(DEFAULT, depth=count + 2)  # the empty signature inside and what it carries
     signer = Signer(world.held("signing", "acme.example", "rsa2048").credential)
     for _ in range(count):
         message = peel(octets, limits=limits)
@@ -117,7 +117,9 @@ def _layers(count: int) -> list[Result]:
         made = sign.apply(sign.plan(message.spine(), encrypt=False), message.header, signer, world.NOW)
         octets = bytes(in_one_place(fields.replace_entity(message.header, made)))
     raw, context = library._raw_verify(world.held("signing", "acme.example", "rsa2048").key), world.context()
-    assert len(verify(peel(octets, limits=limits), context).layers) >= count
+    verdict = verify(peel(octets, limits=limits), context)
+    assert verdict.accepted, verdict.structure
+    assert len(verdict.layers) == count + 2
 
     def limit() -> None:
         for each in covered:

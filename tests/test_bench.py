@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
-from bench import peers, postfix
+from bench import keys, peers, postfix, world
 from bench.__main__ import BEGIN, END, available, with_results
 from bench.measure import Result
 
@@ -36,6 +37,12 @@ def test_every_name_that_others_rely_on_is_measured() -> None:
     assert len(set(names)) == len(names)
 
 
+def test_a_key_process_to_measure_signs(tmp_path: Path) -> None:
+    held = world.held("signing", "acme.example", "p256")
+    with keys._in_key_process(tmp_path, held) as credential:
+        assert keys._signing(credential)()
+
+
 def test_the_page_has_the_results_between_its_marks_and_keeps_the_rest() -> None:
     results = [
         Result("gateway.null", 2068.4, "msg/s", 9837.0, 0.2103, 9000),
@@ -46,9 +53,7 @@ def test_the_page_has_the_results_between_its_marks_and_keeps_the_rest() -> None
     assert page.startswith(f"before\n{BEGIN}### gateway\n")
     assert page.endswith(f"{END}after\n")
     assert "old" not in page
-    assert (
-        "| gateway.null | 2,068 | 9,837 | 0.21 | msg/s |\n| gateway.memory_per_worker | 54,000,000 | - | - | octets |\n"
-        in page
-    )
+    assert "| gateway.null | 2,068 | 9,837 | 0.21 | msg/s (178.7 million a day) |\n" in page
+    assert "| gateway.memory_per_worker | 54,000,000 | - | - | octets |\n" in page
     assert page.index("### gateway") < page.index("### peer")
     assert with_results(page, results) == page
