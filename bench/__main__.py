@@ -33,13 +33,15 @@ def main(wanted: list[str]) -> int:
         return 0
     results: list[Result] = []
     print(HEAD)
-    for name, measure in available():
-        if wanted and not any(name.startswith(prefix) for prefix in wanted):
-            continue
-        for result in measure():
-            results.append(result)
-            print(line(result), flush=True)
-    RESULTS.write_text(json.dumps([dataclasses.asdict(r) for r in results], indent=1) + "\n")
+    try:
+        for name, measure in available():
+            if wanted and not any(name.startswith(prefix) for prefix in wanted):
+                continue
+            for result in measure():
+                results.append(result)
+                print(line(result), flush=True)
+    finally:  # a case that fails does not take the others with it
+        RESULTS.write_text(json.dumps([dataclasses.asdict(r) for r in results], indent=1) + "\n")
     return 0
 
 

@@ -239,7 +239,7 @@ def sink() -> Iterator[int]:
 def _gateway(folder: Path, sink: int, *, sign: bool, encrypt: str) -> Iterator[Running]:
     outbound, inbound, status = (free_port() for _ in range(3))
     for role, domain in (("signing", "acme.example"), ("confidentiality", "acme.example")):
-        write_credential(folder / f"{role}.pem", world.held(role, domain, "rsa2048"))  # type: ignore[arg-type]
+        write_credential(folder / f"{role}.pem", world.held(role, domain, "rsa2048"))
     (folder / "ca.pem").write_bytes(world.ca()[0].x509.public_bytes(Encoding.PEM))
     partner = world.held("confidentiality", "beta.example", "rsa2048").credential.certificate
     (folder / "partner.pem").write_bytes(partner.x509.public_bytes(Encoding.PEM))

@@ -91,7 +91,7 @@ def _files(folder: Path) -> None:
     (folder / "entity").write_bytes(_entity())
     (folder / "ca.pem").write_bytes(world.ca()[0].x509.public_bytes(Encoding.PEM))
     for role, domain in (("signing", "acme.example"), ("confidentiality", "beta.example")):
-        held = world.held(role, domain, "rsa2048")  # type: ignore[arg-type]
+        held = world.held(role, domain, "rsa2048")
         (folder / f"{role}.crt").write_bytes(held.credential.certificate.der)
         (folder / f"{role}.key").write_bytes(held.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 

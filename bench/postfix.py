@@ -97,7 +97,8 @@ def cases() -> Iterator[Case]:
 
 def missing() -> str | None:
     """Why Postfix cannot be measured here, None if it can."""
-    return postfix.missing()
+    without: str | None = postfix.missing()
+    return without
 
 
 def _milter() -> Result:

@@ -35,15 +35,14 @@ class Pki:
     def __init__(self) -> None:
         root, lower = (rsa.generate_private_key(65537, bits) for bits in (3072, 2048))
         self.anchor = issue.issue_ca("bench root", root, now=_START, days=3650)
-        made = {"now": _START, "days": 365}
         self.lower = issue.issue_ca("bench ca", lower, issuer_cert=self.anchor, issuer_key=root, now=_START, days=1800)
         key = issue.new_key("p256").public_key()
         self.leaves = [
             issue.issue("user", f"u{n}@acme.example", key, self.lower, lower, now=_START, days=365).der
             for n in range(LEAVES)
         ]
-        self.long = issue.issue_crl(self.lower, lower, range(1, ENTRIES + 1), **made)
-        self.short = issue.issue_crl(self.anchor, root, [], **made)
+        self.long = issue.issue_crl(self.lower, lower, range(1, ENTRIES + 1), now=_START, days=365)
+        self.short = issue.issue_crl(self.anchor, root, [], now=_START, days=365)
         checks = ((root, 3072), (lower, 2048))
         signed = [(key.public_key(), key.sign(DIGEST_INPUT, padding.PKCS1v15(), hashes.SHA256())) for key, _ in checks]
         self.raw: Callable[[], object] = lambda: [
