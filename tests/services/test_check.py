@@ -17,12 +17,15 @@ import pki
 import world
 from domsec import der, oids
 from domsec.cms import content_info, signed_data
+from domsec.cms.algorithms import SIGNATURES
 from domsec.cms.attributes import Attribute, attribute
 from domsec.cms.certificates import Certificate
-from domsec.cms.signed_data import Signing
+from domsec.cms.signed_data import Signing, issuer_and_serial
 from domsec.mime import smime
 from domsec.services import check, encrypt
+from domsec.services.check import Examination
 from domsec.services.conclude import authority_domain
+from domsec.services.context import Context
 from domsec.services.layers import peel
 from domsec.services.peer import Peer
 from domsec.services.signature_type import SignatureType
@@ -164,7 +167,23 @@ def test_an_attribute_from_the_future_is_a_warning() -> None:
 
 def test_a_signature_without_signed_attributes_is_an_option_for_originators() -> None:
     """For domain authorities it never is: it cannot state its type."""
-    assert "S[domain]" in judge(build("S[domain](S0(OC))"), world.context(allow_no_attributes=True)).structure
+
+    def bare(who: pki.Identity) -> bytes:
+        algorithm = SIGNATURES[oids.ECDSA_WITH_SHA256, oids.SHA256]
+        info = der.sequence(
+            der.integer(1),
+            issuer_and_serial(who.certificate),
+            algorithm.digest.identifier.raw,
+            algorithm.identifier.raw,
+            der.octet_string(algorithm.sign(who.signing_key, content)),
+        )
+        return world.with_signers(world.signed(content, who), lambda _: [info])
+
+    content, at = world.entity("S0(OC)"), world.context(allow_no_attributes=True)
+    octets = world.message(bare(acme().users["alice"]))
+    assert (state(octets), state(octets, at)) == ("invalid", "valid")
+    assert judge(octets, at).level == "originator_direct"
+    assert judge(world.message(bare(acme().signing)), at).level == "none"
 
 
 @pytest.mark.requirement("R3183-3.2-12")
@@ -307,6 +326,44 @@ def test_a_signer_limits_by_which_certificates_their_own_is_validated(listed: tu
         assert signer.path_reason == "no path to an anchor by the certificates that the signer lists"
 
 
+def test_a_conclusion_rests_on_the_best_signatures_of_each_signer() -> None:
+    """Of one name: those that are valid, else those whose mathematics hold, else all (threats T-07)."""
+    alice, old = acme().users["alice"], pki.identity("user", ALICE, acme().ca, days=3, name="Alice")
+
+    def signed(*who: pki.Identity, broken: int = 0) -> Examination:
+        entity = world.signed(world.TEXT, *who)
+        spoiled = lambda infos: [i[:-1] + bytes([i[-1] ^ (n < broken)]) for n, i in enumerate(infos)]  # noqa: E731
+        return world.look(world.message(world.with_signers(entity, spoiled)))
+
+    both, one, none = signed(alice, old), signed(old, old, broken=1), signed(old, old, broken=2)
+    assert [s.certificate for s in both.findings[0].relied_on] == [alice.certificate]
+    assert (both.findings[0].state, len(both.findings[0].signers)) == ("valid", 2)
+    assert [s.verdict.crypto for s in one.findings[0].relied_on] == ["valid"]
+    assert [s.verdict.crypto for s in none.findings[0].relied_on] == ["invalid", "invalid"]
+
+
+def test_an_address_that_is_none_beside_the_right_one_is_no_hindrance() -> None:
+    who = pki.Identity(names.certificate("cn=Alice", "alice at home", ALICE), names.key())
+    verdict = judge(world.message(world.signed(world.TEXT, who)), world.context(users=[who.certificate]))
+    assert (verdict.layers[0].address, verdict.level) == ("match", "originator_direct")
+
+
+def test_the_originator_is_named_as_the_certificate_names_her() -> None:
+    named = judge(build("S(OC)")).originator
+    assert named is not None
+    assert (named.name, named.addresses) == ("Alice", (ALICE,))
+
+
+def test_the_structure_is_what_was_stated_whether_it_may_be_or_not() -> None:
+    certificate = names.certificate("cn=x", "x@acme.example")
+    entity = world.signed(world.entity("S0(OC)"), pki.Identity(certificate, names.key()), extra=[
+        world.typed(SignatureType.DOMAIN)
+    ])  # fmt: skip
+    verdict = judge(world.message(entity), world.context(roles=[certificate]))
+    assert verdict.structure == "S[domain](S0(OC))"
+    assert (verdict.layers[0].roles, verdict.accepted) == ((), False)
+
+
 # --- flags ----------------------------------------------------------------------------------------------------------
 
 CLEAR = Peer("acme.example", clear_unsigned=True)
@@ -332,6 +389,85 @@ def test_a_flag_says_which_layer_it_is_about(notation: str, code: str, text: str
     assert found[0].text.startswith(text)
 
 
+@pytest.mark.requirement("R3183-3.2-16")
+def test_only_what_is_below_a_domain_signature_that_holds_may_fail_with_a_warning() -> None:
+    """What is around it fails as if it were not there; and a role that fails is a violation wherever it is."""
+
+    def broken(notation: str) -> bytes:
+        whole = world.entity(notation)
+        return world.with_signers(whole, lambda infos: [info[:-1] + bytes([info[-1] ^ 1]) for info in infos])
+
+    def domain(inner: bytes) -> bytes:
+        return world.signed(inner, acme().signing, extra=[world.typed(SignatureType.DOMAIN)])
+
+    for entity, code, layer in (
+        (broken("S(S[domain](S0(OC)))"), "signature.invalid", "1"),
+        (broken("S[review](S[domain](S0(OC)))"), "signature.invalid", "1"),
+        (domain(broken("S[review](S0(OC))")), "signature.invalid", "1.1"),
+        (domain(broken("S(OC)")), "inner.invalid", "1.1"),
+    ):
+        told = judge(world.message(entity)).flags
+        assert [(f.code, f.layer) for f in told if f.code.endswith("invalid")] == [(code, layer)]
+
+
+def told(code: str, octets: bytes, at: Context | None = None) -> list[str | None]:
+    """The layers that bear a flag."""
+    return [flag.layer for flag in judge(octets, at).flags if flag.code == code]
+
+
+@pytest.mark.parametrize(
+    ("notation", "unsigned", "unauthenticated"),
+    [
+        ("E[beta](OC)", ["1"], ["1"]),
+        ("E[beta](S(OC))", [], []),
+        ("S(E[beta](OC))", [], ["1.1"]),  # whoever signed outside need not have seen what is inside
+        ("S[evil](E[beta](OC))", ["1.1"], ["1.1"]),
+        ("S[evil](E[beta](S(OC)))", [], []),
+    ],
+)
+def test_a_cipher_without_a_tag_needs_a_signature_inside(
+    notation: str, unsigned: list[str], unauthenticated: list[str]
+) -> None:
+    octets = build(notation, cipher="aes256-cbc")
+    assert told("enc.unsigned", octets) == unsigned
+    assert told("enc.unauthenticated", octets) == unauthenticated
+
+
+@pytest.mark.parametrize(
+    ("sender", "flagged"),
+    [
+        ("bob@acme.example", False),
+        ("bob@mail.acme.example", True),
+        ("bob@acme.example, carol@beta.example", True),
+        ("nobody in particular", True),
+    ],
+)
+def test_a_sender_outside_the_domains_of_from_is_told(sender: str, flagged: bool) -> None:
+    head = f"Sender: {sender}\r\n".encode()
+    assert bool(told("sender.mismatch", head + build("S[domain](S(OC))"))) is flagged
+    assert not told("sender.mismatch", head + build("S(OC)"))
+
+
+def test_a_signature_without_what_it_covers_is_invalid() -> None:
+    alone = signed_data.sign(
+        world.TEXT, oids.ID_DATA, (Signing(world.credential(acme().users["alice"])),), detached=True
+    )
+    octets = world.message(smime.pkcs7_mime(alone, "signed-data"))
+    assert (state(octets), told("cms.no_content", octets)) == ("invalid", ["1"])
+
+
+def test_a_layer_tells_how_its_names_were_compared_and_what_its_certificate_went_through() -> None:
+    domain, inner, _ = judge(build("S[domain](S(OC))")).layers
+    assert domain.naming == {"domain": ()}
+    assert domain.mapping == {"passed": True, "compared": [["acme.example", "rfc822", "equal"]]}
+    assert (inner.naming, inner.mapping) == ({}, None)
+    assert [(s.types, s.revocation) for layer in (domain, inner) for s in layer.signers] == [
+        (("domain",), "unknown"),
+        (None, "unknown"),
+    ]
+    assert [layer.coverage for layer in judge(build("S[domain](X(S(OC)))")).layers] == ["unknown", None]
+
+
 def test_around_an_empty_signature_alone_is_nothing() -> None:
     (flag,) = [flag for flag in judge(build("S0(OC)")).flags if flag.code == "null.uncovered"]
     assert (flag.layer, flag.text) == ("1", "around it is nothing")
@@ -347,6 +483,17 @@ def test_a_person_who_opens_their_own_mail_is_no_authority_with_a_wrong_name() -
     to_bob, blind = build("E[bob](S(OC))"), build("E[bob](S(OC))", to="carol@beta.example")
     assert not world.codes(judge(to_bob, world.context(bob)), "warning")
     assert world.codes(judge(blind, world.context(bob)), "warning") >= {"naming.cn"}
+
+
+@pytest.mark.requirement("R3183-4.1-01")
+def test_our_own_authority_is_held_to_the_naming_rule_when_it_opens() -> None:
+    own = pki.Identity(names.certificate("cn=x", "domain-confidentiality-authority@beta.example"), names.key())
+    person = pki.Identity(names.certificate("cn=x", "carol@beta.example"), names.key())
+    for who, severity in ((own, "violation"), (person, "warning")):
+        verdict = judge(world.message(world.encrypted(world.entity("S(OC)"), who)), world.context(who))
+        [found] = [flag for flag in verdict.flags if flag.code == "naming.cn"]
+        assert (found.severity, found.layer) == (severity, "1")
+        assert found.text.startswith("the authority that opened it: the common name is x")
 
 
 # --- directory names of originators (decisions A-16) ----------------------------------------------------------------
@@ -403,7 +550,47 @@ def test_who_encrypted_is_held_to_all_of_the_naming_rule_if_one_name_claims_the_
     agent = names.certificate(subject, address)
     sealed = encrypt.encrypt(world.TEXT, [beta().confidentiality.certificate], originator=[agent])
     flags = judge(world.message(sealed), world.context(beta().confidentiality)).flags
-    assert [(flag.code, flag.layer) for flag in flags if flag.code.startswith("enc_agent")] == [(code, "1")]
+    [found] = [flag for flag in flags if flag.code.startswith("enc_agent")]
+    assert (found.code, found.layer) == (code, "1")
+    assert ("none of 1 certificates in originatorInfo" in found.text) is (code == "enc_agent.unknown")
+
+
+@pytest.mark.requirement("R3183-4.1-02", "R3183-3.1.1-20")
+def test_who_encrypted_is_held_to_what_was_agreed_with_the_domain() -> None:
+    """By address alone, as the profile "mailbox" has it, and for subdomains only where that was agreed."""
+    agent = names.certificate("o=acme", "domain-confidentiality-authority@acme.example")
+    sealed = encrypt.encrypt(world.TEXT, [beta().confidentiality.certificate], originator=[agent])
+
+    def told(peer: Peer) -> list[str]:
+        octets = world.message(sealed, sender="alice@mail.acme.example")
+        verdict = judge(octets, world.context(beta().confidentiality, peers=[peer]))
+        return [flag.text for flag in verdict.flags if flag.code == "enc_agent.mapping"]
+
+    assert told(Peer("acme.example")) == ["no common name, expected domain-confidentiality-authority"]
+    assert told(Peer("acme.example", naming="mailbox")) == []
+    assert len(told(Peer("acme.example", naming="mailbox", max_ascent=0))) == 1
+
+
+@pytest.mark.requirement("R3183-3.1.1-20", "R3183-3.1.1-16")
+@pytest.mark.parametrize(("max_ascent", "accepted"), [(None, True), (1, True), (0, False)])
+def test_how_far_above_an_originator_an_authority_may_stand_can_be_agreed(
+    max_ascent: int | None, accepted: bool
+) -> None:
+    octets = build("S[domain](S0(OC))", sender="alice@mail.acme.example")
+    at = world.context(peers=[Peer("acme.example", max_ascent=max_ascent)])
+    assert judge(octets, at).accepted is accepted
+
+
+def test_our_own_certificates_need_no_name_of_a_role() -> None:
+    """Mail of ours that comes back is judged by what we agreed with ourselves, unless something else was written."""
+    own = pki.Identity(names.certificate("cn=secure@acme.example", "secure@acme.example"), names.key())
+    entity = world.signed(world.entity("S0(OC)"), own, extra=[world.typed(SignatureType.DOMAIN)])
+    octets, at = world.message(entity), world.context(roles=[own.certificate])
+    ours = dataclasses.replace(at, own=frozenset([own.certificate]))
+    agreed = dataclasses.replace(ours, peers=world.context(peers=[Peer("acme.example")]).peers)
+    found = [world.codes(judge(octets, each), "violation") for each in (at, ours, agreed)]
+    assert found[0] == {"naming.cn", "naming.rfc822_local"} == found[2]
+    assert found[1] == {"naming.rfc822_local"}
 
 
 @pytest.mark.parametrize(

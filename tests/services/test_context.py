@@ -102,3 +102,15 @@ def test_a_domain_that_names_its_ca_in_dns_makes_no_other_ca_an_anchor() -> None
             certificate, (named, beside), role=True, peer=None, associations=(Association.of(said, DANE_TA),)
         )
         assert (verdict.state == "valid") is believed
+
+
+@pytest.mark.requirement("R3183-4.2-06")
+def test_of_several_records_one_that_leads_to_the_certificate_is_enough() -> None:
+    """In any order, and whatever the others speak of."""
+    certificate, named, beside = BETA.signing.certificate, BETA.ca.certificate, ACME.ca.certificate
+    unknown, elsewhere, right = (Association.of(c, DANE_TA) for c in (ACME.signing.certificate, beside, named))
+    at = Context(pki.NOW, Validator(Snapshot(AnchorSet(), AnchorSet())))
+    for said in ((unknown, right), (elsewhere, right), (right, elsewhere), (unknown, elsewhere)):
+        verdict = at.path(certificate, (named, beside), role=True, peer=None, associations=said)
+        assert (verdict.state == "valid") is (right in said)
+        assert ("(DANE-TA) of its domain" in verdict.reason) is (right in said)

@@ -8,11 +8,13 @@ from cryptography import x509
 import pki
 import world
 from directories import dca, found
-from domsec.mime.addresses import parse_address
+from domsec.mime.addresses import parse_address, parse_originators
+from domsec.mime.fields import split_message
 from domsec.services import discovery
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
 from domsec.services.peer import Peer
+from domsec.services.signature_type import SignatureType
 from domsec.trust.discovered import Found
 from domsec.trust.source import MemorySource, SourcesInOrder
 from world import acme, beta
@@ -23,6 +25,10 @@ BOB = "bob@beta.example"
 def knowing(answers: Found, *known: pki.Identity) -> Context:
     at = world.context(known=[each.certificate for each in known])
     return world.replace(at, found=answers, source=SourcesInOrder(at.source, answers))
+
+
+def dsa(domain: str) -> str:
+    return f"domain-signing-authority@{domain}"
 
 
 def wanted(address: str, target: Target, at: Context) -> list[str]:
@@ -85,6 +91,31 @@ def test_the_name_that_was_agreed_goes_along() -> None:
     at = world.context(peers=[Peer("beta.example", distinguished_name=name)])
     (question,) = discovery.for_authority("beta.example", at)
     assert (question.role, question.directory_name) == ("domain-confidentiality-authority", name)
+
+
+@pytest.mark.requirement("R3183-3.1.1-16")
+@pytest.mark.parametrize(
+    ("signed_as", "originators", "expected"),
+    [
+        (None, "alice@a.acme.example", ["alice@a.acme.example"]),
+        (SignatureType.ORIGINATOR, "alice@a.acme.example", ["alice@a.acme.example"]),
+        (None, "alice@acme.example, bob@acme.example", []),  # nobody signs for two
+        (SignatureType.REVIEW, "alice@acme.example", []),
+        (SignatureType.DOMAIN, "alice@a.acme.example", [dsa("a.acme.example"), dsa("acme.example")]),
+        (SignatureType.DOMAIN, "alice@a.acme.example, bob@b.acme.example", [dsa("acme.example")]),
+        (SignatureType.DOMAIN, "alice@a.acme.example, bob@acme.example", [dsa("acme.example")]),
+        (SignatureType.DOMAIN, "alice@acme.example, bob@notacme.example", []),
+        (SignatureType.DOMAIN, "", []),
+    ],
+)
+def test_at_whose_address_it_may_be_said_who_signs(
+    signed_as: SignatureType | None, originators: str, expected: list[str]
+) -> None:
+    header, _ = split_message(f"From: {originators}\r\n\r\n".encode())
+    asked = discovery.of_signer(
+        [signed_as] if signed_as else [], parse_originators(header, "from").mailboxes, world.context()
+    )
+    assert [question.address for question in asked] == expected
 
 
 @pytest.mark.parametrize("outcome", ["unusable", "unavailable", "nothing"])

@@ -64,11 +64,13 @@ def test_an_attribute_in_each_place(oid: str) -> None:
     attribute = having(oid)
     inner = signed(signed(world.TEXT, attribute), by="domain")
     outer = signed(world.encrypted(signed(world.TEXT), acme().confidentiality), attribute, by="bob")
+    around = signed(signed(world.TEXT), attribute, by="bob")
     through = signed(world.encrypted(signed(world.TEXT, attribute), acme().confidentiality), by="bob")
     unsigned = signed(world.TEXT, unsigned=[attribute])
     assert ("ess.placement" in codes(signed(world.TEXT, attribute))) is False
     assert ("ess.placement" in codes(inner)) is False
     assert ("ess.placement" in codes(outer)) is (place.layer == "inner")
+    assert ("ess.placement" in codes(around)) is (place.layer == "inner")
     assert ("ess.placement" in codes(through)) is (place.layer == "outer")
     assert ("ess.placement" in codes(unsigned)) is (place.signed == "must")
 

@@ -180,6 +180,10 @@ def test_a_label_of_a_policy_that_is_not_known_stops_the_message() -> None:
     for entity in (signed(world.TEXT, label(FOREIGN)), signed(signed(world.TEXT), label(FOREIGN), by="attributes")):
         found = verdict(entity, food.labelling())
         assert (codes(found), found.accepted) == ({"label.unknown_policy"}, False)
+        [told] = found.violations
+        policy = FOREIGN.security_policy_identifier
+        assert told.layer == "1"
+        assert told.text.endswith(f" of policy {policy}, which is not known here")
     reported = verdict(signed(world.TEXT, label(FOREIGN)), labelling.NO_LABELLING)
     assert reported.accepted
     assert reported.labels.original is not None

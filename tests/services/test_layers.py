@@ -198,6 +198,26 @@ def test_limits_inside_become_flags() -> None:
     assert peel(signed, signers=0).root.kind == "unsupported"
 
 
+@pytest.mark.requirement("R3183-1-02")
+@pytest.mark.parametrize(
+    ("text", "limits", "flagged"),
+    [
+        (b"X: y\r\n" * 50 + world.TEXT, {"header_fields": 40}, "limit.header_fields"),
+        (b"X: " + b"y" * 3000 + b"\r\n" + world.TEXT, {"header_size": 2000}, "limit.header_size"),
+        (b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n' + b"--b\r\n\r\n\r\n" * 9 + b"--b--\r\n",
+         {"mime_parts": 8}, "limit.mime_parts"),
+        (world.entity("S(OC)"), {"certificates": 0}, "limit.certificates"),
+    ],
+)  # fmt: skip
+def test_a_limit_inside_is_flagged_where_it_was_hit(text: bytes, limits: dict[str, int], flagged: str) -> None:
+    """Not on the layers around, which can be read: with all that these say, the text is no longer the signer's."""
+    whole = peel(world.message(world.encrypted(text, acme().confidentiality)), **limits)
+    assert whole.root.flags == ()
+    assert whole.root.child is not None
+    [(code, told)] = whole.root.child.flags
+    assert (code, bool(told)) == (flagged, True)
+
+
 @pytest.mark.requirement("R3274-1.1-01", "R3183-1-02")
 @pytest.mark.parametrize("notation", ["C(C(OC))", "C(S(C(OC)))", "C(E(C(OC)))"])
 def test_what_is_compressed_inside_something_compressed_counts_with_it(notation: str) -> None:

@@ -23,6 +23,7 @@ from domsec.limits import Limits
 from domsec.mime.addresses import Mailbox
 from domsec.services import ess_attributes, maillist
 from domsec.services.check import Examination
+from domsec.services.context import Context
 from domsec.services.ess_attributes import StatedLabel
 from domsec.services.layers import Layer
 from domsec.services.peer import Peer
@@ -199,14 +200,14 @@ def test_a_copy_has_no_more_recipients_than_a_reader_takes(most: int) -> None:
 
 
 def test_a_member_without_certificate_gets_nothing_rather_than_the_clear_text() -> None:
-    members = (BOB, "nobody@gamma.example")
+    members = ("nobody@gamma.example", BOB)
     for notation, encrypt in (("E[staff](S(OC))", False), ("S(OC)", True)):
         expansion = expand(build(notation), members=members, encrypt=encrypt)
         assert [m.address for copy in expansion.copies for m in copy.members] == [BOB]
         ((member, reason),) = expansion.left_out
         assert member.address == "nobody@gamma.example"
         assert reason.startswith("no usable certificate for nobody@gamma.example")
-    assert not expand(build("E[staff](S(OC))"), members=members[1:]).copies
+    assert not expand(build("E[staff](S(OC))"), members=members[:1]).copies
 
 
 def test_an_agreement_with_a_domain_goes_before_the_cipher_of_the_list() -> None:
@@ -215,6 +216,29 @@ def test_an_agreement_with_a_domain_goes_before_the_cipher_of_the_list() -> None
     assert envelope(copy.octets).enveloped.cipher == "aes128-cbc"  # type: ignore[union-attr]
     (copy,) = expand(build("S(OC)"), members=[BOB], encrypt=True).copies
     assert envelope(copy.octets).enveloped.cipher == "aes256-gcm"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("notation", ["S(OC)", "E[staff](S(OC))"])
+def test_an_agreement_goes_before_the_key_transport_of_the_list(notation: str) -> None:
+    at = agents.context(world.mail_list("staff"), peers=[Peer("beta.example", key_transport="pkcs1v15")])
+    bob = pki.identity("user", BOB, beta().ca, "rsa2048", name="Bob")
+    at = world.replace(at, source=world.MemorySource([bob.certificate, world.mail_list("staff").certificate]))
+
+    def transport(at: Context) -> str | None:
+        (copy,) = expand(build(notation), members=[BOB], at=at, encrypt=True).copies
+        enveloped = envelope(copy.octets).enveloped
+        assert enveloped is not None
+        return next(r.management for r in enveloped.recipients if r.kind == "ktri")
+
+    assert transport(at) == "rsa-pkcs1v15"
+    assert transport(world.replace(at, peers=agents.context().peers)) == "rsa-oaep"
+
+
+def test_who_encrypted_goes_along_where_the_list_encrypts_itself() -> None:
+    (copy,) = expand(build("S(OC)"), members=[BOB], encrypt=True).copies
+    enveloped = envelope(copy.octets).enveloped
+    assert enveloped is not None
+    assert [c.sha256 for c in enveloped.originator_certificates] == [world.mail_list("staff").certificate.sha256]
 
 
 # --- attributes and history -------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import signers
 import world
 from domsec import der, oids
 from domsec.cms import attributes
+from domsec.cms.algorithms import algorithm_identifier
 from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.limits import DEFAULT
@@ -57,6 +58,23 @@ def test_a_weak_key_beside_the_right_one_is_no_hindrance() -> None:
     for among in ([short, ALICE.certificate], [ALICE.certificate, short]):
         done = mathematics.check(signed.signers[0], ContentDigests(world.TEXT), oids.ID_DATA, among, world.context())
         assert (done.crypto, done.certificate) == ("valid", ALICE.certificate)
+
+
+def test_where_none_fits_the_first_that_was_tried_is_told() -> None:
+    signed = peel(world.build("S(OC)")).root.signed
+    assert signed is not None
+    short, other = signers.credential("rsa1024").certificate, world.acme().users["bob"].certificate
+    unknown = replace(signed.signers[0], signature_algorithm=algorithm_identifier("1.2.3"))
+    for info, among, told in (
+        (signed.signers[0], [], (None, "no_certificate", ())),
+        (signed.signers[0], [short, other], (short, "weak", ("alg.weak",))),
+        (signed.signers[0], [other, short], (other, "invalid", ())),
+        (unknown, [other, ALICE.certificate], (other, "unsupported", ())),
+    ):
+        done = mathematics.check(info, ContentDigests(world.TEXT), oids.ID_DATA, among, world.context())
+        assert (done.certificate, done.crypto, tuple(code for code, _ in done.flags)) == told
+        assert done.reason
+        assert ("not computed: this is no archive" in done.reason) is (done.crypto == "weak")
 
 
 def _decoy() -> Certificate:

@@ -125,6 +125,8 @@ WHO_IS_ASKED = [
     ("a history that does not hold", by_list(SIGNED, INSTEAD, by="evil"), "receipt.history"),
     ("through encryption", by_list(world.encrypted(SIGNED, beta().users["bob"]), INSTEAD), None),
     ("encrypted to somebody else", world.encrypted(SIGNED, acme().users["bob"]), "receipt.closed"),
+    ("signed again around a list that wants none", world.signed(by_list(SIGNED, NONE), acme().users["bob"]),
+     "receipt.policy_none"),
     ("asked outside only", world.signed(world.signed(world.TEXT, acme().users["bob"]), acme().users["alice"],
                                         extra=[asking()]), "receipt.not_requested"),
 ]  # fmt: skip
@@ -146,6 +148,12 @@ def test_somebody_may_be_asked_by_directory_name() -> None:
     entity = original(attributes.attribute(oids.ID_AA_RECEIPT_REQUEST, request.write()))
     assert due(entity).mailboxes == (parse_address(ALICE),)
     assert refused(entity, beta().users["alice"]) == "receipt.not_in_list"
+
+
+def test_a_directory_name_that_cannot_be_read_is_nobodys() -> None:
+    request = ReceiptRequest(IDENTIFIER, ((directory_name(b"\x30\x02\x31\x05"),),), ((mail_address(ALICE),),))
+    entity = original(attributes.attribute(oids.ID_AA_RECEIPT_REQUEST, request.write()))
+    assert refused(entity) == "receipt.not_in_list"
 
 
 @pytest.mark.requirement("R2634-2.3-01")

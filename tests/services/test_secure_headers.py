@@ -25,6 +25,11 @@ EXAMPLE = SecureHeaderFields(
     ),
 )
 
+FITTING = (
+    b"x-ximf-primary-precedence: priority\r\nx-ximf-correspondance-type: official\r\n"
+    b"subject: This is a test of Ext.\r\n"
+)
+
 
 def stating(value: SecureHeaderFields | bytes) -> Attribute:
     octets = value if isinstance(value, bytes) else value.write()
@@ -57,6 +62,9 @@ SAME = (
     (b"Subject: [list] plans\r\n", "plans", False, False),
     (b"Subject: plans\r\nSubject: plans\r\n", "plans", False, False),
     (b"X-Other: plans\r\n", "plans", False, False),
+    (b"Subject: plans: all\r\n", "plans: all", True, True),
+    (b"Subject: plans\xc2\xa0\r\n", "plans", False, False),  # no blank that RFC 6376 knows
+    (b"Subject: plans\xff\r\n", "plans", False, False),
 )
 
 
@@ -90,7 +98,9 @@ def test_what_an_authority_hid_is_not_missed() -> None:
     assert differences("relaxed", [secret], b"") == []
     assert differences("relaxed", [secret], b"Subject: plans\r\n") == []
     assert len(differences("relaxed", [secret], b"Subject: other\r\n")) == 1
-    assert differences("relaxed", [SecureField("Subject", "plans", "modified")], b"Subject: ...\r\n") == []
+    modified = SecureField("Subject", "plans", "modified")
+    assert differences("relaxed", [modified], b"Subject: ...\r\n") == []
+    assert len(differences("relaxed", [modified, SecureField("X-Level", "1")], b"Subject: ...\r\n")) == 1
 
 
 @pytest.mark.parametrize(
@@ -102,9 +112,24 @@ def test_what_an_authority_hid_is_not_missed() -> None:
     ],
 )
 def test_an_attribute_that_cannot_be_used_is_a_difference(stated: list[Attribute]) -> None:
-    verdict = judged(*stated)
-    assert "header.mismatch" in world.codes(verdict, "violation")
+    verdict = judged(*stated, header=FITTING)
+    [told] = [flag.text for flag in verdict.flags if flag.code == "header.mismatch"]
+    assert told.startswith("the header fields that were signed cannot be read: ")
     assert not verdict.accepted
+
+
+@pytest.mark.requirement("R7508-4.5.2-01")
+def test_signers_who_state_different_fields_contradict_each_other() -> None:
+    other = SecureHeaderFields("relaxed", EXAMPLE.fields[:2])
+    for one, two, told in (
+        (EXAMPLE, EXAMPLE, []),
+        (EXAMPLE, other, ["the signers state different header fields"]),
+        (other, None, []),
+    ):
+        stated = [[stating(each)] if each else [] for each in (one, two)]
+        entity = world.two_signed(world.TEXT, (ALICE, stated[0]), (acme().users["bob"], stated[1]))
+        flags = world.judge(FITTING + world.message(entity, subject="")).flags
+        assert [flag.text for flag in flags if flag.code == "header.mismatch"] == told
 
 
 def test_only_what_is_signed_and_holds_is_compared() -> None:
@@ -116,13 +141,11 @@ def test_only_what_is_signed_and_holds_is_compared() -> None:
 
 @pytest.mark.requirement("R7508-4.5.2-01")
 def test_the_values_that_were_signed_are_shown() -> None:
-    header = b"x-ximf-primary-precedence: priority\r\nx-ximf-correspondance-type: official\r\n"
-    header += b"subject: This is a test of Ext.\r\n"
-    assert judged(stating(EXAMPLE), header=header).accepted
-    octets = header + world.message(world.signed(world.TEXT, ALICE, extra=[stating(EXAMPLE)]), subject="")
+    assert judged(stating(EXAMPLE), header=FITTING).accepted
+    octets = FITTING + world.message(world.signed(world.TEXT, ALICE, extra=[stating(EXAMPLE)]), subject="")
     shown = run("show", stdin=octets).text
     assert "idAaSecureHeaderFields: x-ximf-primary-precedence: priority (duplicated); " in shown
-    stated = judged(stating(EXAMPLE), header=header).layers[0].signers[0].ess["idAaSecureHeaderFields"]
+    stated = judged(stating(EXAMPLE), header=FITTING).layers[0].signers[0].ess["idAaSecureHeaderFields"]
     assert isinstance(stated, dict)
     assert stated["algorithm"] == "relaxed"
     assert {"name": "subject", "value": "This is a test of Ext.", "status": "duplicated"} in stated["fields"]  # type: ignore[operator]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from domsec.errors import DomsecError, MalformedMessage
-from domsec.ess.categories import Tag, TagKind
+from domsec.ess.categories import Tag, TagKind, read_tags
 from domsec.ess.labels import ESSSecurityLabel
 from domsec.services import label_files, spif
 from domsec.services.label_policy import Clearance, LabelPolicy, Marking
@@ -199,6 +199,7 @@ BOTH = GROUP + GROUP.replace("1", "2")
         (f">{REFERENCE}", "", [(1, 1), (1, 2)], [(1, 1, 2)]),
         (f">{ALL}", "", [(1, 1), (1, 2)], [(1, 1, 2)]),
         (f'><requiredCategory operation="all">{GROUP}</requiredCategory>', "", [(1, 1), (1, 1, 2)], [(1, 2)]),
+        (f'><requiredCategory operation="all">{BOTH}</requiredCategory>', "", [(1, 1, 2)], [(1, 2)]),
         (f'><requiredCategory operation="oneOrMore">{BOTH}</requiredCategory>', "", [(1, 2), (1, 1, 2)], []),
         (f'><requiredCategory operation="onlyOne">{BOTH}</requiredCategory>', "", [(1, 2)], [(1, 1, 2)]),
         (">", 'singleSelection="true"', [(1, 1)], [(1, 1, 2)]),
@@ -206,6 +207,7 @@ BOTH = GROUP + GROUP.replace("1", "2")
         (">", 'minSelection="1"', [(1, 1)], [(1,)]),
         (' notAfter="20261122235959Z">', "", [(1, 1)], [(1, 2)]),
         (' notBefore="20261124000000Z">', "", [(1, 1)], [(1, 2)]),
+        (' notBefore="20261123000000Z" notAfter="20261123000000Z">', "", [(1, 2)], []),
         (' notBefore="20261101000000Z" notAfter="20261130000000Z">', "", [(1, 2)], []),
         (">", "", [(1,), (2, 1, 2)], [(3,), (None,)]),
     ],
@@ -221,6 +223,22 @@ def test_what_may_stand_together(
         assert policy.problems(found, NOW)
         everything = Clearance("1.2.3", frozenset(range(9)), (Tag("1.2.3.1", TagKind.ENUMERATED, frozenset({1, 2})),))
         assert policy.refusals(found, everything, NOW) == policy.problems(found, NOW)
+
+
+@pytest.mark.parametrize(
+    ("rule", "stated", "told"),
+    [
+        (">", (3,), "policy Test has no classification 3"),
+        (">", (None,), "a label without classification"),
+        (f">{REFERENCE}", (1, 1, 2), "B excludes A"),
+        ("><excludedClass>Low</excludedClass>", (1, 2), "B excludes Low"),
+        ("><requiredClass>High</requiredClass>", (1, 2), "B does not go with Low"),
+        (' notAfter="20261122235959Z">', (1, 2), "B is not in force"),
+    ],
+)
+def test_why_something_may_not_stand_is_said_by_names(rule: str, stated: tuple[int, ...], told: str) -> None:
+    policy = with_rule(rule)
+    assert policy.problems(label(*stated, policy=policy), NOW) == (told,)
 
 
 def test_what_is_obsolete_is_for_old_labels_only() -> None:
@@ -327,6 +345,18 @@ def test_a_clearance_of_another_policy_says_nothing_about_this() -> None:
     policy = spif.read(SPIF.encode())
     with pytest.raises(MalformedMessage, match="a clearance of policy"):
         policy.refusals(label(1, policy=policy), Clearance("1.2.4", frozenset({1})), NOW)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "bits"), [("bitSetAttributes", True), ("securityAttributes", False), (None, False)]
+)
+def test_an_informative_tag_is_written_as_its_policy_says(encoding: str | None, bits: bool) -> None:
+    stated = f'tag7Encoding="{encoding}"' if encoding else ""
+    kind = f'tagType="tagType7" {stated} enumType="restrictive"'  # of enumerated tags only
+    policy = spif.read(changed('tagType="enumerated" enumType="permissive"', kind))
+    [category] = policy.encode(c for c in policy.categories if c.number == 1)
+    [tag] = read_tags(category)
+    assert (tag.kind, tag.bits, tag.values) == (TagKind.INFORMATIVE, bits, {1})
 
 
 def test_a_category_nobody_knows_is_for_nobody() -> None:

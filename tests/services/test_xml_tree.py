@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 
 from domsec.errors import LimitExceeded, MalformedMessage
@@ -52,20 +55,27 @@ def test_what_is_no_xml_is_refused(octets: bytes) -> None:
         parse(octets)
 
 
+@contextlib.contextmanager
+def refused(limit: str, text: str) -> Iterator[None]:
+    with pytest.raises(LimitExceeded, match=text) as found:
+        yield
+    assert found.value.limit == limit
+
+
 def test_every_limit_at_its_edge(monkeypatch: pytest.MonkeyPatch) -> None:
     depth, attributes = xml_tree.MAX_DEPTH, xml_tree.MAX_ATTRIBUTES
     parse(b"<a>" * depth + b"</a>" * depth)
-    with pytest.raises(LimitExceeded, match="deep"):
+    with refused("xml_depth", "nested more than 32 deep"):
         parse(b"<a>" * (depth + 1) + b"</a>" * (depth + 1))
     stated = [f'b{i}="1"' for i in range(attributes + 1)]
     parse(f"<a {' '.join(stated[1:])}/>".encode())
-    with pytest.raises(LimitExceeded, match="attributes"):
+    with refused("xml_attributes", "more than 64 attributes"):
         parse(f"<a {' '.join(stated)}/>".encode())
     many = xml_tree.MAX_ELEMENTS
     parse(b"<a>" + b"<b/>" * (many - 1) + b"</a>")
-    with pytest.raises(LimitExceeded, match="elements"):
+    with refused("xml_elements", "more than 100000 elements"):
         parse(b"<a>" + b"<b/>" * many + b"</a>")
     monkeypatch.setattr(xml_tree, "MAX_SIZE", 4)
     parse(b"<a/>")
-    with pytest.raises(LimitExceeded, match="octets"):
+    with refused("xml_size", "more than 4 octets"):
         parse(b"<a />")

@@ -131,7 +131,7 @@ def _signer(
         layer.content_type,
         mathematics.candidates(info, offered, context),
         context,
-        allow_bare=context.allow_no_attributes and not role,
+        allow_bare=context.allow_no_attributes,  # one without them states no role
         allow_unsorted=not role,
     )
     certificate, crypto, reason = done.certificate, done.crypto, done.reason

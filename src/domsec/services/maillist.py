@@ -100,8 +100,8 @@ def plan(spine: Sequence[Layer], *, encrypt: bool = False) -> Plan:
     if branch == "encrypted":
         outer = spine[at - 1] if at and spine[at - 1].kind == "signed" else None  # an empty signature has no attributes
         return Plan(outer, spine[at], encrypt=False)
-    closed, further = sign.search_outer_encryption(spine[at + 1 :])
-    body = spine[at + 1 + further] if closed else spine[at + 1]
+    _, further = sign.search_outer_encryption(spine[at + 1 :])
+    body = spine[at + 1 + further]
     return Plan(spine[at], body, encrypt and not body.encrypted)
 
 
