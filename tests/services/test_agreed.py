@@ -12,7 +12,7 @@ import pytest
 import judges
 import pki
 import world
-from domsec import oids
+from domsec import der, oids
 from domsec.cms import signed_data
 from domsec.cms.algorithms import (
     DIGESTS_BY_NAME,
@@ -23,6 +23,7 @@ from domsec.cms.algorithms import (
     oaep,
     rsa_pss,
 )
+from domsec.cms.recipients import parse_recipients
 from domsec.cms.signed_data import Signing
 from domsec.mime import smime
 from domsec.services import agreed, encrypt
@@ -148,6 +149,19 @@ def test_whoever_else_can_read_it_is_looked_at_as_well():
     """The key is the same for all: a weak way to it for one is a weak way to it."""
     entity = sealed(signed("rsa", pss("sha256")), to=[BOB, acme().user("alice")])
     assert complaints(entity) == ["the content key is encrypted with ecdh, agreed with acme.example: oaep"]
+
+
+def test_a_way_that_no_agreement_has_a_name_for_is_never_agreed():
+    """A password, for one: it is no ECDH because it is no key transport."""
+    password = der.tlv(
+        der.context(3), der.integer(0), der.sequence(der.oid("1.2.840.113549.1.9.16.3.9")), der.octet_string(bytes(24))
+    )
+    layer = peel(world.message(sealed(world.TEXT, to=[acme().user("alice")]))).root
+    assert layer.enveloped is not None
+    [other] = parse_recipients(der.Reader(der.tlv(der.SET, password)))
+    both = replace(layer, enveloped=replace(layer.enveloped, recipients=(*layer.enveloped.recipients, other)))
+    told = agreed.flags(both, replace(STRICT, accept_key_transport=("ecdh", "oaep", "kem")))
+    assert [text.split("encrypted with ")[1].split(",")[0] for _, text in told] == [other.management]
 
 
 @pytest.mark.parametrize(

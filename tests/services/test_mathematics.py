@@ -15,7 +15,7 @@ import pki
 import signers
 import world
 from domsec import der, oids
-from domsec.cms import attributes
+from domsec.cms import attributes, content_info, signed_data
 from domsec.cms.algorithms import algorithm_identifier
 from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import ContentDigests, SignerInfo
@@ -75,6 +75,16 @@ def test_where_none_fits_the_first_that_was_tried_is_told() -> None:
         assert (done.certificate, done.crypto, tuple(code for code, _ in done.flags)) == told
         assert done.reason
         assert ("not computed: this is no archive" in done.reason) is (done.crypto == "weak")
+
+
+def test_a_key_that_is_too_large_is_a_limit_and_its_signature_is_not_computed() -> None:
+    credential = signers.credential("rsa2048")
+    octets = signed_data.sign(world.TEXT, oids.ID_DATA, (signed_data.Signing(credential, signing_time=world.NOW),))
+    [info] = signed_data.parse_signed_data(content_info.parse(octets).content).signers
+    own, at = credential.certificate, replace(world.context(), limits=replace(DEFAULT, rsa_bits=1024))
+    done = mathematics.check(info, ContentDigests(world.TEXT), oids.ID_DATA, [own, ALICE.certificate], at)
+    assert (done.certificate, done.crypto, done.reason) == (own, "unsupported", "limit rsa_bits exceeded")
+    assert done.flags == (("limit.rsa_bits", done.reason),)
 
 
 def _decoy() -> Certificate:

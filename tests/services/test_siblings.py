@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from cryptography import x509
@@ -25,9 +26,9 @@ from domsec.cms.multiple_signatures import Sibling
 from domsec.cms.signed_data import Signing
 from domsec.errors import SigningRefused
 from domsec.mime import smime
-from domsec.services import sign
+from domsec.services import siblings, sign
 from domsec.services.signature_type import SignatureType
-from domsec.services.verdict import Verdict
+from domsec.services.verdict import State, Verdict
 from domsec.trust import issue
 from world import acme, judge
 
@@ -47,6 +48,20 @@ def by(*who: pki.Identity) -> bytes:
 
 def verdict(entity: bytes) -> Verdict:
     return judge(world.message(entity))
+
+
+@pytest.mark.parametrize("who", [("alice", "alice"), ("alice", "bob")], ids=["of one signer", "of several"])
+def test_the_worst_of_those_without_a_valid_signature_is_told(who: tuple[str, str]) -> None:
+    signed = world.signed(world.TEXT, *(acme().users[name] for name in who))
+    [finding, _] = world.look(world.message(signed)).findings
+    worst_first: tuple[State, ...] = ("invalid", "weak", "untrusted", "no_certificate", "unsupported")
+    for worse, better in itertools.combinations(worst_first, 2):
+        for states in ((worse, better), (better, worse)):
+            signers = (
+                replace(signer, verdict=replace(signer.verdict, state=state))
+                for signer, state in zip(finding.signers, states, strict=True)
+            )
+            assert siblings.state(replace(finding, signers=tuple(signers))) == worse
 
 
 # --- SignerInfos that domsec does not make ---------------------------------------------------------------------------

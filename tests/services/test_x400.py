@@ -147,6 +147,16 @@ def test_what_is_closed_may_hold_what_smime_type_says(smime_type: str) -> None:
     assert layers.peel_entity(outside).flags == ()
 
 
+@pytest.mark.parametrize(
+    ("smime_type", "fits"),
+    [("signed-data", True), ("Signed-Data", True), ("SIGNED-X400", True), ("enveloped-data", False)],
+)
+def test_smime_type_may_name_the_structure_alone_in_any_letters(smime_type: str, fits: bool) -> None:
+    entity = x400.to_mail(x400.Content(oids.ID_CT_CONTENT_INFO, signed(TEXT).octets, smime_type))
+    assert f"smime-type={smime_type};".encode() in entity
+    assert (layers.peel_entity(entity).flags == ()) is fits
+
+
 def test_an_smime_type_of_x400_around_mail_is_noticed() -> None:
     made = x400.sign(x400.Content(oids.ID_DATA, world.TEXT), by(alice()), world.NOW)
     entity = x400.to_mail(x400.Content(made.type, made.octets, "signed-x400"))
