@@ -55,7 +55,7 @@ def test_lint_says_for_each_role_whether_a_certificate_can_serve(desk: Desk, who
         (["--domain", "beta.example"], "the rfc822 name of the authority does not cover beta.example"),
         (["--at", "2030-01-01T00:00:00Z"], "it expired on 2027-"),
         (["--at", "2020-01-01T00:00:00Z"], "it is not valid before 2026-"),
-        (["--naming", "mailbox"], "the common name is not the mailbox of the certificate"),
+        (["--naming", "mailbox"], "the common name is not the only mailbox of the certificate"),
     ],
 )
 def test_lint_gives_every_reason(desk: Desk, arguments: list[str], problem: str) -> None:

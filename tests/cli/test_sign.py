@@ -218,8 +218,8 @@ def test_nothing_is_encrypted_to_an_authority_of_another_domain(desk: Desk) -> N
 def test_an_encryption_inside_forces_encryption_of_the_result(desk: Desk, signed: Path) -> None:
     """E(S(E(S(OC)))) opened by our own authority: its inner encryption was somebody's wish."""
     own = ("--credential", desk.key("acme-confidentiality"))
-    to_us = ("--to", "bob@acme.example", "--target", "dca", "--cert", desk.certificate("acme-confidentiality"))
-    inner = run("encrypt", *to_us, *desk.trust, signed).out
+    to_us = ("--to", "bob@acme.example", "--target", "dca", "--cert", desk.certificates)
+    inner = run("encrypt", *to_us, "--to", "bob@beta.example", *desk.trust, signed).out
     sealed = run("sign", "--credential", desk.key("acme-alice"), stdin=inner).out
     octets = run("encrypt", *to_us, *desk.trust, stdin=sealed).out
     refused = sign_domain(desk, *own, stdin=octets)
@@ -227,6 +227,23 @@ def test_an_encryption_inside_forces_encryption_of_the_result(desk: Desk, signed
     assert "expected --rcpt" in refused.err
     made = sign_domain(desk, *own, "--rcpt", "bob@beta.example", "--cert", desk.certificates, stdin=octets).out
     assert structure(made) == "E"
+
+
+@pytest.mark.requirement("R3183-5-12")
+def test_nothing_leaves_that_nobody_there_could_read(desk: Desk, signed: Path) -> None:
+    """E(S(E(S(OC)))), all of it for our own authority: inside it stays closed for everybody else (A-37)."""
+    own = ("--credential", desk.key("acme-confidentiality"), "--cert", desk.certificates)
+    to_us = ("--to", "bob@acme.example", "--target", "dca", "--cert", desk.certificates)
+    sealed = run("sign", "--credential", desk.key("acme-alice"), stdin=run("encrypt", *to_us, *desk.trust, signed).out)
+    octets = run("encrypt", *to_us, *desk.trust, stdin=sealed.out).out
+    for recipients, code in (
+        (["bob@beta.example"], 1),
+        (["bob@acme.example", "bob@beta.example"], 1),
+        (["bob@acme.example"], 0),
+    ):
+        ran = sign_domain(desk, *own, *(word for r in recipients for word in ("--rcpt", r)), stdin=octets)
+        assert (ran.code, bool(ran.out)) == (code, not code)
+        assert ("an encrypted layer lies inside that only we can open" in ran.err) is bool(code)
 
 
 def test_who_can_see_a_blind_recipient_is_told(desk: Desk) -> None:

@@ -437,14 +437,19 @@ def test_a_cipher_without_a_tag_needs_a_signature_inside(
     ("sender", "flagged"),
     [
         ("bob@acme.example", False),
-        ("bob@mail.acme.example", True),
+        ("bob@mail.acme.example", False),  # the authority stands above
+        ("bob@example", True),
         ("bob@acme.example, carol@beta.example", True),
         ("nobody in particular", True),
     ],
 )
-def test_a_sender_outside_the_domains_of_from_is_told(sender: str, flagged: bool) -> None:
-    head = f"Sender: {sender}\r\n".encode()
-    assert bool(told("sender.mismatch", head + build("S[domain](S(OC))"))) is flagged
+@pytest.mark.parametrize("name", ["Sender", "Resent-From", "Resent-Sender"])
+def test_whoever_else_sent_it_from_outside_the_authoritys_domain_is_told(name: str, sender: str, flagged: bool) -> None:
+    head = f"{name}: {sender}\r\n".encode()
+    verdict = judge(head + build("S[domain](S(OC))", sender="alice@sales.acme.example"))
+    assert verdict.level == "domain"
+    texts = [flag.text for flag in verdict.flags if flag.code == "sender.mismatch"]
+    assert texts == [f"{name} is outside the domain of the authority"] * flagged
     assert not told("sender.mismatch", head + build("S(OC)"))
 
 

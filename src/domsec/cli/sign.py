@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -27,7 +27,7 @@ from domsec.mime.fields import Header
 from domsec.octets import Octets, Pieces
 from domsec.policy import wishes
 from domsec.policy.wishes import Wish
-from domsec.services import boundary, labelling, receipts
+from domsec.services import boundary, labelling, names, receipts
 from domsec.services import encrypt as encryption
 from domsec.services import sign as signatures
 from domsec.services.check import Examination, examine
@@ -268,13 +268,26 @@ def _plan(examination: Examination, leaving: _Leaving, world: World) -> Plan:
     translating = labelling.translating(examination.findings, world.context.labelling)
     spine, losses = believed(examination.findings), world.configuration.outbound.stripped_labels
     plan = signatures.plan(
-        spine, encrypt=leaving.target != "no", translating=translating, carry_labels=losses == "carry"
+        spine,
+        encrypt=leaving.target != "no",
+        copy_unknown=world.configuration.outbound.unknown_attributes == "copy",
+        translating=translating,
+        carry_labels=losses == "carry",
     )
     if losses == "hold" and signatures.lost_labels(plan):
         raise SigningRefused([("stripped_label", "a layer with a security label would be taken off")])
     if plan.encrypt and not leaving.recipients:
         raise click.UsageError("an encryption lies inside, so the result has to be encrypted too: expected --rcpt")
+    own = [credential.certificate for credential in world.context.keyring]
+    if signatures.readable_by_us_alone(plan, own) and not all(_ours(r.domain, own, world) for r in leaving.recipients):
+        raise SigningRefused([("inner_env.unreadable", "an encrypted layer lies inside that only we can open")])
     return plan
+
+
+def _ours(domain: str, own: Iterable[Certificate], world: World) -> bool:
+    """Whether mail for a domain is opened by us: as the configuration says, or by the names of our authority."""
+    named = (part for certificate in own for part in names.domain_parts(certificate).rfc822)
+    return world.site.serves(domain) or any(".".join(reversed(part)) == domain for part in named)
 
 
 def _made(

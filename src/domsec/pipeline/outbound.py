@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
-from domsec.cms.recipients import recipient_matches
 from domsec.errors import CertificateNotFound, LimitExceeded, MalformedMessage, SigningRefused
 from domsec.mime import fields, header_protection, openpgp
 from domsec.mime.addresses import Mailbox, ascii_lower, parse_address
@@ -45,7 +44,7 @@ from domsec.services.check import Examination
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
 from domsec.services.finding import believed
-from domsec.services.layers import in_mime, mime_entity, peel, spine, unopened
+from domsec.services.layers import in_mime, mime_entity, peel, unopened
 from domsec.services.sign import Grant, Plan, Stripped
 from domsec.site import Site
 from domsec.trust.addresses import subject_text
@@ -290,9 +289,7 @@ def _make(
 
 def _nobody_there_reads(plan: Plan, case: _Case, indexes: tuple[int, ...]) -> bool:
     """Whether a lower encryption is for our own authority alone, and mail leaves our domains (decisions A-37)."""
-    inside = [layer.enveloped for layer in spine(plan.body) if layer.enveloped is not None]
-    own = [credential.certificate for credential in case.context.keyring]
-    if not any(all(any(recipient_matches(r, c) for c in own) for r in e.recipients) for e in inside):
+    if not sign.readable_by_us_alone(plan, (credential.certificate for credential in case.context.keyring)):
         return False
     domains = [parse_address(case.transaction.recipients[i].address).domain for i in indexes]
     return not all(case.site.serves(domain) for domain in domains)

@@ -12,6 +12,7 @@ from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
 from domsec.mhs.names import ORName
 from domsec.mime.addresses import FromInfo, Mailbox, parse_originators
+from domsec.mime.fields import Header
 from domsec.services import describe, ess_attributes, labelling, names
 from domsec.services.catalogue import Severity
 from domsec.services.context import Context
@@ -77,8 +78,7 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
     if domain is not None and domain.coverage == "unknown":
         shut = next(f.layer.id for f in findings if f.layer.encrypted and f.layer.opened is None)
         flags.append(flag("coverage.unknown", f"layer {shut} is closed", domain.layer.id))
-    if _outside(message, domain):
-        flags.append(flag("sender.mismatch", "Sender is outside the domain of the authority"))
+    flags += _sender_flags(message, domain, context, peer)
     embedded = [path for layer in layers for path in layer.embedded]
     if embedded:
         flags.append(flag("mime.embedded", f"protected parts inside the content: {', '.join(embedded)}"))
@@ -201,12 +201,20 @@ def _header_flags(
     return flags
 
 
-def _outside(message: Message, domain: Finding | None) -> bool:
-    if domain is None or not message.header.all("sender"):
-        return False
-    sender = parse_originators(message.header, "sender")
-    covered = {m.domain for m in message.originators.mailboxes}
-    return not sender.valid or any(m.domain not in covered for m in sender.mailboxes)
+def _sender_flags(message: Message, domain: Finding | None, context: Context, peer: Peer | None) -> Iterator[Flag]:
+    """Who else says to have sent it is to be of the authority's domain too, and stands for nobody (decisions A-21)."""
+    if domain is None or domain.certificate is None:
+        return
+    for name in ("Sender", "Resent-From", "Resent-Sender"):
+        for field in message.header.all(name.lower()):
+            stated = parse_originators(Header((field,), b""), name.lower())
+            entities = [names.entity(mailbox) for mailbox in stated.mailboxes]
+            covered = (
+                stated.valid
+                and names.check_mapping(domain.certificate, entities, peer, context.is_public_suffix).passed
+            )
+            if not covered:
+                yield flag("sender.mismatch", f"{name} is outside the domain of the authority")
 
 
 def _protected(

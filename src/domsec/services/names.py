@@ -112,8 +112,8 @@ def check_naming(certificate: Certificate, role_name: str, peer: Peer | None = N
         findings.append(("naming.convention", "mailbox"))
         if not stated:
             findings.append(("naming.no_address", "the agreed convention wants an address, the certificate has none"))
-        if names and not (len(names) == 1 and names[0] in stated):
-            findings.append(("naming.cn", "the common name is not the mailbox of the certificate"))
+        if names and (len(names) > 1 or {names[0]} != set(stated)):
+            findings.append(("naming.cn", "the common name is not the only mailbox of the certificate"))
     elif not names:
         findings.append(("naming.cn_missing", f"no common name, expected {role_name}"))
     elif len(names) > 1:

@@ -28,6 +28,7 @@ from domsec.cms.algorithms import (
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
+from domsec.cms.recipients import recipient_matches
 from domsec.cms.signed_data import Signing
 from domsec.errors import MalformedMessage, SigningRefused
 from domsec.ess.labels import ESSSecurityLabel
@@ -366,6 +367,13 @@ def search_outer_encryption(spine: Sequence[Layer]) -> tuple[bool, int]:
         if layer.kind not in ("signed", "null"):
             break
     return False, 0
+
+
+def readable_by_us_alone(plan: Plan, own: Iterable[Certificate]) -> bool:
+    """Whether an encryption inside is for these alone, so that nobody else who gets it could read it (A-37)."""
+    ours = tuple(own)
+    inside = [layer.enveloped for layer in layers.spine(plan.body) if layer.enveloped is not None]
+    return any(all(any(recipient_matches(r, c) for c in ours) for r in each.recipients) for each in inside)
 
 
 def _inside(layer: Layer) -> Layer:
