@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import names as made
+from domsec.cms.certificates import Certificate
 from domsec.services import names
 from domsec.services.names import DomainParts, Entity
 from domsec.services.peer import Peer, Peers
@@ -97,3 +98,77 @@ def test_agreements_are_found_by_domain() -> None:
     assert peers.common(["acme.example", "www.acme.example"]) is own
     assert peers.common(["acme.example", "mail.acme.example"]) is None
     assert peers.common(["acme.example", "gamma.example"]) is None
+
+
+# --- functions that remember their answers, which no mutant reaches (docs/mutation.md) --------------------------------
+
+
+def unreadable(certificate: Certificate, after: bytes) -> Certificate:
+    """The same with octets that are no text where the authority is named behind these."""
+    head, found, tail = certificate.der.partition(after)
+    assert found
+    return Certificate(head + found + tail.replace(DSA.encode(), b"\xff" * len(DSA), 1))
+
+
+SUBJECT, ADDRESS = b"\x06\x03\x55\x04\x03\x0c\x18", b"\x06\x03\x55\x1d\x11"  # a common name so long; subjectAltName
+
+
+@pytest.mark.requirement("R3183-3.1.1-21")
+def test_names_that_cannot_be_read_are_no_names_of_an_authority() -> None:
+    certificate = made.certificate(f"cn={DSA}", f"{DSA}@acme.example")
+    assert names.check_naming(certificate, DSA) == ()
+    for broken in (unreadable(certificate, SUBJECT), unreadable(certificate, ADDRESS)):
+        [(code, text)] = names.check_naming(broken, DSA)
+        assert (code, text.partition(":")[0]) == ("naming.cn", "the names of the certificate cannot be read")
+    found = names.check_mapping(unreadable(certificate, ADDRESS), [Entity("acme.example")], None, lambda _: False)
+    assert not found.passed
+    assert [code for code, _ in found.findings] == ["mapping.not_comparable"]
+
+
+@pytest.mark.requirement("R3183-3.1.1-20")
+@pytest.mark.parametrize(
+    ("common_names", "mailboxes", "kept"),
+    [
+        ("", ("a",), True),
+        (f"cn={DSA}@a.example", ("a",), True),
+        (f"cn={DSA}@a.example,", ("a", "b"), False),  # one of two is not the only one (decisions A-14)
+        (f"cn={DSA}@a.example,cn={DSA}@a.example", ("a",), False),
+        (f"cn={DSA}@b.example", ("a",), False),
+    ],
+)
+def test_a_common_name_may_be_the_only_mailbox(common_names: str, mailboxes: tuple[str, ...], kept: bool) -> None:
+    certificate = made.certificate(f"{common_names},o=x", *(f"{DSA}@{m}.example" for m in mailboxes))
+    found = names.check_naming(certificate, DSA, Peer("a.example", naming="mailbox"))
+    assert ("naming.cn" not in dict(found)) is kept
+
+
+def test_a_name_that_looks_like_the_role_in_other_letters() -> None:
+    for other in (
+        "ｄｏｍａｉｎ-signing-authority",
+        "domain-sıgning-authority",
+        "dömain-signing-authority",
+        "domain_signing_authority",
+    ):
+        assert names.looks_like(other, DSA)
+        assert not names.same_name(other, DSA)
+    assert not names.looks_like("domain-signing", DSA)
+
+
+@pytest.mark.requirement("R3183-3.1.1-09")
+@pytest.mark.parametrize(
+    ("subject", "addresses", "dc", "names_mail"),
+    [
+        ("cn=x,dc=acme,dc=example", (), "acme.example", True),
+        ("cn=x,dc=acme,dc=example", ("x@acme.example",), "acme.example", False),
+        ("cn=x,o=acme,dc=acme,dc=example", (), "acme.example", True),
+        ("cn=x,o=acme,dc=acme,dc=example", ("x@acme.example",), "acme.example", False),
+        ("cn=x,dc=acme+o=acme,dc=example", (), "example", True),  # the run ends where something else stands in it
+        ("cn=x,dc=acme+dc=beta,dc=example", (), "example", True),
+        ("cn=x,dc=acme+uid=acme,dc=example", (), "acme.example", False),
+    ],
+)
+def test_which_domain_components_are_a_mail_domain(
+    subject: str, addresses: tuple[str, ...], dc: str, names_mail: bool
+) -> None:
+    found = names.domain_parts(made.certificate(subject, *addresses))
+    assert (found.dc, found.dc_names_mail) == (names.labels(dc), names_mail)

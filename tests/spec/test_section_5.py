@@ -74,6 +74,8 @@ MORE = {
     "empty signature around encryption": ("S0(E(S(OC)))", "S[domain](S(OC))", "E(S[domain](S(OC)))"),
     "clear signed": ("S~(S~(OC))", "S[domain](S(S(OC)))", "E(S[domain](S(S(OC))))"),
     "domain signed already": ("S[domain](S(OC))", "S[domain](S(S(OC)))", "E(S[domain](S(S(OC))))"),
+    "compressed encryption under a list layer": ("S+mlh(C(E(S(OC))))", "S+mlh(E(S[domain](S0(C(E(S(OC)))))))",
+                                                 "S+mlh(E(S[domain](S0(C(E(S(OC)))))))"),
     "list layer in the clear": ("S+mlh~(E(S(OC)))", "S+mlh(S[domain](S(OC)))", "S+mlh(E(S[domain](S(OC))))"),
 }  # fmt: skip
 
