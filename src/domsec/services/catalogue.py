@@ -395,8 +395,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
             ),
             "sender.mismatch": _warning(
                 "decisions A-21",
-                "Sender lies outside the domain",
-                "Sender in the domain",
+                "whoever else says to have sent it lies outside the domain of the authority",
+                "Sender, Resent-From and Resent-Sender in the domain",
                 "an assistant or a service elsewhere sent it for the one in From",
                 _NOTHING,
             ),
