@@ -12,7 +12,7 @@ MUTANTS ?=
 # What the tests use of Debian: real servers and other people's programs. Installed by `make test` as root on Debian.
 PACKAGES := openssl postfix sasl2-bin libsasl2-modules gcc libssl-dev default-jdk-headless libbcprov-java \
             libbcpkix-java libbcutil-java libbcmail-java libmail-java libactivation-java \
-            libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin opendkim softhsm2 opensc slapd nsd ldnsutils unbound \
+            libnss3-tools gpgsm gpg-agent dirmngr gnutls-bin opendkim rspamd softhsm2 opensc slapd nsd ldnsutils unbound \
             postgresql libidn12
 # Mail servers that cannot stand beside Postfix are only unpacked, into .others.
 UNPACKED := exim4-base exim4-daemon-light opensmtpd
