@@ -501,6 +501,14 @@ def test_our_own_authority_is_held_to_the_naming_rule_when_it_opens() -> None:
         assert found.text.startswith("the authority that opened it: the common name is x")
 
 
+def test_an_authority_without_a_mail_name_covers_a_sender_of_the_domain_in_from() -> None:
+    octets, authority = of_directory("cn=domain-signing-authority,o=acme,c=us", inner=world.entity("S0(OC)"))
+    at = world.context(roles=[authority], peers=[Peer("acme.example", distinguished_name=names.subject("o=acme,c=us"))])
+    assert judge(octets, at).level == "domain"
+    assert not told("sender.mismatch", b"Sender: bob@acme.example\r\n" + octets, at)
+    assert told("sender.mismatch", b"Sender: bob@beta.example\r\n" + octets, at)
+
+
 # --- directory names of originators (decisions A-16) ----------------------------------------------------------------
 
 

@@ -205,15 +205,13 @@ def _sender_flags(message: Message, domain: Finding | None, context: Context, pe
     """Who else says to have sent it is to be of the authority's domain too, and stands for nobody (decisions A-21)."""
     if domain is None or domain.certificate is None:
         return
+    covered = {mailbox.domain for mailbox in message.originators.mailboxes}  # by whatever name the authority has
     for name in ("Sender", "Resent-From", "Resent-Sender"):
         for field in message.header.all(name.lower()):
             stated = parse_originators(Header((field,), b""), name.lower())
-            entities = [names.entity(mailbox) for mailbox in stated.mailboxes]
-            covered = (
-                stated.valid
-                and names.check_mapping(domain.certificate, entities, peer, context.is_public_suffix).passed
-            )
-            if not covered:
+            others = [names.entity(mailbox) for mailbox in stated.mailboxes if mailbox.domain not in covered]
+            mapping = names.check_mapping(domain.certificate, others, peer, context.is_public_suffix)
+            if not stated.valid or (others and not mapping.passed):
                 yield flag("sender.mismatch", f"{name} is outside the domain of the authority")
 
 
