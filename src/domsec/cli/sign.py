@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -278,15 +278,15 @@ def _plan(examination: Examination, leaving: _Leaving, world: World) -> Plan:
         raise SigningRefused([("stripped_label", "a layer with a security label would be taken off")])
     if plan.encrypt and not leaving.recipients:
         raise click.UsageError("an encryption lies inside, so the result has to be encrypted too: expected --rcpt")
-    own = [credential.certificate for credential in world.context.keyring]
-    if signatures.readable_by_us_alone(plan, own) and not all(_ours(r.domain, own, world) for r in leaving.recipients):
+    shut = signatures.closed_to_others(plan.body, world.context.keyring)
+    if shut is not None and not all(_ours(recipient.domain, world) for recipient in leaving.recipients):
         raise SigningRefused([("inner_env.unreadable", "an encrypted layer lies inside that only we can open")])
     return plan
 
 
-def _ours(domain: str, own: Iterable[Certificate], world: World) -> bool:
+def _ours(domain: str, world: World) -> bool:
     """Whether mail for a domain is opened by us: as the configuration says, or by the names of our authority."""
-    named = (part for certificate in own for part in names.domain_parts(certificate).rfc822)
+    named = (part for own in world.context.keyring for part in names.domain_parts(own.certificate).rfc822)
     return world.site.serves(domain) or any(".".join(reversed(part)) == domain for part in named)
 
 

@@ -289,7 +289,7 @@ def _make(
 
 def _nobody_there_reads(plan: Plan, case: _Case, indexes: tuple[int, ...]) -> bool:
     """Whether a lower encryption is for our own authority alone, and mail leaves our domains (decisions A-37)."""
-    if not sign.readable_by_us_alone(plan, (credential.certificate for credential in case.context.keyring)):
+    if sign.closed_to_others(plan.body, case.context.keyring) is None:
         return False
     domains = [parse_address(case.transaction.recipients[i].address).domain for i in indexes]
     return not all(case.site.serves(domain) for domain in domains)

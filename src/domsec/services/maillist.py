@@ -23,7 +23,6 @@ from domsec.cms import attributes, content_info, enveloped_data
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate, IssuerAndSerialNumber
 from domsec.cms.credential import Credential
-from domsec.cms.recipients import recipient_matches
 from domsec.errors import CertificateNotFound, ExpansionStopped
 from domsec.ess import lists
 from domsec.ess.lists import UB_ML_EXPANSION_HISTORY, MLData, MLExpansionHistory, MLReceiptPolicy
@@ -222,12 +221,10 @@ def _policy_of(history: Sequence[MLData]) -> MLReceiptPolicy | None:
 
 def _check_readers(made: Plan, mail_list: MailList) -> None:
     """An encryption that stays as it is has other readers than the list (as decisions A-37)."""
-    own = [credential.certificate for credential in mail_list.credentials]
-    for layer in layers.spine(made.body.child if made.expands else made.body):
-        if layer.enveloped is None:
-            continue
-        if all(any(recipient_matches(r, c) for c in own) for r in layer.enveloped.recipients):
-            raise ExpansionStopped("inner_env.unreadable", f"layer {layer.id} is encrypted to the list alone")
+    body = made.body.child if made.expands else made.body
+    layer = sign.closed_to_others(body, mail_list.credentials)
+    if layer is not None:
+        raise ExpansionStopped("inner_env.unreadable", f"layer {layer.id} is encrypted to the list alone")
 
 
 def _admitted(

@@ -369,11 +369,15 @@ def search_outer_encryption(spine: Sequence[Layer]) -> tuple[bool, int]:
     return False, 0
 
 
-def readable_by_us_alone(plan: Plan, own: Iterable[Certificate]) -> bool:
-    """Whether an encryption inside is for these alone, so that nobody else who gets it could read it (A-37)."""
-    ours = tuple(own)
-    inside = [layer.enveloped for layer in layers.spine(plan.body) if layer.enveloped is not None]
-    return any(all(any(recipient_matches(r, c) for c in ours) for r in each.recipients) for each in inside)
+def closed_to_others(body: Layer | None, own: Iterable[Credential]) -> Layer | None:
+    """The first encryption in a body that is for these alone: nobody else who gets it could read it (A-37)."""
+    ours = [credential.certificate for credential in own]
+    for layer in layers.spine(body):
+        if layer.enveloped is not None and all(
+            any(recipient_matches(r, c) for c in ours) for r in layer.enveloped.recipients
+        ):
+            return layer
+    return None
 
 
 def _inside(layer: Layer) -> Layer:
