@@ -95,6 +95,18 @@ def parts(count: int) -> Take:
     return mail(message(b'Content-Type: multipart/mixed; boundary="x"\r\n\r\n' + body + b"--x--\r\n"))
 
 
+def embedded(count: int) -> Take:
+    """What is over is named and not judged, and nothing else becomes of it."""
+    body = b"".join(b"--x\r\n" + world.entity("S(OC)") + b"\r\n" for _ in range(count))
+    octets = message(b'Content-Type: multipart/mixed; boundary="x"\r\n\r\n' + body + b"--x--\r\n")
+
+    def take(limits: Limits) -> set[str]:
+        verdict = world.judge(octets, replace(world.context(), limits=limits))
+        return {"embedded"} if any(part.verdict is None for part in verdict.embedded) else set()
+
+    return take
+
+
 def header_fields(count: int) -> Take:
     plain = message(world.TEXT)
     more = count - plain.partition(b"\r\n\r\n")[0].count(b"\r\n") - 1
@@ -335,6 +347,7 @@ EDGES: Mapping[str, tuple[int, Callable[[int], Take]]] = {
     "depth": (3, layers),
     "mime_depth": (3, multiparts),
     "mime_parts": (4, parts),
+    "embedded": (3, embedded),
     "header_fields": (12, header_fields),
     "header_size": (700, header_octets),
     "size": (500, octets),

@@ -136,6 +136,30 @@ def test_the_grant_is_recorded_before_anything_is_signed() -> None:
     assert "disk" not in decision.refused[0].text
 
 
+FORWARDED = world.message(
+    b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nsee below\r\n--b\r\n'
+    + b"Content-Type: message/rfc822\r\n\r\n"
+    + build("S[evil](OC)")
+    + b"\r\n--b--\r\n"
+)
+
+
+@pytest.mark.requirement("R3183-3.2-03")
+def test_what_is_made_of_protected_parts_is_policy() -> None:
+    """`outbound.embedded`: ignored, in the audit trail, or as good as the message has to be (decisions A-26)."""
+    recorded = world.Recorded()
+    for wanted in ("ignore", "report", "require"):
+        at = world.acme_site(outbound={"encrypt": "no", "embedded": wanted}, record=recorded)
+        decision = send(FORWARDED, at=at)
+        if wanted == "require":
+            assert "gate.embedded" in held(decision)
+        else:
+            assert world.judge(only(decision)).level == "domain"
+    ignored, reported = recorded.grants
+    assert ignored.embedded == ()
+    assert reported.embedded == ("2.1 S[originator](OC) not accepted, level none",)
+
+
 def test_the_gate_is_asked_once_for_all_recipients() -> None:
     recorded = world.Recorded()
     peers = [BETA, Peer("gamma.example")]

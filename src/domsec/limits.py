@@ -12,6 +12,7 @@ class Limits:
     depth: int = 16  # security layers on the spine; deepest seen in practice is 5
     mime_depth: int = 32  # nested multiparts
     mime_parts: int = 1000
+    embedded: int = 16  # protected parts inside the content that are judged, with those inside them
     header_fields: int = 1000
     header_size: int = 512 * 1024
     size: int = 64 * 1024 * 1024  # the message as it arrives

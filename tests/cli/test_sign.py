@@ -296,6 +296,22 @@ def test_openssl_verifies_a_domain_signature_and_finds_the_empty_one(desk: Desk,
     assert "eContentType: pkcs7-data" in printed
 
 
+@pytest.mark.requirement("R3183-3.2-03")
+def test_protected_parts_hold_where_the_configuration_requires_it(desk: Desk, configuration: Path) -> None:
+    """`outbound.embedded` (decisions A-26)."""
+    forwarded = run("sign", "--credential", desk.key("acme-alice"), *AT, stdin=PLAIN).out
+    octets = PLAIN.partition(b"MIME-Version")[0] + b"Content-Type: message/rfc822\r\n\r\n" + forwarded
+    damaged = octets[:-40] + b"\r\n"
+    command = ("sign-domain", "--config", configuration, *AT, *EVIDENCE)
+    assert run(*command, stdin=damaged).code == 0
+    with configuration.open("a") as file:
+        file.write('[outbound]\nembedded = "require"\n')
+    assert run(*command, stdin=octets).code == 0
+    ran = run(*command, stdin=damaged)
+    assert (ran.code, ran.out) == (1, b"")
+    assert "gate.embedded" in ran.err
+
+
 def test_one_key_in_two_roles_is_refused_wherever_it_is_named(desk: Desk, configuration: Path, tmp_path: Path) -> None:
     """Decisions A-45, threats T-16."""
     acme = pki.world().acme

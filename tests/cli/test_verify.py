@@ -92,6 +92,25 @@ def test_explain_names_the_clause_what_was_seen_and_what_would_have_passed(desk:
     assert "would have passed: exactly one CN, equal to the role name" in ran.text
 
 
+def test_parts_that_are_protected_by_themselves_are_told_apart(desk: Desk) -> None:
+    octets = (
+        PLAIN.partition(b"MIME-Version")[0]
+        + b"Content-Type: message/rfc822\r\n\r\n"
+        + domain_signed(WORLD.acme.signing)
+    )
+    said = "1 S[domain](S0(OC)) accepted, level domain, domain acme.example"
+    ran = run("verify", *desk.trust, stdin=octets)
+    assert (ran.code, ran.text.splitlines()[0]) == (1, "not accepted: level none")
+    assert f"protected part, judged apart: {said}" in ran.text.splitlines()
+    told = run("verify", "--explain", *desk.trust, stdin=octets).text
+    at = told.index(f"protected part {said}; it counts for nothing in the verdict on the message")
+    assert "\n  layer 1: " in told[at:]
+    (part,) = run("verify", "--json", *desk.trust, stdin=octets).json["embedded"]
+    assert (part["part"], part["verdict"]["accepted"], part["verdict"]["domain"]) == ("1", True, "acme.example")
+    assert part["verdict"]["from"]["mailboxes"] == ["alice@acme.example"]
+    assert not {"from_"} & set(part["verdict"])
+
+
 def test_a_verdict_can_go_to_a_file(desk: Desk, tmp_path: Path) -> None:
     ran = run("verify", "--json", "-o", tmp_path / "v.json", *desk.trust, stdin=domain_signed(WORLD.acme.signing))
     assert ran.out == b""

@@ -392,7 +392,10 @@ SEEN: dict[str, tuple[str | None, str]] = {
     "mime.base64": ("1", "base64 with something else in between"),
     "mime.boundary": ("1", "a line that is almost a boundary"),
     "mime.bad_field": (None, "a line in the header that is no field"),
-    "mime.embedded": (None, "protected parts inside the content: 1"),
+    "mime.embedded": (
+        None,
+        "protected parts inside the content: 1 S[originator](OC) accepted, level originator_direct",
+    ),
     "cms.malformed": ("1", "tag 0x02 where 0x06 is expected"),
     "x400.malformed": ("1.1.1", "a value is missing"),
     "cms.no_content": ("1", "signers, but nothing signed"),

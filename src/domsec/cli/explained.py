@@ -81,6 +81,14 @@ def layers(verdict: Verdict) -> Iterator[str]:
         yield from flags(whole)
 
 
+def embedded(verdict: Verdict) -> Iterator[str]:
+    """What is to be said of each part that is protected by itself, and of the parts inside it."""
+    for part in verdict.embedded:
+        yield f"protected part {part}; it counts for nothing in the verdict on the message"
+        if part.verdict is not None:
+            yield from (f"  {line}" for line in (*layers(part.verdict), *embedded(part.verdict)))
+
+
 def _layer(layer: LayerVerdict) -> Iterator[str]:
     yield f"layer {layer.id}: {_title(layer)}"
     for words in _about(layer):

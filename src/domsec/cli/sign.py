@@ -198,10 +198,11 @@ def sign_domain(
     message = peel(octets, context.keyring, context.limits)
     examination = examine(message, context)
     trusted = frozenset(world.configuration.outbound.trust_domain_signature)
+    required = world.configuration.outbound.embedded == "require"
     for authority in authorities:
         signatures.gate(
             examination, authority.certificate, known, context,
-            trust_domain_signature=trusted, naming=world.naming("signing"),
+            trust_domain_signature=trusted, naming=world.naming("signing"), require_embedded=required,
         )  # fmt: skip
     leaving = _leaving(world, [parse_address(address) for address in rcpt], target)
     if hide_subject:

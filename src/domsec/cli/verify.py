@@ -83,8 +83,10 @@ def report(verdict: Verdict, *, explain: bool = False) -> Iterator[str]:
     yield from _labels(verdict.labels)
     for expansion in verdict.mlh:
         yield f"expanded by list: {expansion.mail_list_identifier} at {expansion.expansion_time}"
+    yield from (f"protected part, judged apart: {part}" for part in verdict.embedded if not explain)
     if explain:
         yield from explained.layers(verdict)
+        yield from explained.embedded(verdict)
         return
     for layer in verdict.layers:
         yield from _layer(layer)

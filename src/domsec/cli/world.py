@@ -64,7 +64,7 @@ class World:
     @functools.cached_property
     def context(self) -> Context:
         context = self.site.context(self.now, found=self.found)
-        return dataclasses.replace(context, keyring=(*self.site.keyring, *self.credentials))
+        return dataclasses.replace(context, keyring=(*self.site.keyring, *self.credentials), embedded="opened")
 
     def asking(self, questions: Iterable[Question]) -> World:
         """The same, knowing what the directories of the configuration say to these. Waits for them."""

@@ -33,6 +33,10 @@ DECISIONS: Final[dict[str, tuple[str, str]]] = {
     "gate.naming": ("an authority's certificate in the message breaks the naming convention", "as above"),
     "gate.mapping": ("a domain signature in the message is by an authority of another domain", "as above"),
     "gate.malformed": ("a layer of the message cannot be read, or contradicts itself", "as above"),
+    "gate.embedded": (
+        "a part of the message is signed or encrypted by itself, and `outbound.embedded` requires that it holds",
+        "`domsec verify` names the part and the reason; it is sent without that part",
+    ),
     "gate.originator": (
         "nothing shows that the mailbox in From sent this",
         "`no_evidence` in the log says of each `[[outbound.evidence]]` why it gave nothing; the user logs in, or the "

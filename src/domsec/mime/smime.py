@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from domsec.errors import LimitExceeded, MalformedMessage, Unsupported
 from domsec.limits import DEFAULT, Limits
@@ -72,6 +72,7 @@ class Embedded:
 
     path: str  # as IMAP counts parts: RFC 9051 6.4.5.1
     entity: memoryview
+    header: Header | None = None  # of the attached message that it is in; None: of the message itself
 
 
 class _OddError(Exception):
@@ -223,32 +224,36 @@ def embedded_split(header: Header, body: memoryview, limits: Limits = DEFAULT) -
     """The same for a root that is split already."""
     found: list[Embedded] = []
     seen = 1
-    waiting = _numbered("", 0, _children(header, body, limits), limits)
+    waiting = _parts(Embedded("", body), header, 0, limits)
     while waiting:
-        path, part, depth = waiting.pop()
+        part, depth, attached = waiting.pop()
         seen += 1
         if seen > limits.mime_parts:
             raise LimitExceeded("mime_parts")
-        header, body = split_message(part, limits)
+        header, body = split_message(part.entity, limits)
+        within = header if attached else part.header
         if isinstance(recognise_split(header, body, limits), Other):
-            waiting += _numbered(path, depth, _children(header, body, limits), limits)
+            waiting += _parts(Embedded(part.path, body, within), header, depth, limits)
         else:
-            found.append(Embedded(path, part))
+            found.append(replace(part, header=within))
     return tuple(found)
 
 
-def _numbered(
-    path: str, depth: int, children: Iterator[memoryview], limits: Limits
-) -> list[tuple[str, memoryview, int]]:
-    """Parts with their paths, the first one last."""
-    prefix = f"{path}." if path else ""
-    numbered = [(f"{prefix}{number}", child, depth + 1) for number, child in enumerate(children, 1)]
-    if numbered and depth >= limits.mime_depth:
+def _parts(parent: Embedded, header: Header, depth: int, limits: Limits) -> list[tuple[Embedded, int, bool]]:
+    """What a body has for parts, the last one first, with their depth and whether they are messages."""
+    prefix = f"{parent.path}." if parent.path else ""
+    children = enumerate(_children(header, parent.entity, limits), 1)
+    parts = [
+        (Embedded(f"{prefix}{number}", child, parent.header), depth + 1, attached)
+        for number, (child, attached) in children
+    ]
+    if parts and depth >= limits.mime_depth:
         raise LimitExceeded("mime_depth")
-    return numbered[::-1]
+    return parts[::-1]
 
 
-def _children(header: Header, body: memoryview, limits: Limits) -> Iterator[memoryview]:
+def _children(header: Header, body: memoryview, limits: Limits) -> Iterator[tuple[memoryview, bool]]:
+    """The parts right inside, and whether each is an attached message."""
     try:
         kind = _content_type(header)
         if kind is None:
@@ -256,9 +261,10 @@ def _children(header: Header, body: memoryview, limits: Limits) -> Iterator[memo
         if kind.full == "message/rfc822":
             encoding = header.first("content-transfer-encoding")
             if encoding is None or _encoding_name(encoding.value) in transfer_encoding.IDENTITY:  # RFC 2046 5.2.1
-                yield body
+                yield body, True
         elif kind.type == "multipart":
-            yield from _split(body, kind, limits).parts
+            for part in _split(body, kind, limits).parts:
+                yield part, False
     except _OddError:
         return
 

@@ -116,6 +116,8 @@ def border(transaction: Transaction, site: Site, context: Context) -> tuple[Exam
 
 def _judged(transaction: Transaction, site: Site, context: Context) -> Judged:
     """Raises MalformedMessage."""
+    looks = site.configuration.outbound.embedded != "ignore"
+    context = dataclasses.replace(context, embedded="opened" if looks else "named")
     message = peel(transaction.octets, context.keyring, context.limits)
     return judge(message, everybody(transaction), site, context)
 
@@ -414,6 +416,7 @@ class _Case:
             self.context,
             trust_domain_signature=frozenset(site.configuration.outbound.trust_domain_signature),
             naming=key.naming if key is not None else "strict",
+            require_embedded=site.configuration.outbound.embedded == "require",
         )
         site.record("grant", self.transaction.id, grant)
         return grant
@@ -433,7 +436,13 @@ class _Case:
         """The key to sign with in the name of who wrote this, the leave recorded before; None if that is refused."""
         if self._user is None and self.user_refusal is None:
             try:
-                credential, grant = proxy.gate(self.examination, self.site.users, self.collected.evidence, self.context)
+                credential, grant = proxy.gate(
+                    self.examination,
+                    self.site.users,
+                    self.collected.evidence,
+                    self.context,
+                    require_embedded=self.site.configuration.outbound.embedded == "require",
+                )
             except SigningRefused as refusal:
                 self.user_refusal = refusal
             else:

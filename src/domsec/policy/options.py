@@ -143,6 +143,7 @@ COPY_OR_DROP: Kind[Literal["copy", "drop"]] = choice("copy", "drop")
 STRIPPED_LABELS: Kind[Literal["hold", "carry", "drop"]] = choice("hold", "carry", "drop")
 HOLD_OR_REJECT: Kind[HoldOrReject] = choice("hold", "reject")
 AUDIT_DCA: Kind[Literal["none", "own"]] = choice("none", "own")
+EMBEDDED: Kind[Literal["ignore", "report", "require"]] = choice("ignore", "report", "require")
 STRIP: Kind[Strip] = choice("verified", "domain", "none")
 HOP_TLS: Kind[HopTls] = choice("no", "may", "verify")
 HARVEST: Kind[Harvest] = choice("no", "quarantine", "renewals", "trusted")
@@ -821,6 +822,14 @@ class Outbound:
         "Domains whose valid domain signature ends the signing gate's checks of what lies below it (decisions A-28).",
         '["beta.example"]',
     )
+    embedded: Literal["ignore", "report", "require"] = option(
+        EMBEDDED,
+        "report",
+        "Parts of a message that are signed or encrypted by themselves, as in mail that is forwarded: whether the "
+        "signing gate looks into them. `report` has the audit trail say what was found there; with `require` nothing "
+        "is signed unless each could be opened and every signature in it is valid (`gate.embedded`).",
+        '"require"',
+    )
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -1355,6 +1364,7 @@ LIMIT_DOCUMENTATION: Mapping[str, str] = {
     "depth": "Security layers, one inside the other.",
     "mime_depth": "Multiparts, one inside the other.",
     "mime_parts": "Parts of all multiparts of a message.",
+    "embedded": "Parts protected by themselves that are judged, those inside them counted; others are named only.",
     "header_fields": "Header fields of a message.",
     "header_size": "Octets of a header.",
     "size": "Octets of a message as it arrives.",

@@ -681,7 +681,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
             ),
             "mime.embedded": _info(
                 "decisions A-10",
-                "a protected part inside the content is not judged",
+                "parts inside the content are protected by themselves: judged apart, they count for nothing here",
                 "a signed message was forwarded, or a list added its footer beside it",
                 _NOTHING,
             ),

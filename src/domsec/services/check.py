@@ -20,6 +20,7 @@ from domsec.cms.certificates import Certificate
 from domsec.cms.signed_data import ContentDigests, SignerInfo
 from domsec.errors import MalformedMessage
 from domsec.mhs.names import ORName
+from domsec.mime import smime
 from domsec.mime.addresses import Mailbox, parse_originators
 from domsec.mime.fields import Header
 from domsec.services import (
@@ -28,6 +29,7 @@ from domsec.services import (
     describe,
     discovery,
     ess_attributes,
+    layers,
     mathematics,
     names,
     siblings,
@@ -45,6 +47,7 @@ from domsec.services.signature_type import DOMSEC, SignatureType
 from domsec.services.verdict import (
     Address,
     Coverage,
+    Embedded,
     Flag,
     SignerVerdict,
     State,
@@ -74,13 +77,50 @@ def verify(message: Message, context: Context) -> Verdict:
 
 def examine(message: Message, context: Context) -> Examination:
     """As `verify`, with the working form of each layer for those who go on with the message."""
+    return _examine(message, context, _peer(message, context))
+
+
+def _peer(message: Message, context: Context) -> Peer | None:
+    mailboxes = message.originators.mailboxes
+    return context.peers.common(m.domain for m in mailboxes) if mailboxes else None
+
+
+def _examine(message: Message, context: Context, peer: Peer | None) -> Examination:
     spine = message.spine()
-    originators = message.originators
-    peer = context.peers.common(m.domain for m in originators.mailboxes) if originators.mailboxes else None
     everybody = all_originators(message, spine)
     findings = [_first_look(layer, everybody, context, peer) for layer in spine]
     findings = _second_pass(findings, message, everybody, context, peer)
-    return Examination(message, tuple(findings), conclude(message, tuple(findings), context, peer))
+    embedded = _embedded(message, spine, context)
+    return Examination(message, tuple(findings), conclude(message, tuple(findings), embedded, context, peer))
+
+
+# --- what is protected inside the content ---------------------------------------------------------------------------
+
+
+def _embedded(message: Message, spine: Sequence[Layer], context: Context) -> tuple[Embedded, ...]:
+    """The protected parts inside the content, each judged as if it had come alone (decisions A-10).
+
+    One after the other, and what they were taken apart into is not kept. All of them together, with those inside them,
+    may ask for about as much work as the message that they came in: see `Limits.embedded`.
+    """
+    parts = [part for layer in spine for part in layer.embedded]
+    count = 0 if context.embedded == "named" else min(len(parts), context.limits.embedded)
+    if not count:
+        return tuple(Embedded(part.path) for part in parts)
+    inside = replace(context, limits=layers.shared(spine, count, context.limits))
+    judged = [Embedded(part.path, _judged_alone(part, message, inside)) for part in parts[:count]]
+    return (*judged, *(Embedded(part.path) for part in parts[count:]))
+
+
+def _judged_alone(part: smime.Embedded, message: Message, context: Context) -> Verdict | None:
+    """The verdict on a part, whose sender agreed on nothing for what others pass on; None if it asks for too much."""
+    keyring = context.keyring if context.embedded == "opened" else ()
+    alone = layers.peel_part(part, message.header, keyring, context.limits)
+    signers = sum(len(layer.signed.signers) for layer in alone.spine() if layer.signed is not None)
+    if signers > context.limits.signers:
+        return None
+    peer = _peer(alone, context)
+    return _examine(alone, context, peer and replace(peer, expect_signed=False, expect_encrypted=False)).verdict
 
 
 # --- one layer ------------------------------------------------------------------------------------------------------

@@ -56,7 +56,14 @@ def _domain_holds(finding: Finding) -> bool:
     )
 
 
-def conclude(message: Message, findings: tuple[Finding, ...], context: Context, peer: Peer | None) -> Verdict:
+def conclude(
+    message: Message,
+    findings: tuple[Finding, ...],
+    embedded: tuple[Embedded, ...],
+    context: Context,
+    peer: Peer | None,
+) -> Verdict:
+    """The verdict on a message; of what is `embedded` in it nothing is concluded (decisions A-10)."""
     layers = [finding.layer for finding in findings]
     inside, or_names = inner_from(layers), inner_or_names(layers)
     flags = [f for finding in findings for f in finding.flags]
@@ -79,9 +86,8 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
         shut = next(f.layer.id for f in findings if f.layer.encrypted and f.layer.opened is None)
         flags.append(flag("coverage.unknown", f"layer {shut} is closed", domain.layer.id))
     flags += _sender_flags(message, domain, context, peer)
-    embedded = [path for layer in layers for path in layer.embedded]
     if embedded:
-        flags.append(flag("mime.embedded", f"protected parts inside the content: {', '.join(embedded)}"))
+        flags.append(flag("mime.embedded", f"protected parts inside the content: {'; '.join(map(str, embedded))}"))
     flags = list(dict.fromkeys(flags))
     violated = any(f.severity is Severity.VIOLATION for f in flags)
     return Verdict(
@@ -103,7 +109,7 @@ def conclude(message: Message, findings: tuple[Finding, ...], context: Context, 
         additional_attributes=_subjects(findings, "attributes"),
         labels=labelling.labels(labels, context.labelling),
         mlh=ess_attributes.history(findings),
-        embedded=tuple(Embedded(path) for path in embedded),
+        embedded=embedded,
         flags=tuple(flags),
         decrypted=any(f.layer.opened is not None for f in findings),
         ended_at=None,

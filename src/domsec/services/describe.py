@@ -128,7 +128,7 @@ def describe(message: Message) -> Description:
     described = tuple(_layer(layer, spine[:i], spine[i + 1 :]) for i, layer in enumerate(spine))
     inner = [layer.protected.header for layer in spine if layer.protected is not None]
     stated = [layer.inner_from for layer in spine if layer.inner_from is not None]
-    embedded = [path for layer in spine for path in layer.embedded]
+    embedded = [part.path for layer in spine for part in layer.embedded]
     flags = [f for layer in described for f in layer.flags]
     if embedded:
         flags.append(flag("mime.embedded", f"protected parts inside the content: {', '.join(embedded)}"))

@@ -94,7 +94,7 @@ class Layer:
     protected: Protected | None = None  # the header that the layers outside protect (RFC 9788, RFC 8551 3.1)
     inner_from: FromInfo | None = None  # whom that header names in From; None where it has no From
     or_name: ORName | None = None  # whom an interpersonal message of X.400 names as its originator
-    embedded: tuple[str, ...] = ()  # MIME part paths of protected parts inside the content
+    embedded: tuple[smime.Embedded, ...] = ()  # protected parts inside the content
     flags: Flags = ()
 
     @property
@@ -192,6 +192,27 @@ def peel_entity(entity: Octets, keyring: Sequence[Credential] = (), limits: Limi
     return _Peeler(tuple(keyring), limits).entity(entity, "1", protected=True)
 
 
+def peel_part(
+    part: smime.Embedded, around: Header, keyring: Sequence[Credential] = (), limits: Limits = DEFAULT
+) -> Message:
+    """Take apart a protected part inside a content as if it had come alone, under the header of the attached message
+    that it is in, or else `around`, that of the message it came in (decisions A-10)."""
+    header = around if part.header is None else part.header
+    root = _Peeler(tuple(keyring), limits).entity(part.entity, "1", protected=False)
+    return Message(part.entity, header, addresses.parse_from(header), root)
+
+
+def shared(spine: Iterable[Layer], count: int, limits: Limits) -> Limits:
+    """The limits for each of `count` parts inside the content of a spine, so that all together stay within `limits`."""
+    inflated = sum(len(layer.content) for layer in spine if layer.kind == "compressed" and layer.content is not None)
+    return dataclasses.replace(
+        limits,
+        depth=max(1, limits.depth // 2),
+        embedded=(limits.embedded - count) // count,
+        expanded=max(0, limits.expanded - inflated) // count,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Peeler:
     keyring: tuple[Credential, ...]
@@ -242,7 +263,7 @@ class _Peeler:
     ) -> Layer:
         """What is no security layer: content, or right below a layer the wrapper that protects a header."""
         inner, inner_from, wrapped, child = None, None, None, None
-        embedded: tuple[str, ...] = ()
+        embedded: tuple[smime.Embedded, ...] = ()
         try:
             if protected and (inner := header_protection.protected(header, body, self.limits)) is not None:
                 wrapped, inner = inner.wrapped, inner if inner.header.fields else None
@@ -255,7 +276,7 @@ class _Peeler:
             elif (x400 := self.x400_entity(entity, header, body, layer_id)) is not None:
                 return dataclasses.replace(x400, protected=inner, inner_from=inner_from, flags=flags + x400.flags)
             else:
-                embedded = tuple(part.path for part in smime.embedded_split(header, body, self.limits))
+                embedded = smime.embedded_split(header, body, self.limits)
         except LimitExceeded as error:
             flags = (*flags, (f"limit.{error.limit}", str(error)))
         except MalformedMessage as error:

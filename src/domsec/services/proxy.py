@@ -20,7 +20,7 @@ from domsec.services import names
 from domsec.services.check import Examination
 from domsec.services.context import Context
 from domsec.services.finding import all_originators, mailboxes_of
-from domsec.services.sign import Evidence, Grant, Reason, checked
+from domsec.services.sign import Evidence, Grant, Reason, checked, seen_embedded
 from domsec.trust.addresses import addresses
 from domsec.trust.names import common_names
 from domsec.trust.usage import signing_problems
@@ -93,11 +93,16 @@ def name_problems(certificate: Certificate) -> Iterator[str]:
 
 
 def gate(
-    examination: Examination, users: Users, evidence: Iterable[Evidence], context: Context
+    examination: Examination,
+    users: Users,
+    evidence: Iterable[Evidence],
+    context: Context,
+    *,
+    require_embedded: bool = False,
 ) -> tuple[Credential, Grant]:
     """Decide whether a message may be signed in the name of whom From names, and with which key.
 
-    Raises SigningRefused with every reason.
+    `require_embedded` as for `sign.gate`. Raises SigningRefused with every reason.
     """
     message = examination.message
     if not message.originators.valid:
@@ -110,9 +115,10 @@ def gate(
     if credential is None:
         reasons.append(("gate.user", f"no valid certificate of {names.printable(named[0].text)} is held"))
     personal = [replace(each, domains=frozenset(), x400=frozenset()) for each in evidence]
-    layers, used, found = checked(examination, named, personal)
+    layers, used, found = checked(examination, named, personal, require_embedded=require_embedded)
     reasons += found
     if credential is None or reasons:
         raise SigningRefused(tuple(dict.fromkeys(reasons)))
     digest = credential.certificate.sha256
-    return credential, Grant((named[0].text,), used, layers, examination.verdict.structure, context.now, digest)
+    structure, embedded = examination.verdict.structure, seen_embedded(examination, context)
+    return credential, Grant((named[0].text,), used, layers, structure, context.now, digest, embedded)

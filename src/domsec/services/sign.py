@@ -47,6 +47,7 @@ from domsec.services.finding import Finding, all_originators, mailboxes_of, name
 from domsec.services.layers import Layer
 from domsec.services.peer import DigestName, Peer
 from domsec.services.signature_type import SignatureType
+from domsec.services.verdict import Embedded
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Grant:
     structure: str
     at: datetime
     user: str = ""  # SHA-256 of the certificate, where it is the originator's own that signs
+    embedded: tuple[str, ...] = ()  # what was found in protected parts inside the content, unless that is ignored
 
 
 Reason = tuple[str, str]
@@ -115,12 +117,14 @@ def gate(
     *,
     trust_domain_signature: frozenset[str] = frozenset(),
     naming: Literal["strict", "mailbox"] = "strict",
+    require_embedded: bool = False,
 ) -> Grant:
     """Decide whether the domain may put its name on a message (spec/algorithms.md (c)).
 
     `trust_domain_signature` lists domains below whose accepted signature validation may end (decisions A-28). `naming`
     is the convention that our own certificate keeps. Its path is not validated, only its names and its dates.
-    Raises SigningRefused with every reason.
+    `require_embedded` is whether signatures in protected parts inside the content have to be valid too (A-26): those of
+    a list that adds its footer, of mail that is forwarded. Raises SigningRefused with every reason.
     """
     message = examination.message
     originators = message.originators
@@ -133,11 +137,25 @@ def gate(
     own = names.check_mapping(authority, entities, None, context.is_public_suffix)
     if not own.passed:
         reasons.append(("gate.not_our_domain", "; ".join(text for _, text in own.findings)))
-    layer_ids, used, found = checked(examination, named, evidence, trust_domain_signature)
+    layer_ids, used, found = checked(
+        examination, named, evidence, trust_domain_signature, require_embedded=require_embedded
+    )
     reasons += found
     if reasons:
         raise SigningRefused(tuple(dict.fromkeys(reasons)))
-    return Grant(tuple(name.text for name in named), used, layer_ids, examination.verdict.structure, context.now)
+    return Grant(
+        tuple(name.text for name in named),
+        used,
+        layer_ids,
+        examination.verdict.structure,
+        context.now,
+        embedded=seen_embedded(examination, context),
+    )
+
+
+def seen_embedded(examination: Examination, context: Context) -> tuple[str, ...]:
+    """What a Grant says of protected parts inside the content; nothing where nobody asked for them."""
+    return () if context.embedded == "named" else tuple(map(str, examination.verdict.embedded))
 
 
 def checked(
@@ -145,6 +163,8 @@ def checked(
     named: Iterable[Mailbox | ORName],
     evidence: Iterable[Evidence],
     trust_domain_signature: frozenset[str] = frozenset(),
+    *,
+    require_embedded: bool = False,
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[Reason]]:
     """What has to hold whoever signs: all can be read, all signatures hold, every originator is authentic (3.2).
 
@@ -158,6 +178,8 @@ def checked(
     reasons += unreadable(examination.findings)
     layer_ids, found = _signatures(examination.findings, trust_domain_signature)
     reasons += found
+    if require_embedded and not any(_vouches(finding, trust_domain_signature) for finding in examination.findings):
+        reasons += _embedded(examination.verdict.embedded)
     used, found = _originators(examination, named, tuple(evidence))
     return layer_ids, used, [*reasons, *found]
 
@@ -218,6 +240,33 @@ def _signatures(findings: Iterable[Finding], trusted: frozenset[str]) -> tuple[t
             reasons.append((code, f"layer {layer_id}: {found.text}"))
         vouched = vouched or (_vouches(finding, trusted) and not reasons)
     return tuple(checked), reasons
+
+
+def _embedded(parts: Iterable[Embedded], within: str = "") -> list[Reason]:
+    """What does not hold of the protected parts inside the content: all that `_signatures` and `unreadable` ask of the
+    message, of as much as a verdict tells."""
+    reasons: list[Reason] = []
+    for part in parts:
+        path = f"{within}{part.part}"
+        if part.verdict is None:
+            reasons.append(("gate.embedded", f"part {path} was not judged"))
+            continue
+        for layer in part.verdict.layers:
+            where = f"part {path}, layer {layer.id}"
+            if layer.encryption is not None and not layer.encryption.opened:
+                reasons.append(("gate.embedded", f"{where} is closed to us"))
+            elif layer.kind == "unsupported":
+                reasons.append(("gate.embedded", f"{where} cannot be read"))
+            elif layer.kind == "signed" and layer.state != "valid":
+                why = "; ".join(signer.reason for signer in layer.signers if signer.reason)
+                reasons.append(("gate.embedded", f"{where} is {layer.state}: {why}"))
+            reasons += [
+                ("gate.embedded", f"{where}: {found.text}")
+                for found in layer.flags
+                if found.severity is Severity.VIOLATION and not layer.encryption and found.code != "null.uncovered"
+            ]
+        reasons += _embedded(part.verdict.embedded, f"{path}: ")
+    return reasons
 
 
 def _vouches(finding: Finding, trusted: frozenset[str]) -> bool:

@@ -195,10 +195,17 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A protected part inside the content: it has no part in the verdict, and is not judged by itself (A-10)."""
+    """A protected part inside the content, judged by itself: it has no part in the verdict on the message (A-10)."""
 
     part: str  # as IMAP numbers them
-    verdict: None = None
+    verdict: Verdict | None = None  # None: not judged, for too many or too large, or since nobody asked for it
+
+    def __str__(self) -> str:
+        if self.verdict is None:
+            return f"{self.part} not judged"
+        domain = f", domain {self.verdict.domain}" if self.verdict.domain else ""
+        outcome = "accepted" if self.verdict.accepted else "not accepted"
+        return f"{self.part} {self.verdict.structure} {outcome}, level {self.verdict.level}{domain}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +252,8 @@ def unreadable(flags: Iterable[Flag]) -> bool:
 
 def document(judged: object, headers: tuple[str, ...] | None) -> dict[str, JSON]:
     """A verdict or a description under the keys of CONTRACT.md section 4."""
-    plain = as_json(judged)
-    assert isinstance(plain, dict)
+    assert dataclasses.is_dataclass(judged)
+    plain = {field.name: as_json(getattr(judged, field.name)) for field in dataclasses.fields(judged)}
     plain["from"] = plain.pop("from_")
     plain["headers"] = list(headers) if headers is not None else "unprotected"
     return plain
@@ -254,6 +261,8 @@ def document(judged: object, headers: tuple[str, ...] | None) -> dict[str, JSON]
 
 def as_json(value: object) -> JSON:
     """Dataclasses, mappings and sequences as what `json` writes."""
+    if isinstance(value, Verdict):
+        return value.to_json()
     if dataclasses.is_dataclass(value):
         return {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
