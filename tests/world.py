@@ -320,7 +320,7 @@ def context(
     crls: Iterable[bytes] = (),
     is_public_suffix: Callable[[str], bool] = no_public_suffix,
     revocation: str = "soft",
-    **more: bool,
+    **more: object,
 ) -> Context:
     """A view on the two domains. The keys given are those that decrypt."""
     cas = pki.world().cas

@@ -138,6 +138,7 @@ class Site:
             own_naming=own.naming if (own := self.configuration.keys.confidentiality) is not None else "strict",
             own=self._by_mailbox,
             accept_outer_domain=self.configuration.inbound.accept_outer_domain,
+            transit_domains=frozenset(self.configuration.inbound.transit_domains),
             embedded="closed",  # nobody is handed what is in them, so no stranger has our keys tried on them
         )
 

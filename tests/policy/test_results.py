@@ -62,6 +62,16 @@ def test_outcomes_that_need_a_world() -> None:
 
 
 @pytest.mark.requirement("R7281-3.1-01")
+def test_only_the_layer_that_vouches_has_the_level() -> None:
+    """A domain signature that was put on along the way is nobody's word on who sent the message."""
+    domain = [world.typed(world.SignatureType.DOMAIN)]
+    octets = world.message(world.signed(world.entity("S[domain](S0(OC))"), world.beta().signing, extra=domain))
+    at = world.context(transit_domains=frozenset({"beta.example"}))
+    transit, own = results(judge(octets, at))
+    assert (transit.result, transit.reason, transit.level, transit.domain) == ("policy", "domain.transit", None, None)
+    assert (own.result, own.level, own.domain) == ("pass", "domain", "acme.example")
+
+
 def test_a_broken_structure_is_neutral() -> None:
     octets = world.message(b"Content-Type: application/pkcs7-mime; name=smime.p7m\r\n\r\njunk\r\n")
     assert outcomes(octets) == [("neutral", None)]

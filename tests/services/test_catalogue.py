@@ -262,6 +262,7 @@ MESSAGES: dict[str, str | bytes | Callable[[], Verdict]] = {
     "sender.mismatch": lambda: judge(b"Sender: carol@beta.example\r\n" + build("S[domain](S(OC))")),
     "inner.invalid": lambda: covered(world.entity("S~(OC)").replace(b"dawn", b"dusk")),
     "signature.invalid": lambda: judge(build("S~(OC)").replace(b"dawn", b"dusk")),
+    "domain.transit": lambda: judge(_through_beta(), world.context(transit_domains=frozenset({"beta.example"}))),
     "domain.missing": lambda: judge(build("S(OC)"), world.context(peers=[Peer("acme.example", expect_signed=True)])),
     "originator.missing": lambda: strict(build("OC"), expect_signed=True),
     "enc.missing": lambda: strict(build("S(OC)"), expect_encrypted=True),
@@ -357,6 +358,7 @@ SEEN: dict[str, tuple[str | None, str]] = {
     "sender.mismatch": (None, "Sender is outside the domain of the authority"),
     "inner.invalid": ("1.1", "invalid: the content has another digest than the one signed"),
     "signature.invalid": ("1", "invalid: the content has another digest than the one signed"),
+    "domain.transit": ("1", "the rfc822 name of the authority does not cover acme.example"),
     "domain.missing": (None, "no valid domain signature, agreed for acme.example"),
     "originator.missing": (None, "no valid signature of its originator, agreed for acme.example"),
     "enc.missing": (None, "not encrypted, agreed for acme.example"),
@@ -458,6 +460,11 @@ def _near_boundary() -> bytes:
 
 def _mixed(part: bytes) -> bytes:
     return b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n' + part + b"\r\n--b--\r\n"
+
+
+def _through_beta() -> bytes:
+    domain = [world.typed(world.SignatureType.DOMAIN)]
+    return message(world.signed(world.entity("S[domain](S0(OC))"), world.beta().signing, extra=domain))
 
 
 def verdict_with(code: str) -> Verdict:

@@ -295,6 +295,71 @@ def test_several_domain_signatures() -> None:
     assert "mapping.mismatch" in world.codes(transit, "violation")
 
 
+TRANSIT = frozenset({"beta.example"})
+
+
+def _passed_through_beta(notation: str, *, by: pki.Identity | None = None) -> bytes:
+    domain = [world.typed(SignatureType.DOMAIN)]
+    return world.message(world.signed(world.entity(notation), by or beta().signing, extra=domain))
+
+
+@pytest.mark.requirement("R3183-3.2-18")
+def test_a_domain_on_the_way_may_sign_where_that_is_known() -> None:
+    """Decisions A-59: its layer is information only, whatever it encloses."""
+    at = world.context(transit_domains=TRANSIT)
+    verdict = judge(_passed_through_beta("S[domain](S0(OC))"), at)
+    assert (verdict.accepted, verdict.level, verdict.domain) == (True, "domain", "acme.example")
+    assert ("info", "domain.transit", "1") in {(f.severity, f.code, f.layer) for f in verdict.flags}
+    alone = judge(_passed_through_beta("S0(OC)"), at)
+    assert (alone.accepted, alone.level, alone.domain) == (False, "none", None)
+    through = judge(_passed_through_beta("S(OC)"), at)
+    assert (through.accepted, through.level, through.domain) == (True, "originator_direct", None)
+    closed = judge(_passed_through_beta("X(S(OC))"), at)
+    assert (closed.accepted, closed.level) == (False, "none")
+
+
+def _mistaken(domains: frozenset[str], by: pki.Identity) -> set[str]:
+    verdict = judge(_passed_through_beta("S[domain](S0(OC))", by=by), world.context(transit_domains=domains))
+    assert not verdict.accepted
+    assert "domain.transit" not in world.codes(verdict)
+    return world.codes(verdict, "violation")
+
+
+@pytest.mark.requirement("R3183-3.2-18")
+def test_nobody_else_signs_on_the_way_unseen() -> None:
+    cas = pki.world().cas
+    assert "mapping.mismatch" in _mistaken(frozenset({"gamma.example"}), beta().signing)
+    for above in ("example", "mail.beta.example"):  # a domain that is listed is listed, and no other
+        assert "mapping.mismatch" in _mistaken(frozenset({above}), beta().signing)
+    for name in ("beta.exarnple", "mail.beta.example"):
+        assert "mapping.mismatch" in _mistaken(TRANSIT, pki.identity("signing", name, beta().ca))
+    untrusted = pki.identity("signing", "beta.example", pki.ca("evil CA"))
+    assert untrusted.certificate.issuer not in {ca.subject for ca in cas}
+    assert {"mapping.mismatch", "signature.invalid"} <= _mistaken(TRANSIT, untrusted)
+    assert {"mapping.mismatch", "naming.cn"} <= _mistaken(TRANSIT, beta().review)
+
+
+def test_two_domains_in_one_certificate_are_both_to_be_known() -> None:
+    certificate = names.certificate(
+        "cn=domain-signing-authority", "domain-signing-authority@beta.example", "domain-signing-authority@gamma.example"
+    )
+    octets = _passed_through_beta("S[domain](S0(OC))", by=pki.Identity(certificate, names.key()))
+    roles = [*pki.world().cas, certificate]
+    one, both = (
+        judge(octets, world.context(roles=roles, transit_domains=domains))
+        for domains in (TRANSIT, TRANSIT | {"gamma.example"})
+    )
+    assert (one.accepted, both.accepted) == (False, True)
+
+
+@pytest.mark.requirement("R3183-3.2-03")
+def test_our_gate_signs_no_mail_that_others_signed_on_its_way() -> None:
+    """The list is about what may be believed, not about what we vouch for."""
+    at = world.context(transit_domains=TRANSIT)
+    with pytest.raises(SigningRefused, match=r"gate\.mapping"):
+        sign.gate(world.look(_passed_through_beta("S(OC)"), at), acme().signing.certificate, (), at)
+
+
 @pytest.mark.requirement("R3183-3.2-11", "R3183-4-09")
 @pytest.mark.parametrize(
     ("notation", "level", "violations", "warnings"),

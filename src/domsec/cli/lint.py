@@ -137,7 +137,7 @@ def _mapping(certificate: Certificate, wanted: Wanted) -> Iterator[str]:
 
 def _own_domains(parts: DomainParts) -> tuple[str, ...]:
     found = [*parts.rfc822, *([parts.dc] if parts.dc is not None and parts.dc_names_mail else [])]
-    return tuple(".".join(reversed(domain)) for domain in found)
+    return tuple(names.written(domain) for domain in found)
 
 
 def _list(certificate: Certificate) -> Iterator[str]:

@@ -288,7 +288,7 @@ def _plan(examination: Examination, leaving: _Leaving, world: World) -> Plan:
 def _ours(domain: str, world: World) -> bool:
     """Whether mail for a domain is opened by us: as the configuration says, or by the names of our authority."""
     named = (part for own in world.context.keyring for part in names.domain_parts(own.certificate).rfc822)
-    return world.site.serves(domain) or any(".".join(reversed(part)) == domain for part in named)
+    return world.site.serves(domain) or any(names.written(part) == domain for part in named)
 
 
 def _made(

@@ -921,6 +921,13 @@ class Inbound:
         "text.",
         "true",
     )
+    transit_domains: tuple[str, ...] = option(
+        DOMAINS,
+        (),
+        "Domains that put their domain signature on other domains' mail as it passes through them. A valid one, "
+        "rightly named, is the information `domain.transit` and no violation; nothing is concluded from it.",
+        '["carrier.example"]',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,8 @@ def _outcome(layer: LayerVerdict, verdict: Verdict) -> tuple[Outcome, str | None
     wrong = [f for f in verdict.flags if f.layer == layer.id and f.severity is Severity.VIOLATION]
     if wrong:
         return "policy", wrong[0].code
+    if layer.mapping is not None and not layer.mapping["passed"]:
+        return "policy", "domain.transit"
     if layer.address == "mismatch":
         return "policy", "the signer is not who From names"
     if layer.coverage == "ciphertext":

@@ -421,6 +421,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "the reason stands with the flag; for a partner's CA: `trust.roles`, or `anchors` in its `[[peer]]` "
                 "entry",
             ),
+            "domain.transit": _info(
+                "RFC 3183 3.2",
+                "a domain signature that was put on along the way, of a domain that does so with others' mail",
+                "the domain is one of `inbound.transit_domains`; who sent the message is for other signatures to say",
+                _NOTHING,
+            ),
             "domain.missing": _violation(
                 "threats T-11",
                 "the domain signs all its mail, but not validly this",

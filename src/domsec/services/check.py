@@ -318,7 +318,10 @@ def _roles(
             entities = [_entity(originator, signed_by, peer) for originator in originators]
             mappings = [names.check_mapping(c, entities, peer, context.is_public_suffix) for c in certificates]
             mapping = next((m for m in mappings if not m.passed), mappings[0])
-            flags += [flag(code, text, layer.id) for code, text in mapping.findings]
+            if finding.state == "valid" and "domain" in roles and _in_transit(certificates, mapping, context):
+                flags.append(flag("domain.transit", "; ".join(text for _, text in mapping.findings), layer.id))
+            else:
+                flags += [flag(code, text, layer.id) for code, text in mapping.findings]
     if types and not roles:
         roles.append("none")
     address = _address(finding.relied_on, originators) if "originator" in roles else None
@@ -333,6 +336,14 @@ def _roles(
         address=address,
         flags=tuple(dict.fromkeys(flags)),
     )
+
+
+def _in_transit(certificates: Iterable[Certificate], mapping: Mapping, context: Context) -> bool:
+    """Whether authorities that do not cover the originator are known to sign others' mail on its way (A-59)."""
+    if mapping.passed or any(code != "mapping.mismatch" for code, _ in mapping.findings):
+        return False
+    stated = [names.domain_parts(certificate).domains for certificate in certificates]
+    return all(domains and context.transit_domains.issuperset(map(names.written, domains)) for domains in stated)
 
 
 _OWN: Final = Peer("", naming="mailbox")

@@ -252,13 +252,12 @@ def authority_domain(certificate: Certificate | None, originators: Sequence[Mail
     """The domain an authority speaks for, as people write it: of several the one that covers the originator."""
     if certificate is None:
         return None
-    parts = names.domain_parts(certificate)
-    known = [*parts.rfc822, *([parts.dc] if parts.dc else [])]
+    known = names.domain_parts(certificate).domains
     for mailbox in originators:
         for domain in known:
             if names.relation(domain, names.labels(mailbox.domain)) != "mismatch":
-                return ".".join(reversed(domain))
-    return ".".join(reversed(known[0])) if known else subject_text(certificate)
+                return names.written(domain)
+    return names.written(known[0]) if known else subject_text(certificate)
 
 
 def _subjects(findings: Iterable[Finding], role: str) -> tuple[str, ...]:

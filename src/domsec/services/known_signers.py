@@ -34,4 +34,4 @@ class KnownSigners:
             found = names.domain_parts(certificate).rfc822
         except MalformedMessage:
             return False
-        return bool(found) and all(".".join(reversed(domain)) in self.domains for domain in found)
+        return bool(found) and all(names.written(domain) in self.domains for domain in found)

@@ -89,6 +89,11 @@ def labels(domain: str) -> Labels:
     return (domain,) if domain.startswith("[") else tuple(reversed(domain.split(".")))
 
 
+def written(domain: Labels) -> str:
+    """The domain of such labels, as people write it."""
+    return ".".join(reversed(domain))
+
+
 @functools.lru_cache(maxsize=1024)
 def check_naming(certificate: Certificate, role_name: str, peer: Peer | None = None) -> tuple[Finding, ...]:
     """What in a certificate's names breaks the naming convention for a role; empty if nothing does.
@@ -164,6 +169,11 @@ class DomainParts:
     dc_names_mail: bool = False  # the dc form may be compared with a mail domain (RFC 2247)
     x500: tuple[frozenset[tuple[str, str]], ...] | None = None
     mixed: tuple[frozenset[tuple[str, str]], ...] | None = None
+
+    @property
+    def domains(self) -> tuple[Labels, ...]:
+        """Those that are domains of the DNS."""
+        return (*self.rfc822, *((self.dc,) if self.dc else ()))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -335,7 +345,7 @@ def _compare(
     trusted = entity.subject_trusted
 
     def general(domain: Labels) -> str:
-        name = ".".join(reversed(domain))
+        name = written(domain)
         if name.startswith("["):
             return ""
         return name if len(domain) < 2 or is_public_suffix(name) else ""

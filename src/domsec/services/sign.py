@@ -238,6 +238,8 @@ def _signatures(findings: Iterable[Finding], trusted: frozenset[str]) -> tuple[t
             family = found.code.partition(".")[0]
             code = f"gate.{family}" if family in ("naming", "mapping") else "gate.malformed"
             reasons.append((code, f"layer {layer_id}: {found.text}"))
+        if finding.mapping is not None and not finding.mapping.passed:  # also where its flag is no violation
+            reasons += [("gate.mapping", f"layer {layer_id}: {text}") for _, text in finding.mapping.findings]
         vouched = vouched or (_vouches(finding, trusted) and not reasons)
     return tuple(checked), reasons
 
@@ -273,7 +275,7 @@ def _vouches(finding: Finding, trusted: frozenset[str]) -> bool:
     if not trusted or "domain" not in finding.roles or finding.mapping is None or not finding.mapping.passed:
         return False
     parts = names.domain_parts(finding.certificate) if finding.certificate else names.DomainParts()
-    return any(".".join(reversed(domain)) in trusted for domain in parts.rfc822)
+    return any(names.written(domain) in trusted for domain in parts.rfc822)
 
 
 def _originators(
