@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 import pki
 import world
+from domsec.cms.attributes import encryption_key_preference
 from domsec.errors import StoreUnavailable
 from domsec.gateway import harvest
 from domsec.gateway.harvest import Harvester
@@ -25,6 +28,7 @@ from domsec.trust.source import MemorySource
 from world import acme, beta, build
 
 ALICE = acme().users["alice"]
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -154,11 +158,34 @@ def test_a_full_store_is_said_and_counted(
     assert "too many wait for approval" in caplog.text
 
 
+@pytest.mark.requirement("R8551-2.5.3-01")
+def test_what_its_owner_prefers_is_encrypted_to(site: Site, table: CertificateTable, counters: Counters) -> None:
+    """Of two keys of alice's, both usable: the newer one until her mail names the other."""
+    second = pki.identity("user", "alice@acme.example", acme().ca, "p256", name="Alice", now=pki.START + DAY)
+    table.add([ALICE.certificate, second.certificate], origin="imported", by="carol", now=pki.NOW)
+    worker = harvester(table)
+
+    def says(preferred: pki.Identity, at: datetime) -> list[str]:
+        extra = [encryption_key_preference(preferred.certificate)]
+        octets = world.message(world.signed(world.TEXT, ALICE, extra=extra))
+        for found in world.receive(octets, at=site).harvested:
+            worker.store(found, "T1", at, counters)
+        return used(site)
+
+    assert used(site) == [second.certificate.sha256]
+    assert says(ALICE, pki.NOW) == [ALICE.certificate.sha256]
+    assert says(second, pki.NOW + DAY) == [second.certificate.sha256]
+    assert says(ALICE, pki.NOW) == [second.certificate.sha256]  # which is older than what is known
+    forged = world.message(world.signed(world.TEXT, ALICE, extra=[encryption_key_preference(ALICE.certificate)]))
+    arrive(forged.replace(b"From: Alice", b"From: Bob <bob@acme.example>,"), site, worker, counters)
+    assert used(site) == [second.certificate.sha256]
+
+
 # --- beside the mail -------------------------------------------------------------------------------------------------
 
 
 def one(identity: pki.Identity = ALICE) -> Harvested:
-    return Harvested(identity.certificate, "alice@acme.example", "acme.example")
+    return Harvested(identity.certificate, "alice@acme.example", "acme.example", "alice@acme.example")
 
 
 async def until(done: object) -> None:
@@ -166,6 +193,21 @@ async def until(done: object) -> None:
     async with asyncio.timeout(20):
         while not done():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+def test_a_preference_is_noted_once_an_hour_and_at_once_where_it_is_another(table: CertificateTable) -> None:
+    worker = harvester(table)
+    bob = acme().users["bob"]
+    said = {who: replace(one(who), preferred=True) for who in (ALICE, bob)}
+
+    def taken(harvested: Harvested, at: datetime) -> bool:
+        before = worker._waiting.qsize()
+        worker.take([harvested], "T1", at)
+        return worker._waiting.qsize() > before
+
+    assert [taken(said[ALICE], pki.NOW), taken(said[ALICE], pki.NOW), taken(one(), pki.NOW)] == [True, False, False]
+    assert [taken(said[bob], pki.NOW), taken(said[ALICE], pki.NOW)] == [True, True]
+    assert [taken(said[ALICE], pki.NOW + timedelta(minutes=m)) for m in (59, 61, 62)] == [False, True, False]
 
 
 def test_certificates_are_stored_beside_the_mail_each_once(table: CertificateTable, counters: Counters) -> None:

@@ -25,6 +25,7 @@ from domsec.trust import issue
 from domsec.trust.association import Association
 from domsec.trust.discovered import Answer, Found, Question
 from domsec.trust.path import AnchorSet
+from domsec.trust.source import MemorySource
 from world import acme, beta
 
 
@@ -222,6 +223,27 @@ def test_of_two_as_new_the_same_one_is_used_everywhere() -> None:
     assert why[min(twins, key=lambda c: c.sha256)].endswith("but another one is as new and has the higher digest")
     assert why[older].endswith("but another one is newer")
     assert why[foreign].startswith("untrusted")
+
+
+@pytest.mark.requirement("R3183-4.2-04", "R8551-2.5.3-01")
+def test_of_several_the_one_that_its_owner_prefers_comes_first() -> None:
+    """Decisions A-43: then the newest. A preference makes nothing usable that is not."""
+    older = pki.identity("confidentiality", "beta.example", beta().ca, now=pki.START - timedelta(days=1)).certificate
+    foreign = pki.identity("confidentiality", "beta.example", pki.ca("nobody's CA")).certificate
+
+    def found(preferred: Certificate | None) -> tuple[Certificate, dict[Certificate | None, str]]:
+        said = {"Domain-Confidentiality-Authority@beta.example": preferred} if preferred else {}
+        source = MemorySource([AUTHORITY, older, foreign], said)
+        located = encrypt.survey(BOB, "dca", replace(world.context(), source=source))
+        (used,) = located.certificates
+        return used, {one.certificate: one.outcome for one in located.considered}
+
+    for preferred in (None, AUTHORITY, foreign, acme().confidentiality.certificate):
+        assert found(preferred)[0] == AUTHORITY
+    used, why = found(older)
+    assert used == older
+    assert why[AUTHORITY] == "usable for the authority of beta.example, but its owner prefers another one"
+    assert found(foreign)[1][older].endswith("but another one is newer")
 
 
 def test_a_persons_own_certificate_is_none_of_their_domains_authority() -> None:

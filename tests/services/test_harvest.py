@@ -55,6 +55,31 @@ def test_the_certificate_that_a_signer_prefers_is_kept_and_one_that_only_signs_i
     assert brought(octets) == [(ANNE.certificate, "alice@acme.example")]
 
 
+def preferred(octets: bytes, *known: Certificate) -> list[tuple[str, str]]:
+    """Whose preferences beta would note: address and the beginning of the digest."""
+    at = world.context(beta().confidentiality, peers=(world.ACME,), known=known)
+    return [(one.address, one.certificate.sha256) for one in harvest(world.look(octets, at), at) if one.preferred]
+
+
+@pytest.mark.requirement("R8551-2.5.3-01")
+def test_what_a_signer_prefers_is_told_apart() -> None:
+    address = "alice@acme.example"
+    assert preferred(build("S(OC)")) == []
+    assert preferred(signed(ALICE, prefers=ALICE.certificate)) == [(address, ALICE.certificate.sha256)]
+    assert preferred(signed(ALICE, ANNE.certificate, prefers=ANNE.certificate)) == [(address, ANNE.certificate.sha256)]
+    assert preferred(signed(ALICE, prefers=ANNE.certificate)) == []  # it neither came along nor is it known
+    assert preferred(signed(ALICE, prefers=ANNE.certificate), ANNE.certificate) == [(address, ANNE.certificate.sha256)]
+    others = acme().users["bob"].certificate
+    assert preferred(signed(ALICE, others, prefers=others)) == []
+
+
+def test_an_authority_prefers_for_the_domain_that_it_is_of() -> None:
+    """Also where the message is from a domain below."""
+    address, digest = "domain-confidentiality-authority@acme.example", acme().confidentiality.certificate.sha256
+    for sender in ("alice@acme.example", "alice@sales.acme.example"):
+        assert preferred(world.only(world.send(build("OC", sender=sender)))) == [(address, digest)]
+
+
 def test_a_domain_signature_brings_the_domains_authority_and_nothing_for_who_wrote() -> None:
     octets = world.only(world.send(build("OC")))
     assert brought(octets) == [(acme().confidentiality.certificate, "the authority of acme.example")]

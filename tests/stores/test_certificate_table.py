@@ -289,6 +289,30 @@ def test_the_quarantine_has_an_end_and_what_expired_in_it_makes_room(
     assert {entry.certificate for entry in table.entries("quarantined")} == {late, ALICE}
 
 
+def test_the_last_preference_of_an_address_counts(table: CertificateTable) -> None:
+    assert table.preferred("bob@beta.example") is None
+    table.prefer("Bob@beta.example", ALICE, now=NOW)
+    assert table.preferred("bob@BETA.example") == ALICE.sha256
+    table.prefer("bob@beta.example", BOB, now=NOW - DAY)
+    assert table.preferred("bob@beta.example") == ALICE.sha256
+    table.prefer("bob@beta.example", BOB, now=NOW + DAY)
+    assert table.preferred("bob@beta.example") == BOB.sha256
+    assert SourcesInOrder(MemorySource(), table).preferred("bob@beta.example") == BOB.sha256
+    table.prefer("x" * certificate_table.LONGEST_NAME + "@beta.example", ALICE, now=NOW)  # which no index takes
+
+
+def test_a_preference_goes_with_the_certificate_that_makes_room(
+    table: CertificateTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificate_table, "MOST_HARVESTED", 1)
+    (soon,) = people(1, days=31)
+    table.harvest(soon, domain="acme.example", origin="mail", now=NOW)
+    table.prefer("p0@acme.example", soon, now=NOW)
+    table.prefer("bob@beta.example", BOB, now=NOW)
+    table.harvest(ALICE, domain="acme.example", origin="mail", now=NOW + 2 * DAY)
+    assert (table.preferred("p0@acme.example"), table.preferred("bob@beta.example")) == (None, BOB.sha256)
+
+
 # --- looking ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,8 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
 
 from domsec.cms.certificates import Certificate
 from domsec.errors import DomsecError
@@ -25,6 +25,10 @@ from domsec.trust.source import CertificateSource
 
 WAITING: Final = 1000  # certificates on their way into the store
 REMEMBERED: Final = 10_000  # that were dealt with, so that the database is not asked about each again
+SAID_AGAIN: Final = timedelta(hours=1)  # after which a preference is noted anew: another worker may have seen another
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _log = logging.getLogger("domsec.gateway")
 
@@ -39,13 +43,24 @@ class Harvester:
         self.rule = rule
         self._waiting: asyncio.Queue[tuple[Harvested, str, datetime]] = asyncio.Queue(WAITING)
         self._seen: OrderedDict[Certificate, None] = OrderedDict()
+        self._preferences: OrderedDict[str, tuple[Certificate, datetime]] = OrderedDict()
 
     def take(self, brought: Sequence[Harvested], transaction: str, at: datetime) -> None:
         """Put certificates of an accepted message in line. Never waits."""
         for one in brought:
-            if one.certificate not in self._seen and not self._waiting.full():
-                self._remember(one.certificate)
+            if self._is_news(one, at) and not self._waiting.full():
+                _remember(self._seen, one.certificate, None)
+                if one.preferred:
+                    _remember(self._preferences, one.address, (one.certificate, at))
                 self._waiting.put_nowait((one, transaction, at))
+
+    def _is_news(self, one: Harvested, at: datetime) -> bool:
+        if one.certificate not in self._seen:
+            return True
+        if not one.preferred:
+            return False
+        said, when = self._preferences.get(one.address, (None, at))
+        return said != one.certificate or at > when + SAID_AGAIN
 
     async def run(self, counters: Counters) -> None:
         """Store what comes, for ever."""
@@ -56,14 +71,20 @@ class Harvester:
             except DomsecError as error:
                 _log.warning("certificate %s of %s is not kept: %s", one.certificate.sha256[:16], one.whose, error)
                 self._seen.pop(one.certificate, None)
+                self._preferences.pop(one.address, None)
             except Exception:  # a fault of ours about one certificate must not keep the others out
                 _log.exception("error while certificate %s was kept", one.certificate.sha256[:16])
 
     def store(self, one: Harvested, transaction: str, at: datetime, counters: Counters) -> None:
-        """Keep a certificate unless it is known, and say so. Raises DomsecError."""
+        """Keep a certificate unless it is known, note whether its owner prefers it, and say so. Raises DomsecError."""
+        if self._keep(one, transaction, at, counters) and one.preferred:
+            self.table.prefer(one.address, one.certificate, now=at)
+
+    def _keep(self, one: Harvested, transaction: str, at: datetime, counters: Counters) -> bool:
+        """Whether the certificate is known by now."""
         before = self._before(one)
         if one.certificate in before:
-            return
+            return True
         origin = f"message {transaction} for {one.whose}"
         rule = self._approving(one, before)
         outcome = self.table.harvest(one.certificate, domain=one.domain, origin=origin, now=at, rule=rule)
@@ -74,12 +95,13 @@ class Harvester:
         elif outcome == "new":
             counters.add("harvested")
             _log.info("certificate %s of %s %s", name, one.whose, "is approved" if rule else "waits for approval")
+        return outcome != "full"
 
     def _before(self, one: Harvested) -> Sequence[Certificate]:
         """What there is for the same person or authority."""
         if is_authority(one.certificate):
-            return self.source.authority(CONFIDENTIALITY_AUTHORITY, one.domain)
-        return self.source.by_address(one.whose)
+            return self.source.authority(CONFIDENTIALITY_AUTHORITY, one.address.rpartition("@")[2])
+        return self.source.by_address(one.address)
 
     def _approving(self, one: Harvested, before: Sequence[Certificate]) -> str:
         """What approves a certificate by itself; empty where a person has to."""
@@ -88,7 +110,10 @@ class Harvester:
             return f'rule harvest = "{self.rule}"'
         return ""
 
-    def _remember(self, certificate: Certificate) -> None:
-        self._seen[certificate] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+
+def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
+    """As the newest of REMEMBERED."""
+    known[key] = value
+    known.move_to_end(key)
+    if len(known) > REMEMBERED:
+        known.popitem(last=False)

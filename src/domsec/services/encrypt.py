@@ -7,7 +7,7 @@ was found and is no good is never a reason to send in clear; that decision is po
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from domsec import oids
@@ -148,7 +148,7 @@ def _passed_over(
 def _own(recipient: Mailbox, context: Context, peer: Peer | None, looked: list[Considered]) -> Certificate | None:
     """A certificate of the recipient. An authority's filed under the recipient's name is left to `_authority`."""
     problems = [(c, own_problem(c, recipient, context, peer)) for c in _offered_own(recipient, context)]
-    return _choose(problems, recipient.address, looked)
+    return _choose(problems, recipient.address, recipient.address, context, looked)
 
 
 def _offered_own(recipient: Mailbox, context: Context) -> list[Certificate]:
@@ -169,7 +169,8 @@ def _authority(recipient: Mailbox, context: Context, peer: Peer | None, looked: 
     for domain in ascendants(recipient.domain, context):
         offered = _offered_authorities(domain, recipient, context)
         problems = [(c, authority_problem(c, recipient.domain, context, peer, said)) for c, said in offered]
-        chosen = _choose(problems, f"the authority of {domain}", looked)
+        address = f"{CONFIDENTIALITY_AUTHORITY}@{domain}"
+        chosen = _choose(problems, f"the authority of {domain}", address, context, looked)
         if chosen is not None:
             return chosen
     return None
@@ -201,23 +202,30 @@ def for_people(certificates: Iterable[Certificate]) -> Cipher:
 
 
 def _choose(
-    offered: Sequence[tuple[Certificate, str | None]], whose: str, looked: list[Considered]
+    offered: Sequence[tuple[Certificate, str | None]],
+    whose: str,
+    address: str,
+    context: Context,
+    looked: list[Considered],
 ) -> Certificate | None:
-    """Of several usable ones the newest, then by digest so that everybody chooses the same."""
+    """Of several usable ones the one that its owner prefers, else the newest, then by digest so that everybody chooses
+    the same (decisions A-43)."""
     usable = [certificate for certificate, problem in offered if problem is None]
-    chosen = max(usable, key=lambda c: (c.not_before, c.sha256), default=None)
-    found = [Considered(whose, c, problem, c is chosen) for c, problem in offered]
-    looked += [_tied(one, chosen) for one in found] or [Considered(whose)]
+    preferred = context.source.preferred(address) if len(usable) > 1 else None
+    chosen = max(usable, key=lambda c: (c.sha256 == preferred, c.not_before, c.sha256), default=None)
+    looked += [
+        Considered(whose, c, problem, c is chosen, _instead(c, chosen, preferred)) for c, problem in offered
+    ] or [Considered(whose)]
     return chosen
 
 
-def _tied(one: Considered, chosen: Certificate | None) -> Considered:
-    """With the reason where one that may be used is as new as the one that is."""
-    if one.certificate is None or one.problem is not None or chosen is None:
-        return one
-    if one.used or one.certificate.not_before != chosen.not_before:
-        return one
-    return replace(one, instead="another one is as new and has the higher digest")
+def _instead(one: Certificate, chosen: Certificate | None, preferred: str | None) -> str:
+    """Why a certificate that may be used is not the one that is."""
+    if chosen is not None and chosen.sha256 == preferred:
+        return "its owner prefers another one"
+    if chosen is not None and chosen.not_before == one.not_before:
+        return "another one is as new and has the higher digest"
+    return "another one is newer"
 
 
 def authority_problem(

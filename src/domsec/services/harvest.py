@@ -16,7 +16,7 @@ from domsec.cms.attributes import read_encryption_key_preference
 from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
 from domsec.mime.addresses import Mailbox
-from domsec.services import encrypt
+from domsec.services import encrypt, names
 from domsec.services.check import Examination
 from domsec.services.context import Context
 from domsec.services.finding import Signer
@@ -31,6 +31,8 @@ class Harvested:
     certificate: Certificate
     whose: str  # "bob@beta.example", "the authority of beta.example"
     domain: str
+    address: str  # by which it is found: "domain-confidentiality-authority@beta.example" for an authority
+    preferred: bool = False  # whether its owner says that this is the one to encrypt to
 
 
 def harvest(examination: Examination, context: Context) -> tuple[Harvested, ...]:
@@ -41,19 +43,26 @@ def harvest(examination: Examination, context: Context) -> tuple[Harvested, ...]
     mailboxes = examination.message.originators.mailboxes
     found: list[Harvested] = []
     if verdict.level == "originator_direct":
-        for certificate in _offered(examination, "originator"):
+        for certificate, preferred in _offered(examination, "originator", context):
             found += [
-                Harvested(certificate, mailbox.address, mailbox.domain)
+                Harvested(certificate, mailbox.address, mailbox.domain, mailbox.address, preferred)
                 for mailbox in mailboxes
                 if _is_of(certificate, mailbox, context)
             ]
-    for certificate in _offered(examination, "domain"):  # for the domain, never for who wrote (A-54)
+    for certificate, preferred in _offered(
+        examination, "domain", context
+    ):  # for the domain, never for who wrote (A-54)
         found += [
-            Harvested(certificate, f"the authority of {domain}", domain)
+            Harvested(
+                certificate, f"the authority of {domain}", domain, _mailbox(certificate, domain, context), preferred
+            )
             for domain in dict.fromkeys(mailbox.domain for mailbox in mailboxes)
             if _is_authority_of(certificate, domain, context)
         ]
-    return tuple({one.certificate: one for one in found}.values())[:MOST]
+    first: dict[tuple[Certificate, str], Harvested] = {}
+    for one in found:
+        first.setdefault((one.certificate, one.address), one)
+    return tuple(first.values())[:MOST]
 
 
 def _is_of(certificate: Certificate, mailbox: Mailbox, context: Context) -> bool:
@@ -68,21 +77,32 @@ def _is_authority_of(certificate: Certificate, domain: str, context: Context) ->
     return encrypt.authority_problem(certificate, domain, context, context.peers.of(domain)) is None
 
 
-def _offered(examination: Examination, role: str) -> Iterator[Certificate]:
-    """What valid signers in a role offer: their certificate, and the one of the layer that they prefer."""
+def _mailbox(certificate: Certificate, domain: str, context: Context) -> str:
+    """The mailbox of an authority that covers a domain: it may be of one above."""
+    stated = names.domain_parts(certificate).domains
+    at = next((above for above in encrypt.ascendants(domain, context) if names.labels(above) in stated), domain)
+    return f"{names.CONFIDENTIALITY_AUTHORITY}@{at}"
+
+
+def _offered(examination: Examination, role: str, context: Context) -> Iterator[tuple[Certificate, bool]]:
+    """What valid signers in a role offer: the certificate that they prefer, told apart, and their own."""
     for finding in examination.findings:
         if role not in finding.roles or finding.state != "valid" or finding.violated or finding.layer.signed is None:
             continue
         for signer in finding.relied_on:
             if signer.verdict.state == "valid" and signer.certificate is not None:
-                yield from _preferred(signer, finding.layer.signed.certificates)
-                yield signer.certificate
+                preferred = _preferred(signer, finding.layer.signed.certificates, context)
+                yield from ((certificate, True) for certificate in preferred)
+                yield signer.certificate, False
 
 
-def _preferred(signer: Signer, offered: Iterable[Certificate]) -> Sequence[Certificate]:
+def _preferred(signer: Signer, offered: Iterable[Certificate], context: Context) -> Sequence[Certificate]:
+    """The certificate that a signer names as that to encrypt to, if it came along or is known."""
     stated = signer.info.signed_attributes.get(oids.ID_AA_ENCRYP_KEY_PREF) if signer.info.signed_attributes else ()
     try:
         preferred = read_encryption_key_preference(stated[0].values[0])
     except (MalformedMessage, IndexError):
         return ()
-    return [certificate for certificate in offered if preferred is not None and preferred.matches(certificate)][:1]
+    if preferred is None:
+        return ()
+    return [c for c in (*offered, *context.source.by_sid(preferred)) if preferred.matches(c)][:1]

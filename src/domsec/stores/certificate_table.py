@@ -134,6 +134,21 @@ class CertificateTable:
             _insert(connection, [(certificate, row)])
         return "new"
 
+    def prefer(self, address: str, certificate: Certificate, *, now: datetime) -> None:
+        """Note which certificate the owner of an address said at `now` to prefer, unless it said something later."""
+        name = folded(_storable(address))
+        if len(name.encode()) > LONGEST_NAME:
+            return
+        row = {"name": name, "sha256": certificate.sha256, "stated_at": time_text(now)}
+        p = db.preferences.c
+        with self.database.writing() as connection:
+            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            connection.execute(
+                dialect.insert(db.preferences)
+                .values(row)
+                .on_conflict_do_update(index_elements=[p.name], set_=row, where=p.stated_at < row["stated_at"])
+            )
+
     def decide(self, digest: str, state: State, *, by: str, now: datetime, note: str = "") -> None:
         """Approve or reject a certificate, whatever it was before. Raises NoSuchCertificate."""
         with self.database.writing() as connection:
@@ -224,6 +239,11 @@ class CertificateTable:
         else:
             found = self._found(_BY_KEY_IDENTIFIER, identifier.key_identifier.hex())
         return tuple(certificate for certificate in found if identifier.matches(certificate))
+
+    def preferred(self, address: str) -> str | None:
+        p = db.preferences.c
+        with self.database.reading() as connection:
+            return connection.execute(sql.select(p.sha256).where(p.name == folded(address))).scalar()
 
     def certificate_authorities(self) -> Sequence[Certificate]:
         """Those of CAs, for building paths; at most MOST_AUTHORITIES, the newest."""
@@ -379,8 +399,10 @@ def _full(connection: sql.Connection, domain: str) -> bool:
 
 def _purge(connection: sql.Connection, now: datetime) -> None:
     """What expired before any person looked at it is of no more use."""
-    c = db.certificates.c
-    connection.execute(sql.delete(db.certificates).where(c.domain != "", c.not_after < time_text(now)))
+    c, p = db.certificates.c, db.preferences.c
+    gone = sql.select(c.sha256).where(c.domain != "", c.not_after < time_text(now))
+    connection.execute(sql.delete(db.preferences).where(p.sha256.in_(gone)))
+    connection.execute(sql.delete(db.certificates).where(c.sha256.in_(gone)))
 
 
 def _certificate(octets: object) -> Certificate:

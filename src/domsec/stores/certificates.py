@@ -165,6 +165,9 @@ class DirectorySource:
     def by_sid(self, identifier: Identifier) -> Sequence[Certificate]:
         return self.certificates.by_sid(identifier)
 
+    def preferred(self, address: str) -> str | None:
+        return self.certificates.preferred(address)
+
 
 def files_in(path: Path, problems: list[FileProblem], named: re.Pattern[str] = _FILE_NAME) -> Iterator[Path]:
     """A file itself, whatever its name; of a folder, and those in it, the files with names of certificate files."""

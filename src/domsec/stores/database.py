@@ -45,12 +45,13 @@ __all__ = [
     "notice_lines",
     "notice_sent",
     "open_database",
+    "preferences",
     "read_time",
     "sql",
     "time_text",
 ]
 
-SCHEMA: Final = 3  # raised with every change of the tables, together with a migration
+SCHEMA: Final = 4  # raised with every change of the tables, together with a migration
 BUSY_SECONDS: Final = 30  # how long a writer waits for another one, and anybody for an answer
 CONNECT_SECONDS: Final = 5  # how long a server may take to answer that it is there
 SILENCE: Final = 10_000  # milliseconds that a server's machine may leave what we sent unanswered
@@ -138,6 +139,16 @@ certificate_names = sql.Table(
     sql.Column("kind", sql.String(16), primary_key=True),  # address, authority
     sql.Column("sha256", sql.String(64), sql.ForeignKey("certificate.sha256", ondelete="CASCADE"), primary_key=True),
     sql.Index("certificate_name_of", "sha256"),
+)
+
+# which certificate the owner of an address, or of ROLE@DOMAIN, said last to prefer; it need not be one of the above
+preferences = sql.Table(
+    "certificate_preference",
+    metadata,
+    sql.Column("name", sql.Text, primary_key=True),
+    sql.Column("sha256", sql.String(64), nullable=False),
+    sql.Column("stated_at", sql.String(32), nullable=False),
+    sql.Index("certificate_preference_of", "sha256"),
 )
 
 # what the postmaster is to be told, and when that was done last (one row)

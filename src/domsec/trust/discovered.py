@@ -91,6 +91,11 @@ class Found:
     def by_sid(self, identifier: Identifier) -> Sequence[Certificate]:
         return tuple(certificate for certificate in self.certificates if identifier.matches(certificate))
 
+    def preferred(self, address: str) -> str | None:
+        """Directories say what there is, and not what its owner prefers."""
+        del address
+        return None
+
     @property
     def certificates(self) -> tuple[Certificate, ...]:
         """Everything that was found, those of CAs included, each once."""

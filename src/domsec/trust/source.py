@@ -6,7 +6,8 @@ A source finds, it does not judge: what it gives may be expired, revoked, or inv
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from domsec import oids
@@ -35,6 +36,13 @@ class CertificateSource(Protocol):
         """Certificates that fit the identifier of a SignerInfo or RecipientInfo."""
         ...
 
+    def preferred(self, address: str) -> str | None:
+        """SHA-256 of the certificate that the owner of an address said to prefer (RFC 8551 2.5.3); None if unknown.
+
+        Of the authority of a domain the address is `role_name@domain`. It need not be among those found, nor usable.
+        """
+        ...
+
 
 class SourcesInOrder:
     """Several sources as one: what the first has comes first, each certificate once."""
@@ -51,12 +59,18 @@ class SourcesInOrder:
     def by_sid(self, identifier: Identifier) -> Sequence[Certificate]:
         return tuple(dict.fromkeys(c for source in self.sources for c in source.by_sid(identifier)))
 
+    def preferred(self, address: str) -> str | None:
+        return next((digest for source in self.sources if (digest := source.preferred(address))), None)
+
 
 class MemorySource:
     """A source over certificates at hand, indexed once. Where names cannot be read, only identifiers find them."""
 
-    def __init__(self, certificates: Iterable[Certificate] = ()) -> None:
+    def __init__(
+        self, certificates: Iterable[Certificate] = (), preferences: Mapping[str, Certificate] = MappingProxyType({})
+    ) -> None:
         self.certificates: tuple[Certificate, ...] = tuple(dict.fromkeys(certificates))
+        self._preferences = {folded(address): certificate.sha256 for address, certificate in preferences.items()}
         self._by_name: dict[FiledUnder, list[Certificate]] = {}
         self._by_ski: dict[bytes, list[Certificate]] = {}
         self._by_serial: dict[int, list[Certificate]] = {}
@@ -77,6 +91,9 @@ class MemorySource:
         else:
             candidates = self._by_ski.get(identifier.key_identifier, [])
         return tuple(candidate for candidate in candidates if identifier.matches(candidate))
+
+    def preferred(self, address: str) -> str | None:
+        return self._preferences.get(folded(address))
 
     def _add(self, certificate: Certificate) -> None:
         self._by_serial.setdefault(certificate.serial, []).append(certificate)
