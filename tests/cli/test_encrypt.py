@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pki
-from commands import PLAIN, Desk, public, run
+from commands import AT, PLAIN, Desk, public, run
 from domsec.mime import fields, smime
 from domsec.services.layers import peel
 from domsec.trust.issue import KeyKind
@@ -211,6 +211,64 @@ def test_a_password_or_a_shared_key_is_told_clearly_and_not_asked_for(
         assert (ran.code, ran.out) == (1, b"")
         assert f"hint: it is for {told}" in ran.err
         assert "--credential" not in ran.err
+
+
+# --- on the road ------------------------------------------------------------------------------------------------------
+
+
+def profile(
+    desk: Desk, folder: Path, *, domain: str = "acme.example", certificate: str = "acme-confidentiality"
+) -> Path:
+    """What somebody of acme takes along."""
+    made = folder / "road.toml"
+    made.write_text(
+        f"""
+domains = ["acme.example"]
+[client]
+home_domain = "{domain}"
+[trust]
+roles = ["{desk.certificate("acme-ca")}"]
+certificates = ["{desk.certificate(certificate)}"]
+[outbound]
+cipher = "aes256-cbc"
+"""
+    )
+    return made
+
+
+@pytest.mark.requirement("R3183-4-11", "R3183-4-03")
+def test_a_roving_user_writes_home_without_saying_to_whom(desk: Desk, signed: Path, tmp_path: Path) -> None:
+    """Decisions A-42: its default is the authority of the home domain, and whoever has that key opens it."""
+    ran = run("encrypt", "--config", profile(desk, tmp_path), *AT, stdin=signed.read_bytes())
+    assert (ran.code, ran.err) == (0, "domsec: encrypted to CN=domain-confidentiality-authority\n")
+    assert run("decrypt", "--credential", desk.key("acme-alice"), stdin=ran.out).code == 1
+    opened = run("decrypt", "--credential", desk.key("acme-confidentiality"), stdin=ran.out)
+    assert fields.entity_of(opened.out) == fields.entity_of(signed.read_bytes())
+    command = ["openssl", "cms", "-decrypt", "-inkey", desk.key("acme-confidentiality")]
+    theirs = subprocess.run(command, input=ran.out, capture_output=True, check=True).stdout
+    assert theirs == fields.entity_of(signed.read_bytes())
+
+
+@pytest.mark.requirement("R3183-4-11")
+def test_ones_own_domain_is_a_target_like_others(desk: Desk) -> None:
+    options = ("--to", "carol@acme.example", "--target", "dca", "--cert", desk.certificates, *desk.trust)
+    ran = run("encrypt", *options, "--credential", desk.key("acme-alice"), stdin=PLAIN)
+    assert ran.code == 0, ran.err
+    assert run("decrypt", "--credential", desk.key("acme-confidentiality"), stdin=ran.out).code == 0
+
+
+def test_home_is_checked_like_every_authority(desk: Desk, tmp_path: Path) -> None:
+    """A certificate of another domain, or a person's, is not taken for that of the home domain's authority."""
+    for wrong in ("beta-confidentiality", "acme-alice"):
+        ran = run("encrypt", "--config", profile(desk, tmp_path, certificate=wrong), *AT, stdin=PLAIN)
+        assert (ran.code, ran.out) == (1, b"")
+        assert "no usable certificate for domain-confidentiality-authority@acme.example" in ran.err
+
+
+def test_whoever_says_nothing_and_has_no_home_is_asked_for_recipients(desk: Desk) -> None:
+    ran = run("encrypt", *desk.trust, stdin=PLAIN)
+    assert (ran.code, ran.out) == (2, b"")
+    assert "expected --to, or client.home_domain in the configuration" in ran.err
 
 
 # --- what is hidden (RFC 9788) ----------------------------------------------------------------------------------------

@@ -12,16 +12,17 @@ from domsec.cli.console import Exit
 from domsec.cli.options import ADDRESS, Given, archive_option, common, file_argument, json_option, output_option
 from domsec.cli.reading import UNCONFIGURED, read_input
 from domsec.cli.sign import concealed, encryption_for, hide_subject_option, warn_of_hidden
-from domsec.cli.world import load_world, open_keyring
+from domsec.cli.world import World, load_world, open_keyring
 from domsec.errors import CertificateNotFound, DecryptionFailed, StoreUnavailable
 from domsec.mime import fields
-from domsec.mime.addresses import parse_address
+from domsec.mime.addresses import Mailbox, parse_address
 from domsec.octets import Octets, Pieces
 from domsec.services import discovery
 from domsec.services import encrypt as encryption
 from domsec.services.describe import recipient_text, structure
 from domsec.services.encrypt import Located, Target
 from domsec.services.layers import Layer, Message, mime_entity, peel
+from domsec.services.names import CONFIDENTIALITY_AUTHORITY
 from domsec.services.verdict import JSON
 from domsec.trust.addresses import subject_text
 from domsec.trust.discovered import Found
@@ -31,7 +32,8 @@ _TARGETS = click.Choice(["auto", "dca", "recipient", "both"])
 
 @click.command()
 @file_argument
-@click.option("--to", "to", multiple=True, required=True, type=ADDRESS, metavar="ADDR", help="A recipient.")
+@click.option("--to", "to", multiple=True, type=ADDRESS, metavar="ADDR",
+              help="A recipient; default is the authority of `client.home_domain` in the configuration.")  # fmt: skip
 @click.option("--target", type=_TARGETS, default="auto", show_default=True,
               help="Whose certificate: of the recipient, of the authority of its domain, or of both.")  # fmt: skip
 @click.option("--copy", is_flag=True, help="To whom From names as well, so that they can read what they sent.")
@@ -48,11 +50,14 @@ def encrypt(
     copy: bool,
     hide_subject: bool,
 ) -> int:
-    """Encrypt FILE to recipients, or to the confidentiality authorities of their domains."""
+    """Encrypt FILE to recipients, or to the confidentiality authorities of their domains; without any to that of the
+    home domain, whose gateway opens it for those at home."""
     world = load_world(given)
     context = world.context
     message = peel(read_input(file, context.limits), (), context.limits)
     recipients = [parse_address(address) for address in to]
+    if not recipients:
+        recipients, target = [_home(world)], "dca"
     how = encryption_for(recipients, target, world)
     warn_of_hidden(recipients, message)
     own = [encryption.locate(m, "recipient", context) for m in message.originators.mailboxes] if copy else []
@@ -92,6 +97,14 @@ def decrypt(given: Given, file: Path | None, output: Path | None, *, archive: bo
     console.write(_inside(message, spine[found + 1 :]), output)
     console.note(f"opened with the key of {subject_text(layer.opened.credential.certificate)}")
     return Exit.DONE
+
+
+def _home(world: World) -> Mailbox:
+    """The confidentiality authority of the home domain: the recipient of who says nothing else (decisions A-42)."""
+    domain = world.configuration.client.home_domain
+    if domain is None:
+        raise click.UsageError("nobody to encrypt to, expected --to, or client.home_domain in the configuration")
+    return Mailbox(CONFIDENTIALITY_AUTHORITY, domain)
 
 
 def _inside(message: Message, inside: Sequence[Layer]) -> Octets | Pieces:

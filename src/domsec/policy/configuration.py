@@ -36,6 +36,7 @@ from domsec.policy.lines import KeyPath, key_lines
 from domsec.policy.options import (
     SECTIONS,
     Boundary,
+    Client,
     ConfidentialityKey,
     DirectoryOptions,
     Evidence,
@@ -113,6 +114,7 @@ class Configuration:
     boundaries: tuple[Boundary, ...] = ()
     store: Store = Store()
     web: Web = Web()
+    client: Client = Client()
     limits: Limits = DEFAULT
     notices: Notices = Notices()
     log: Log = Log()
@@ -218,6 +220,7 @@ def _configuration(reader: _Reader) -> Configuration | None:
         "inbound": reader.section(Inbound, ("inbound",)) or Inbound(),
         "store": reader.section(Store, ("store",)) or Store(),
         "web": reader.section(Web, ("web",)) or Web(),
+        "client": reader.section(Client, ("client",)) or Client(),
         "limits": reader.section(Limits, ("limits",)) or DEFAULT,
         "notices": reader.section(Notices, ("notices",)) or Notices(),
         "log": reader.section(Log, ("log",)) or Log(),

@@ -1339,6 +1339,18 @@ class Web:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """What commands do for somebody on the road. The gateway does not read it."""
+
+    home_domain: str | None = optional(
+        DOMAIN,
+        "The domain to whose confidentiality authority `domsec encrypt` encrypts where no `--to` is given (RFC 3183 "
+        "section 4).",
+        '"acme.example"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notices:
     """Mail for whoever looks after the gateway: errors of the log, and how many messages wait for a decision.
 
@@ -1464,6 +1476,7 @@ SECTIONS: tuple[Section, ...] = (
     _section("list", ListOptions, repeats=True),
     _section("store", Store),
     _section("web", Web),
+    _section("client", Client),
     _section(
         "limits", Limits, "What one message may ask of us, at most. A message beyond is held or refused, never passed."
     ),
