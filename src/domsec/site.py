@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -56,6 +56,11 @@ _OIDS = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti": oids.ID_STI
 Recorded = Grant | Passage | Stripped  # what the audit trail keeps
 
 
+def _never_seen(_keys: Collection[str], _now: datetime) -> bool:
+    """For an installation that remembers no signatures."""
+    return False
+
+
 def _unrecorded(_event: str, _transaction: str, _entry: Recorded) -> None:
     """For an installation that keeps no audit trail: tests and commands."""
 
@@ -83,6 +88,7 @@ class Site:
     boundaries: Boundaries = NO_BOUNDARIES
     rules: tuple[PolicyRule, ...] = ()
     record: Callable[[str, str, Recorded], None] = _unrecorded  # the audit trail: durable when it returns
+    seen: Callable[[Collection[str], datetime], bool] = _never_seen  # whether one of `services.replay.keys` came before
 
     def at(self, now: datetime) -> Site:
         """The same installation with the keys in force at `now`: one takes over when its certificate becomes valid."""
@@ -138,6 +144,7 @@ class Site:
             own_naming=own.naming if (own := self.configuration.keys.confidentiality) is not None else "strict",
             own=self._by_mailbox,
             accept_outer_domain=self.configuration.inbound.accept_outer_domain,
+            max_age=self.configuration.inbound.max_age,
             transit_domains=frozenset(self.configuration.inbound.transit_domains),
             embedded="closed",  # nobody is handed what is in them, so no stranger has our keys tried on them
         )

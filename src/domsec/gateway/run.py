@@ -171,8 +171,10 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
     from domsec.gateway.holding import Stores
     from domsec.gateway.postmaster import Postmaster
     from domsec.gateway.postmaster import run as tell
+    from domsec.gateway.replays import Replays
     from domsec.stores.certificate_table import CertificateTable
     from domsec.stores.notices import NoticeStore
+    from domsec.stores.signatures import SeenSignatures
 
     configuration = site.configuration
     stores = Stores.open(configuration)
@@ -204,6 +206,10 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
     current = _Current(
         with_table(site, table) if shadowed else dataclasses.replace(with_table(site, table), record=record)
     )
+    max_age = configuration.inbound.max_age
+    replays = Replays(SeenSignatures(holds.database), max_age) if max_age is not None and not shadowed else None
+    if replays is not None:
+        current.site = dataclasses.replace(current.site, seen=replays.seen)
     harvester = Harvester(table, current.site.source, configuration.inbound.harvest)
     expiry = Expiry(site, table)
     refresher = _refresher(current)
@@ -225,6 +231,9 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         if decision.wanted:
             transaction = dataclasses.replace(transaction, judged=decision.judged)
             decision = pipeline.process(transaction, approving, await directories.find(decision.wanted))
+        if replays is not None:  # what a person let go is on its way, and comes here no more
+            going = {index for out in decision.outgoing for index in out.indexes}
+            replays.take([key for index, key in decision.signatures if index in going])
         return decision
 
     async def beside(gateway: Gateway) -> None:
@@ -234,6 +243,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
             release.run(holds, decide, gateway),
             Health(probes(current.site, holds.database, stores.trail), gateway).run(),
             harvester.run(gateway.counters),
+            *([replays.run()] if replays is not None else []),
             watch_expiry(expiry, gateway.counters, _now),
             *([tell(postmaster, _now)] if configuration.notices.to is not None else []),
             *([refresher.run()] if refresher is not None else []),
@@ -247,6 +257,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
         commit.durable,
         discover,
         functools.partial(as_it_came, site) if shadowed else None,
+        replays.take if replays is not None else None,
         background=beside,
     )
 

@@ -49,6 +49,7 @@ Hold = Callable[[Transaction, Held], str]
 Journal = Callable[[Mapping[str, object]], None]
 Discover = Callable[[Direction, Sequence[Question]], Awaitable[Handler]]  # a handler that knows the answers
 AsItCame = Callable[[Transaction], Octets | Pieces]  # what goes on in shadow mode
+Delivered = Callable[[Sequence[str]], None]  # told what `Decision.signatures` has for recipients who got it
 Durable = Callable[[], Awaitable[None]]  # returns when all that the handler recorded is on the disk
 
 _log = logging.getLogger("domsec.gateway")
@@ -92,6 +93,9 @@ class Settings:
     minimum_time: float = 0.0  # before a message is answered, so that replies do not tell how long work took (T-22)
 
 
+_WITH_THEM: Final = ("delivered", "marked")  # the recipient has it, or the mail server that asked
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     action: Literal["delivered", "refused", "deferred", "held", "discarded", "marked"]
@@ -112,11 +116,13 @@ class Gateway:
         durable: Durable | None = None,
         discover: Discover | None = None,
         shadow: AsItCame | None = None,
+        delivered: Delivered | None = None,
     ) -> None:
         self.settings = settings
         self.durable = durable
         self.discover = discover
         self.shadow = shadow
+        self.delivered = delivered
         self.handler = handler
         self.hold = hold
         self.counters = counters or Metrics().counters()
@@ -308,6 +314,8 @@ class Gateway:
         results = [outcomes[index] for index in range(len(transaction.recipients))]
         for outcome in results:
             self.counters.add(outcome.action)
+        if self.delivered is not None and decision.signatures:
+            self.delivered([key for index, key in decision.signatures if results[index].action in _WITH_THEM])
         if self.journal is not None:
             self.journal(_record(transaction, decision, results, decided - begun, done - begun))
         if self.settings.minimum_time:

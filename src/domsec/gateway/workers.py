@@ -32,7 +32,18 @@ from domsec.errors import ConfigurationError, DomsecError
 from domsec.gateway import metrics as metrics_page
 from domsec.gateway.metrics import Metrics
 from domsec.gateway.relay import parse_address
-from domsec.gateway.server import AsItCame, Discover, Durable, Gateway, Handler, Hold, Journal, Listener, Settings
+from domsec.gateway.server import (
+    AsItCame,
+    Delivered,
+    Discover,
+    Durable,
+    Gateway,
+    Handler,
+    Hold,
+    Journal,
+    Listener,
+    Settings,
+)
 
 _log = logging.getLogger("domsec.gateway")
 
@@ -53,6 +64,7 @@ class Hooks:
     durable: Durable | None = None  # waited for before anything is relayed
     discover: Discover | None = None  # asks directories, where a decision wants that
     shadow: AsItCame | None = None  # what goes on whatever was decided; None where decisions count
+    delivered: Delivered | None = None  # told which signatures recipients have got
     background: Callable[[Gateway], Coroutine[None, None, None]] | None = None  # runs beside, until the worker drains
 
 
@@ -379,6 +391,7 @@ async def _live(
         durable=hooks.durable,
         discover=hooks.discover,
         shadow=hooks.shadow,
+        delivered=hooks.delivered,
     )
     page = None
     if service.metrics:

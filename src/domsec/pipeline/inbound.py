@@ -39,7 +39,7 @@ from domsec.policy import rules, wishes
 from domsec.policy.options import Violation
 from domsec.policy.results import results, told
 from domsec.policy.rules import Choice, Look, Mail, Setting
-from domsec.services import boundary, discovery, encrypt
+from domsec.services import boundary, discovery, encrypt, replay
 from domsec.services.check import Examination, examine
 from domsec.services.context import Context
 from domsec.services.delivery import Delivery, deliver
@@ -139,6 +139,9 @@ def _questions(judged: Judged) -> tuple[Question, ...]:
 
 def _take_in(transaction: Transaction, judged: Judged, log: dict[str, object]) -> list[Settled]:
     indexes, context, examination = judged.indexes, judged.context, judged.examination
+    signatures = _signatures(transaction, judged)
+    if signatures and judged.site.seen([key for _, key in signatures], transaction.received_at):
+        examination = replay.seen_before(examination)
     message, verdict = examination.message, examination.verdict
     if context.found.answers and (failure := _unanswered(judged)) is not None:
         return [unanswered(indexes, message.originators.mailboxes[0].domain, failure)]
@@ -154,11 +157,20 @@ def _take_in(transaction: Transaction, judged: Judged, log: dict[str, object]) -
     )
     if context.found.answers:
         log["directories"] = list(context.found.lines())
-    settled = [Settled(unopened=tuple(c.sha256 for c in unopened(message.spine(), context.keyring)))]
+    closed = tuple(c.sha256 for c in unopened(message.spine(), context.keyring))
+    settled = [Settled(unopened=closed, signatures=signatures)]
     case = _Case(transaction, judged.site, context, examination)
     for some, choice in _chosen(indexes, case):
         settled += _settle(some, choice, case, log)
     return settled
+
+
+def _signatures(transaction: Transaction, judged: Judged) -> tuple[tuple[int, str], ...]:
+    """What to remember of the signature, for each recipient; nothing unless somebody wants to know what comes again."""
+    if judged.context.max_age is None:
+        return ()
+    recipients = ((index, transaction.recipients[index].address) for index in judged.indexes)
+    return tuple((index, key) for index, address in recipients for key in replay.keys(judged.examination, address))
 
 
 def looked_at(transaction: Transaction, site: Site, found: Found | None = None) -> tuple[tuple[Look, ...], ...]:

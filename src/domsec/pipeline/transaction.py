@@ -111,6 +111,7 @@ class Decision:
     wanted: tuple[Question, ...] = ()
     judged: tuple[Judged, ...] = ()
     harvested: tuple[Harvested, ...] = ()  # certificates that came with it and may be worth keeping
+    signatures: tuple[tuple[int, str], ...] = ()  # to be remembered when the recipient with this index has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Settled:
     note: Mapping[str, object] = field(default_factory=dict)
     unopened: tuple[str, ...] = ()  # as in Decision
     harvested: tuple[Harvested, ...] = ()  # as in Decision
+    signatures: tuple[tuple[int, str], ...] = ()  # as in Decision
 
 
 def unanswered(indexes: tuple[int, ...], domain: str, failure: Answer) -> Settled:
@@ -168,6 +170,7 @@ def decision(settled: Iterable[Settled], log: Mapping[str, object]) -> Decision:
         log={**log, **keys, "action": "+".join(actions) or "refused", "groups": notes},
         unopened=unopened,
         harvested=tuple(dict.fromkeys(one for s in settled for one in s.harvested)),
+        signatures=tuple(one for s in settled for one in s.signatures),
     )
 
 

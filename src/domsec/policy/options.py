@@ -921,6 +921,13 @@ class Inbound:
         "text.",
         "true",
     )
+    max_age: timedelta | None = optional(
+        DURATION,
+        "Warns (`replay`) of a signature that was made longer ago, or that the recipient has got before within this "
+        "time: who has a signed message can send it again. Mail is lawfully put off and sent twice, so it is no more "
+        "than a warning in log and verdict. Without it nothing is remembered.",
+        '"7d"',
+    )
     transit_domains: tuple[str, ...] = option(
         DOMAINS,
         (),

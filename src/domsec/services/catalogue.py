@@ -421,6 +421,14 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "the reason stands with the flag; for a partner's CA: `trust.roles`, or `anchors` in its `[[peer]]` "
                 "entry",
             ),
+            "replay": _warning(
+                "RFC 5652 11.3",
+                "the signature was made longer ago than `inbound.max_age`, or was delivered before",
+                "a signing time within `inbound.max_age`, and a message that comes for the first time",
+                "mail was put off for long, was sent twice or came by a list as well; or somebody sends an old message "
+                "again",
+                "look whether the text is still meant; the gateway remembers a signature for `inbound.max_age`",
+            ),
             "domain.transit": _info(
                 "RFC 3183 3.2",
                 "a domain signature that was put on along the way, of a domain that does so with others' mail",

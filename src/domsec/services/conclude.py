@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from domsec.cms import attributes
 from domsec.cms.certificates import Certificate
 from domsec.errors import MalformedMessage
 from domsec.mhs.names import ORName
@@ -56,6 +57,15 @@ def _domain_holds(finding: Finding) -> bool:
     )
 
 
+def rests_on(findings: Sequence[Finding], level: Level) -> Finding | None:
+    """The layer that a level rests on; None for `none`."""
+    if level == "none":
+        return None
+    if level == "originator_direct":
+        return originator_layer(findings)
+    return domain_layer(findings) or next((f for f in reversed(findings) if _domain_holds(f)), None)
+
+
 def conclude(
     message: Message,
     findings: tuple[Finding, ...],
@@ -86,6 +96,7 @@ def conclude(
         shut = next(f.layer.id for f in findings if f.layer.encrypted and f.layer.opened is None)
         flags.append(flag("coverage.unknown", f"layer {shut} is closed", domain.layer.id))
     flags += _sender_flags(message, domain, context, peer)
+    flags += _age_flags(rests_on(findings, level), context)
     if embedded:
         flags.append(flag("mime.embedded", f"protected parts inside the content: {'; '.join(map(str, embedded))}"))
     flags = list(dict.fromkeys(flags))
@@ -102,7 +113,7 @@ def conclude(
             message.originators.valid,
             (*(m.address for inner in inside for m in inner.mailboxes), *(name.text for name in or_names)),
         ),
-        headers=_protected(findings, domain, originator, level),
+        headers=_protected(findings, rests_on(findings, level)),
         structure=notation(findings),
         layers=tuple(_layer_verdict(f) for f in findings),
         reviewed_by=_subjects(findings, "review"),
@@ -221,13 +232,20 @@ def _sender_flags(message: Message, domain: Finding | None, context: Context, pe
                 yield flag("sender.mismatch", f"{name} is outside the domain of the authority")
 
 
-def _protected(
-    findings: Sequence[Finding], domain: Finding | None, originator: Finding | None, level: Level
-) -> tuple[str, ...] | None:
-    """The protected header fields below a layer that the conclusion rests on."""
-    if level == "none":
-        return None
-    resting = originator if level == "originator_direct" else domain
+def _age_flags(resting: Finding | None, context: Context) -> Iterator[Flag]:
+    """That what the conclusion rests on was signed too long ago, or nobody knows when (decisions A-49)."""
+    if resting is None or context.max_age is None:
+        return
+    for signer in resting.relied_on:
+        signed_at = attributes.stated_signing_time(signer.info.signed_attributes)
+        if signed_at is None:
+            yield flag("replay", "it is not said when it was signed", resting.layer.id)
+        elif signed_at < context.now - context.max_age:
+            yield flag("replay", f"signed at {signed_at.isoformat()}", resting.layer.id)
+
+
+def _protected(findings: Sequence[Finding], resting: Finding | None) -> tuple[str, ...] | None:
+    """The protected header fields below the layer that the conclusion rests on."""
     for i, finding in enumerate(findings):
         if finding is resting:
             for below in findings[i + 1 :]:

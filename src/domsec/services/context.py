@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from domsec.cms.certificates import Certificate
@@ -56,6 +56,7 @@ class Context:
     own_naming: Literal["strict", "mailbox"] = "strict"  # of our confidentiality authority (decisions A-14)
     own: frozenset[Certificate] = frozenset()  # of our signing authority, where it is named by its mailbox
     accept_outer_domain: bool = False  # a domain signature over ciphertext suffices (decisions A-41)
+    max_age: timedelta | None = None  # of the signature that a level rests on, before it is a warning (A-49)
     transit_domains: frozenset[str] = frozenset()  # whose domain signature on others' mail is no more than known (A-59)
     embedded: Literal["named", "closed", "opened"] = "opened"  # how far protected parts are looked into (A-10)
 

@@ -140,14 +140,8 @@ class CertificateTable:
         if len(name.encode()) > LONGEST_NAME:
             return
         row = {"name": name, "sha256": certificate.sha256, "stated_at": time_text(now)}
-        p = db.preferences.c
         with self.database.writing() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            connection.execute(
-                dialect.insert(db.preferences)
-                .values(row)
-                .on_conflict_do_update(index_elements=[p.name], set_=row, where=p.stated_at < row["stated_at"])
-            )
+            connection.execute(db.upserting(connection, db.preferences, "name", "stated_at"), row)
 
     def decide(self, digest: str, state: State, *, by: str, now: datetime, note: str = "") -> None:
         """Approve or reject a certificate, whatever it was before. Raises NoSuchCertificate."""

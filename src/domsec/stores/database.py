@@ -27,6 +27,7 @@ from domsec.errors import ConfigurationError, StoreUnavailable
 
 try:
     import sqlalchemy as sql
+    from sqlalchemy.dialects import postgresql, sqlite
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
     from sqlalchemy.pool import ConnectionPoolEntry
@@ -47,8 +48,10 @@ __all__ = [
     "open_database",
     "preferences",
     "read_time",
+    "signatures",
     "sql",
     "time_text",
+    "upserting",
 ]
 
 SCHEMA: Final = 4  # raised with every change of the tables, together with a migration
@@ -151,6 +154,15 @@ preferences = sql.Table(
     sql.Index("certificate_preference_of", "sha256"),
 )
 
+# what was signed and delivered to whom, as a digest of both
+signatures = sql.Table(
+    "seen_signature",
+    metadata,
+    sql.Column("key", sql.String(64), primary_key=True),
+    sql.Column("at", sql.String(32), nullable=False),
+    sql.Index("seen_signature_by_time", "at"),
+)
+
 # what the postmaster is to be told, and when that was done last (one row)
 notice_lines = sql.Table(
     "notice_line",
@@ -162,6 +174,16 @@ notice_lines = sql.Table(
 )
 
 notice_sent = sql.Table("notice_sent", metadata, sql.Column("at", sql.String(32), nullable=False))
+
+
+def upserting(connection: sql.Connection, table: sql.Table, key: str, later: str) -> sql.Insert:
+    """Inserts a row, or changes the one that has its `key`, if the `later` column says that the new one is."""
+    insert = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return insert.on_conflict_do_update(
+        index_elements=[key],
+        set_={column.name: insert.excluded[column.name] for column in table.columns},
+        where=table.c[later] < insert.excluded[later],
+    )
 
 
 def time_text(moment: datetime) -> str:
