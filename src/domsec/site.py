@@ -36,6 +36,7 @@ from domsec.services.maillist import MailList
 from domsec.services.peer import Peers
 from domsec.services.proxy import NO_USERS, Users
 from domsec.services.sign import Grant, Scheme, Signer, Stripped
+from domsec.services.verdict import JSON, as_json
 from domsec.stores import certificates, credentials, public_suffixes
 from domsec.stores.users import Held, Opened, lacking, load_users, users_in_key_process
 from domsec.trust.addresses import subject_text
@@ -54,6 +55,11 @@ _OIDS = {"id-aa-signatureType": oids.ID_AA_SIGNATURE_TYPE, "id-sti": oids.ID_STI
 
 
 Recorded = Grant | Passage | Stripped  # what the audit trail keeps
+
+
+def stated(entry: Recorded) -> dict[str, JSON]:
+    """What a record of the trail says, beside when."""
+    return {f.name: as_json(getattr(entry, f.name)) for f in dataclasses.fields(entry) if f.name != "at"}
 
 
 def _never_seen(_keys: Collection[str], _now: datetime) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,9 +12,12 @@ from pathlib import Path
 import pytest
 
 import pki
+import world
 from commands import AT, PLAIN, Desk, Ran, domain_signed, private, public, run
 from domsec.mime import fields
 from domsec.services.layers import peel
+from domsec.stores.audit_table import TableAudit
+from domsec.stores.database import open_database
 from domsec.trust.issue import KeyKind
 
 WORLD = pki.world()
@@ -294,6 +300,50 @@ def test_openssl_verifies_a_domain_signature_and_finds_the_empty_one(desk: Desk,
     ).stdout.decode()
     assert "signerInfos:\n      <EMPTY>" in printed
     assert "eContentType: pkcs7-data" in printed
+
+
+def recorded(url: str) -> list[tuple[str, dict[str, object]]]:
+    database = open_database(url)
+    found = [(record.event, dict(record.fields)) for record in TableAudit(database).records()]
+    database.close()
+    return found
+
+
+@pytest.mark.requirement("R3183-3.2-03")
+def test_the_audit_trail_says_before_who_had_what_signed(desk: Desk, configuration: Path, tmp_path: Path) -> None:
+    """Where the configuration's store is there, or an audit file is named (decisions A-33 for what comes off)."""
+    url = f"sqlite:///{tmp_path}/trail.db"
+    text = configuration.read_text()
+    assert "[store]" not in text
+    configuration.write_text(f'{text}\n[store]\nurl = "{url}"\n')
+    command = ("sign-domain", "--config", configuration, *AT)
+    assert run(*command, *EVIDENCE, stdin=PLAIN).code == 0
+    assert not (tmp_path / "trail.db").exists()  # nobody has made it
+    open_database(url).close()
+    assert run(*command, stdin=PLAIN).code == 1  # refused, so nothing to record
+    assert recorded(url) == []
+    assert run(*command, *EVIDENCE, stdin=world.build("S+mlh(S(OC))")).code == 0
+    (grant, told), (stripped, off) = recorded(url)
+    assert (grant, told["originators"], told["structure"]) == (
+        "grant", ["alice@acme.example"], "S[unspecified]+mlh(S[originator](OC))",
+    )  # fmt: skip
+    assert told["evidence"] == ["signature of layer 1.1"]
+    assert told["by"] == off["by"] == pwd.getpwuid(os.getuid()).pw_name
+    assert (stripped, off["layers"][0]["layer"]) == ("stripped", "1")  # type: ignore[index]
+
+
+def test_without_its_trail_nothing_is_signed(desk: Desk, configuration: Path, tmp_path: Path) -> None:
+    text, kept = configuration.read_text(), tmp_path / "audit.jsonl"
+    command = ("sign-domain", "--config", configuration, *AT, *EVIDENCE)
+    store = f'[store]\nurl = "sqlite:///{tmp_path}/none.db"\n'
+    configuration.write_text(f'{text}{store}audit = "/dev/full"\n')
+    ran = run(*command, stdin=PLAIN)
+    assert (ran.code, ran.out) == (4, b"")
+    assert "/dev/full: No space left on device" in ran.err
+    configuration.write_text(f'{text}{store}audit = "{kept}"\n')
+    assert run(*command, stdin=PLAIN).code == 0
+    (line,) = kept.read_text().splitlines()
+    assert json.loads(line)["evidence"] == ["local command line"]
 
 
 @pytest.mark.requirement("R3183-3.2-03")

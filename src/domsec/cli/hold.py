@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import pwd
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,7 +15,7 @@ from domsec.cli.console import Exit
 from domsec.cli.encapsulate import manner_of, over_encrypted_option
 from domsec.cli.options import FILE, Given, common, configuration_file, json_option, output_option
 from domsec.cli.sign import several
-from domsec.cli.world import World, load_world
+from domsec.cli.world import World, account, load_world
 from domsec.errors import ConfigurationError
 from domsec.policy.configuration import Configuration
 from domsec.services.catalogue import Severity
@@ -221,8 +219,6 @@ def hold_reject(identifier: str, config: Path | None, reason: str) -> int:
 
 
 def _person(note: str) -> Person:
-    """The account that decides; behind sudo, the one that asked."""
     from domsec.gateway.holding import Person
 
-    account = pwd.getpwuid(os.getuid()).pw_name
-    return Person(os.environ.get("SUDO_USER", account) if os.getuid() == 0 else account, note)
+    return Person(account(), note)

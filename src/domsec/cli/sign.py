@@ -27,16 +27,15 @@ from domsec.mime.fields import Header
 from domsec.octets import Octets, Pieces
 from domsec.policy import wishes
 from domsec.policy.wishes import Wish
-from domsec.services import boundary, labelling, names, receipts
+from domsec.services import boundary, names, receipts
 from domsec.services import encrypt as encryption
 from domsec.services import sign as signatures
 from domsec.services.check import Examination, examine
 from domsec.services.describe import addresses_of
 from domsec.services.encapsulate import security_label
-from domsec.services.finding import believed
 from domsec.services.layers import Message, mime_entity, peel
 from domsec.services.peer import Target
-from domsec.services.sign import Evidence, Plan, Scheme, Signer
+from domsec.services.sign import Evidence, Grant, Plan, Scheme, Signer
 from domsec.services.signature_type import SignatureType
 
 EVIDENCE_KINDS: Final = ("local",)
@@ -188,7 +187,8 @@ def sign_domain(
     OpenSSL, want to know all.
 
     Nothing is signed unless the originator is authentic, by a signature or by --evidence, and every signature in the
-    message is valid.
+    message is valid. Where the configuration has a store or an audit file, the trail says before who had it signed, and
+    on what evidence.
     """
     known = [_evidence(text) for text in evidence]
     world = load_world(given)
@@ -197,22 +197,39 @@ def sign_domain(
     authorities = world.signing()
     message = peel(octets, context.keyring, context.limits)
     examination = examine(message, context)
-    trusted = frozenset(world.configuration.outbound.trust_domain_signature)
-    required = world.configuration.outbound.embedded == "require"
-    for authority in authorities:
-        signatures.gate(
-            examination, authority.certificate, known, context,
-            trust_domain_signature=trusted, naming=world.naming("signing"), require_embedded=required,
-        )  # fmt: skip
+    grant = _granted(examination, authorities, known, world)
     leaving = _leaving(world, [parse_address(address) for address in rcpt], target)
     if hide_subject:
         leaving = _hiding(leaving)
     _check_boundary(examination, leaving, world)
     plan = _plan(examination, leaving, world)
+    world.record("grant", grant)
+    if (off := signatures.stripped(plan, examination.findings, world.now)).layers:
+        world.record("stripped", off)
     made, outside = _made(plan, message, authorities, world, leaving)
     console.write(fields.replace_entity(outside, made, context.limits), output)
     console.note(f"{examination.verdict.structure} is now {plan.notation}")
     return Exit.DONE
+
+
+def _granted(
+    examination: Examination, authorities: Sequence[Credential], known: Sequence[Evidence], world: World
+) -> Grant:
+    """The leave to sign, which every key has to get. Raises SigningRefused."""
+    options = world.configuration.outbound
+    grants = [
+        signatures.gate(
+            examination,
+            authority.certificate,
+            known,
+            world.context,
+            trust_domain_signature=frozenset(options.trust_domain_signature),
+            naming=world.naming("signing"),
+            require_embedded=options.embedded == "require",
+        )
+        for authority in authorities
+    ]
+    return grants[0]
 
 
 def _evidence(text: str) -> Evidence:
@@ -260,22 +277,17 @@ def _wish(world: World, domain: str) -> Wish:
 def _check_boundary(examination: Examination, leaving: _Leaving, world: World) -> None:
     """Raises SigningRefused for what may not leave for one of the recipients."""
     for domain in dict.fromkeys(recipient.domain for recipient in leaving.recipients):
-        passage = boundary.check(examination, world.site.boundaries.of(domain), domain, world.context)
+        asked = world.site.boundaries.of(domain)
+        passage = boundary.check(examination, asked, domain, world.context)
         if not passage.released:
             raise SigningRefused(passage.reasons)
+        if asked:
+            world.record("passage", passage)
 
 
 def _plan(examination: Examination, leaving: _Leaving, world: World) -> Plan:
-    translating = labelling.translating(examination.findings, world.context.labelling)
-    spine, losses = believed(examination.findings), world.configuration.outbound.stripped_labels
-    plan = signatures.plan(
-        spine,
-        encrypt=leaving.target != "no",
-        copy_unknown=world.configuration.outbound.unknown_attributes == "copy",
-        translating=translating,
-        carry_labels=losses == "carry",
-    )
-    if losses == "hold" and signatures.lost_labels(plan):
+    plan = wishes.section_5(world.configuration, examination, world.context, encrypt=leaving.target != "no")
+    if world.configuration.outbound.stripped_labels == "hold" and signatures.lost_labels(plan):
         raise SigningRefused([("stripped_label", "a layer with a security label would be taken off")])
     if plan.encrypt and not leaving.recipients:
         raise click.UsageError("an encryption lies inside, so the result has to be encrypted too: expected --rcpt")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import pwd
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -26,7 +28,17 @@ from domsec.policy.options import Key, Trust
 from domsec.services import discovery, names
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
-from domsec.site import Site, in_force, load_discovery, load_site, open_keys, refuse_shared_keys, with_table
+from domsec.site import (
+    Recorded,
+    Site,
+    in_force,
+    load_discovery,
+    load_site,
+    open_keys,
+    refuse_shared_keys,
+    stated,
+    with_table,
+)
 from domsec.stores import certificates, key_process, pkcs11_uri
 from domsec.stores.credentials import open_credentials
 from domsec.trust.addresses import addresses
@@ -35,6 +47,7 @@ from domsec.trust.names import common_names
 from domsec.trust.source import MemorySource, SourcesInOrder
 
 if TYPE_CHECKING:
+    from domsec.stores.audit import AuditTrail
     from domsec.trust.issue import Naming
 
 Role = Literal["signing", "confidentiality", "review", "attributes", "user"]
@@ -86,6 +99,29 @@ class World:
             if failure is not None:
                 raise StoreUnavailable(str(failure))
         return world
+
+    def record(self, event: str, entry: Recorded) -> None:
+        """Keep in the audit trail what is done in the name of the domain, with who does it; durable when this returns.
+
+        Nothing where there is no trail: without a configuration, or before its store is there. Raises StoreUnavailable.
+        """
+        if self.trail is not None:
+            self.trail.record(event, {"transaction": "command", "by": account(), **stated(entry)}, at=datetime.now(UTC))
+
+    @functools.cached_property
+    def trail(self) -> AuditTrail | None:
+        """The audit trail of the configuration, where there is one."""
+        options = self.configuration.store
+        if not self.configured or not (options.audit or _has_store(self.configuration)):
+            return None
+        if options.audit is not None:
+            from domsec.stores.audit import FileAudit
+
+            return FileAudit(options.audit, fsync=options.audit_fsync)
+        from domsec.stores.audit_table import TableAudit
+        from domsec.stores.database import open_database
+
+        return TableAudit(open_database(options.url))
 
     @property
     def configuration(self) -> Configuration:
@@ -186,12 +222,23 @@ def load_world(given: Given) -> World:
 
 def _with_store(site: Site) -> Site:
     """With the certificates of the configuration's store, where there is one yet. Raises StoreUnavailable."""
-    url = site.configuration.store.url
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+    if not _has_store(site.configuration):
         return site
     from domsec.stores.certificate_table import CertificateTable
 
-    return with_table(site, CertificateTable.open(url))
+    return with_table(site, CertificateTable.open(site.configuration.store.url))
+
+
+def _has_store(configuration: Configuration) -> bool:
+    """Whether somebody has made the configuration's store; of PostgreSQL that is found out by asking it."""
+    url = configuration.store.url
+    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+
+
+def account() -> str:
+    """Who runs the command; behind sudo, who asked for it."""
+    name = pwd.getpwuid(os.getuid()).pw_name
+    return os.environ.get("SUDO_USER", name) if os.getuid() == 0 else name
 
 
 def _unconfigured() -> Configuration:

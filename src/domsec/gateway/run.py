@@ -35,8 +35,7 @@ from domsec.policy.configuration import Configuration
 from domsec.policy.kinds import Endpoint
 from domsec.policy.options import RuleOptions
 from domsec.policy.tls import server_context
-from domsec.services.verdict import as_json
-from domsec.site import Recorded, Site, load_discovery, load_site, own_certificates, users_of, with_table
+from domsec.site import Recorded, Site, load_discovery, load_site, own_certificates, stated, users_of, with_table
 from domsec.stores import certificates, credentials, public_suffixes
 from domsec.stores.discovery import Discovery
 from domsec.stores.group_commit import GroupCommit
@@ -181,9 +180,7 @@ def _hooks(site: Site, directories: Discovery) -> Hooks:
     holds, commit = stores.holds, GroupCommit(stores.trail)
 
     def record(event: str, transaction: str, entry: Recorded) -> None:
-        names = [field.name for field in dataclasses.fields(entry) if field.name != "at"]
-        stated = {name: as_json(getattr(entry, name)) for name in names}
-        commit.record(event, {"transaction": transaction, **stated}, at=entry.at)
+        commit.record(event, {"transaction": transaction, **stated(entry)}, at=entry.at)
 
     def hold(transaction: Transaction, held: Held) -> str:
         kept = held.outgoing

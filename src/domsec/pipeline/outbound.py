@@ -38,12 +38,11 @@ from domsec.policy import evidence, rules, wishes
 from domsec.policy.evidence import Collected
 from domsec.policy.rules import Choice, Look, Mail, Setting
 from domsec.policy.wishes import Group, Wish
-from domsec.services import boundary, discovery, encrypt, labelling, proxy, sign
+from domsec.services import boundary, discovery, encrypt, proxy, sign
 from domsec.services.boundary import Boundary, Passage
 from domsec.services.check import Examination
 from domsec.services.context import Context
 from domsec.services.encrypt import Target
-from domsec.services.finding import believed
 from domsec.services.layers import in_mime, mime_entity, peel, unopened
 from domsec.services.sign import Grant, Plan, Stripped
 from domsec.site import Site
@@ -452,11 +451,7 @@ class _Case:
 
     def plan(self, *, encrypted: bool) -> Plan:
         """Section 5 for this message. Raises SigningRefused."""
-        copy = self.site.configuration.outbound.unknown_attributes == "copy"
-        translating = labelling.translating(self.examination.findings, self.context.labelling)
-        spine = believed(self.examination.findings)
-        carry = self.site.configuration.outbound.stripped_labels == "carry"
-        return sign.plan(spine, encrypt=encrypted, copy_unknown=copy, translating=translating, carry_labels=carry)
+        return wishes.section_5(self.site.configuration, self.examination, self.context, encrypt=encrypted)
 
     @functools.cached_property
     def lower(self) -> bool:

@@ -33,11 +33,14 @@ from domsec.policy.options import (
     options,
 )
 from domsec.policy.rules import NO_RULE, Choice, Rule, Setting, kept
-from domsec.services import encrypt
+from domsec.services import encrypt, labelling, sign
 from domsec.services.boundary import LabelRule, Reviewing
+from domsec.services.check import Examination
+from domsec.services.context import Context
 from domsec.services.encrypt import Cipher
+from domsec.services.finding import believed
 from domsec.services.peer import CipherName, Peer, Target
-from domsec.services.sign import Scheme
+from domsec.services.sign import Plan, Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,19 @@ def told(configuration: Configuration, setting: Setting[object]) -> str:
     if isinstance(place, str):
         return _agreement(configuration, place)
     return where(configuration, None, *place)
+
+
+def section_5(configuration: Configuration, examination: Examination, context: Context, *, encrypt: bool) -> Plan:
+    """What section 5 of RFC 3183 makes of a message, with what the configuration leaves to it. `encrypt` is whether it
+    is wanted encrypted. Raises SigningRefused."""
+    options = configuration.outbound
+    return sign.plan(
+        believed(examination.findings),
+        encrypt=encrypt,
+        copy_unknown=options.unknown_attributes == "copy",
+        translating=labelling.translating(examination.findings, context.labelling),
+        carry_labels=options.stripped_labels == "carry",
+    )
 
 
 def protection(configuration: Configuration, peer: Peer | None) -> Protection:
