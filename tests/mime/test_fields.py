@@ -147,8 +147,14 @@ def test_mime_version_is_there_once():
     [
         (MESSAGE, ()),
         (b"From alice Mon Jan 1\r\nA: b\r\n\r\n", ()),
-        (b"A: b\r\nFrom alice Mon Jan 1\r\n\r\n", ("mime.bad_field",)),
-        (b"A: b\r\njunk\r\nContent-Type: text/plain\r\n\r\n", ("mime.bad_field",)),
+        (
+            b"A: b\r\nFrom alice Mon Jan 1\r\n\r\n",
+            (("mime.bad_field", "field 2 of the header: b'From alice Mon Jan 1\\r\\n'"),),
+        ),
+        (
+            b"A: b\r\njunk\r\nContent-Type: text/plain\r\n\r\n",
+            (("mime.bad_field", "field 2 of the header: b'junk\\r\\n'"),),
+        ),
     ],
 )
 def test_lines_that_are_no_fields_are_told(octets, problems):

@@ -89,35 +89,83 @@ def test_sniffing_is_an_option():
 
 
 @pytest.mark.parametrize(
-    ("octets", "flag"),
+    ("octets", "flag", "seen"),
     [
-        (b"Content-Type: text/plain\r\n" + entity("application/pkcs7-mime"), "mime.duplicate_header"),
-        (b"Content-Transfer-Encoding: base64\r\n" + entity("application/pkcs7-mime"), "mime.duplicate_header"),
-        (b"CONTENT-TYPE : text/plain\r\n" + signed(b"\r\nx", SIGNATURE), "mime.duplicate_header"),
-        (signed(b"\r\nx", b"Content-Type: a/b\r\n" + SIGNATURE), "mime.duplicate_header"),
-        (entity("application/pkcs7-mime; x"), "mime.content_type"),
-        (entity("application/pkcs7-mime", "x-uuencode"), "mime.transfer_encoding"),
-        (entity("application/pkcs7-mime", "base64 7bit"), "mime.transfer_encoding"),
-        (entity("application/pkcs7-mime", body=b"QUJDQ"), "mime.transfer_encoding"),
-        (signed(b"\r\nx", SIGNATURE).replace(b"boundary=b", b"boundary=c; boundary=b"), "mime.duplicate_parameter"),
-        (signed(b"\r\nx", SIGNATURE).replace(b"boundary=b", b"boundary=c; boundary*0=b"), "mime.duplicate_parameter"),
-        (b"Content-Transfer-Encoding: base64\r\n" + signed(b"\r\nx", SIGNATURE), "mime.transfer_encoding"),
-        (signed(b"\r\nx"), "mime.parts"),
-        (signed(b"\r\nx", SIGNATURE, SIGNATURE), "mime.parts"),
-        (signed(b"\r\nx", b"\r\ny", SIGNATURE), "mime.parts"),
-        (signed(b"\r\nx", b"\r\nno signature"), "mime.parts"),
-        (signed(SIGNATURE, b"Content-Type: text/plain\r\n\r\nx"), "mime.parts"),
-        (signed(b"\r\nx", SIGNATURE, close=b""), "mime.parts"),
-        (signed(b"\r\nx", SIGNATURE, boundary='""'), "mime.parts"),
-        (signed(b"\r\nx", SIGNATURE, boundary="c"), "mime.parts"),
+        (
+            b"Content-Type: text/plain\r\n" + entity("application/pkcs7-mime"),
+            "mime.duplicate_header",
+            "Content-Type stands 2 times, Content-Transfer-Encoding 1",
+        ),
+        (
+            b"Content-Transfer-Encoding: base64\r\n" + entity("application/pkcs7-mime"),
+            "mime.duplicate_header",
+            "Content-Type stands 1 times, Content-Transfer-Encoding 2",
+        ),
+        (
+            b"CONTENT-TYPE : text/plain\r\n" + signed(b"\r\nx", SIGNATURE),
+            "mime.duplicate_header",
+            "Content-Type stands 2 times, Content-Transfer-Encoding 0",
+        ),
+        (
+            signed(b"\r\nx", b"Content-Type: a/b\r\n" + SIGNATURE),
+            "mime.duplicate_header",
+            "Content-Type stands 2 times, Content-Transfer-Encoding 1",
+        ),
+        (entity("application/pkcs7-mime; x"), "mime.content_type", "Content-Type: 'application/pkcs7-mime; x'"),
+        (
+            entity("application/pkcs7-mime", "x-uuencode"),
+            "mime.transfer_encoding",
+            "'x-uuencode': unknown content transfer encoding",
+        ),
+        (
+            entity("application/pkcs7-mime", "base64 7bit"),
+            "mime.transfer_encoding",
+            "Content-Transfer-Encoding: 'base64 7bit'",
+        ),
+        (
+            entity("application/pkcs7-mime", body=b"QUJDQ"),
+            "mime.transfer_encoding",
+            "'base64': base64 of a wrong length",
+        ),
+        (
+            signed(b"\r\nx", SIGNATURE).replace(b"boundary=b", b"boundary=c; boundary=b"),
+            "mime.duplicate_parameter",
+            "boundary stands twice in Content-Type",
+        ),
+        (
+            signed(b"\r\nx", SIGNATURE).replace(b"boundary=b", b"boundary=c; boundary*0=b"),
+            "mime.duplicate_parameter",
+            "boundary stands twice in Content-Type",
+        ),
+        (
+            b"Content-Transfer-Encoding: base64\r\n" + signed(b"\r\nx", SIGNATURE),
+            "mime.transfer_encoding",
+            "a multipart in 'base64', which is never encoded (RFC 2045 6.4)",
+        ),
+        (signed(b"\r\nx"), "mime.parts", "1 parts, expected 2"),
+        (signed(b"\r\nx", SIGNATURE, SIGNATURE), "mime.parts", "3 parts, expected 2"),
+        (signed(b"\r\nx", b"\r\ny", SIGNATURE), "mime.parts", "3 parts, expected 2"),
+        (
+            signed(b"\r\nx", b"\r\nno signature"),
+            "mime.parts",
+            "the second part is without a type, expected application/pkcs7-signature",
+        ),
+        (
+            signed(SIGNATURE, b"Content-Type: text/plain\r\n\r\nx"),
+            "mime.parts",
+            "the second part is text/plain, expected application/pkcs7-signature",
+        ),
+        (signed(b"\r\nx", SIGNATURE, close=b""), "mime.parts", "2 parts without an end, expected 2"),
+        (signed(b"\r\nx", SIGNATURE, boundary='""'), "mime.parts", "multipart without a boundary"),
+        (signed(b"\r\nx", SIGNATURE, boundary="c"), "mime.parts", "0 parts without an end, expected 2"),
     ],
 )
 @pytest.mark.requirement("R1847-2.1-01")
-def test_what_is_ambiguous_or_broken_is_no_layer_and_flagged(octets, flag):
+def test_what_is_ambiguous_or_broken_is_no_layer_and_flagged(octets, flag, seen):
     found = smime.recognise(octets)
 
     assert isinstance(found, smime.Other)
-    assert found.flags == (flag,)
+    assert found.flags == ((flag, seen),)
 
 
 @pytest.mark.requirement("R8551-3.5-01")
@@ -143,27 +191,30 @@ def test_the_old_alias_of_the_signature_type():
     assert isinstance(smime.recognise(octets), smime.ClearSigned)
 
 
-@pytest.mark.parametrize("where", ["before", "after"])
-def test_text_beside_the_signed_part_is_told_and_not_part_of_it(where):
+@pytest.mark.parametrize(
+    ("where", "seen"),
+    [("before", "16 octets before the parts, 0 behind them"), ("after", "0 octets before the parts, 16 behind them")],
+)
+def test_text_beside_the_signed_part_is_told_and_not_part_of_it(where, seen):
     octets = signed(b"\r\nx", SIGNATURE, **{where: b"\r\npay to mallory\r\n"})
     found = smime.recognise(octets)
 
     assert isinstance(found, smime.ClearSigned)
     assert found.outside_text
-    assert found.flags == ("mime.outside_text",)
+    assert found.flags == (("mime.outside_text", seen),)
     assert bytes(found.part) == b"\r\nx"
 
 
 def test_lines_that_other_readers_may_take_for_delimiters_are_told():
     found = smime.recognise(signed(b"\r\nx\r\n--bc\r\ny", SIGNATURE))
 
-    assert found.flags == ("mime.boundary",)
+    assert found.flags == (("mime.boundary", "a line begins as a delimiter of the parts and goes on"),)
 
 
 def test_base64_with_other_characters_is_read_and_told():
     found = smime.recognise(entity("application/pkcs7-mime", body=DER64 + b"\r\n-- \r\n"))
 
-    assert found.flags == ("mime.base64",)
+    assert found.flags == (("mime.base64", "'base64': base64 of a wrong length"),)
     assert found.der.startswith(DER)
 
 

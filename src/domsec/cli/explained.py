@@ -174,9 +174,9 @@ def flags(found: Sequence[Flag]) -> Iterator[str]:
     for flag in found:
         entry = catalogue.entry(flag.code)
         yield f"  {flag.severity}: {flag.code}: {entry.meaning}"
-        yield f"    clause: {flag.clause}"
-        if flag.text != entry.meaning:
-            yield f"    seen: {flag.text}"
+        ours = "" if flag.clause.startswith("RFC") else ", in docs/decisions/rfc3183.md"
+        yield f"    clause: {flag.clause}{ours}"
+        yield f"    seen: {flag.text}"
         for title, text in texts(entry):
             yield f"    {title}: {text}"
 

@@ -76,9 +76,15 @@ def _entry(code: str, entry: Code) -> Iterator[str]:
     yield ""
     yield f"### {code}"
     yield ""
-    yield f"{entry.severity.capitalize()}, {entry.clause}: {entry.meaning}."
+    yield f"{entry.severity.capitalize()}, {_cited(entry.clause)}: {entry.meaning}."
     yield ""
     yield from (f"- {title}: {text}" for title, text in explained.texts(entry))
+
+
+def _cited(clause: str) -> str:
+    """A clause; of ours, a link to what we decided."""
+    number = clause.rpartition(" ")[2]
+    return clause if clause.startswith("RFC") else f"[{clause}](decisions/rfc3183.md#{number.lower()})"
 
 
 def _anchor(code: str) -> str:

@@ -79,14 +79,15 @@ class Header:
         return b"".join([field.raw for field in self.fields])
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """What other readers may see differently, as flag codes: `mime.bad_field` for a line that is no field.
+    def problems(self) -> tuple[tuple[str, str], ...]:
+        """What other readers may see differently, as flag codes with what was seen: `mime.bad_field` for a line that is
+        no field.
 
         Some end the header at such a line, some skip it. The mbox separator as the very first line is not one.
         """
         for number, field in enumerate(self.fields):
             if not field.name and not (number == 0 and field.raw.startswith((b"From ", b">From "))):
-                return ("mime.bad_field",)
+                return (("mime.bad_field", f"field {number + 1} of the header: {field.raw[:60]!r}"),)
         return ()
 
 

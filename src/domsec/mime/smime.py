@@ -22,6 +22,8 @@ PKCS7_MIME = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 PKCS7_SIGNATURE = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
 SUFFIXES = ("p7m", "p7s", "p7c", "p7z")  # RFC 8551 3.10
 
+_SHOWN = 60  # characters of what a stranger wrote
+
 FILE_NAMES = {"certs-only": "smime.p7c", "compressed-data": "smime.p7z"}  # RFC 8551 3.2.1; else smime.p7m
 
 MICALG = {  # RFC 8551 3.5.3.2
@@ -34,13 +36,16 @@ MICALG = {  # RFC 8551 3.5.3.2
 }
 
 
+Flags = tuple[tuple[str, str], ...]  # codes, with what was seen
+
+
 @dataclass(frozen=True, slots=True)
 class Pkcs7:
     """application/pkcs7-mime: a CMS ContentInfo, with whatever it holds."""
 
     der: Octets  # the transfer encoding undone; not looked at any further
     smime_type: str | None  # a hint only: RFC 8551 3.2.2
-    flags: tuple[str, ...] = ()
+    flags: Flags = ()
     sniffed: bool = False  # recognised by the suffix of a file name: the caller goes on as if it were content
 
 
@@ -52,7 +57,7 @@ class ClearSigned:
     signature_der: Octets
     outside_text: bool  # something stands before or behind the parts; nobody signed it
     micalg: str | None
-    flags: tuple[str, ...] = ()
+    flags: Flags = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Other:
     """Not S/MIME, or not certain enough to be."""
 
     content_type: ContentType | None  # None if there is none or it cannot be read
-    flags: tuple[str, ...] = ()
+    flags: Flags = ()
 
 
 Entity = Pkcs7 | ClearSigned | Other
@@ -76,7 +81,7 @@ class Embedded:
 
 
 class _OddError(Exception):
-    """What stands here is no layer, and this is the flag that says why."""
+    """What stands here is no layer, and these are the code and the text of the flag that says why."""
 
 
 def recognise(entity: Octets, limits: Limits = DEFAULT, sniff_suffix: bool = True) -> Entity:
@@ -99,25 +104,27 @@ def recognise_split(header: Header, body: Octets, limits: Limits = DEFAULT, snif
         if kind.full == "application/octet-stream" and sniff_suffix:
             return _sniffed(header, body, kind, limits)
     except _OddError as odd:
-        return Other(kind, tuple(odd.args))
+        code, text = odd.args
+        return Other(kind, ((code, text),))
     return Other(kind)
 
 
 def _content_type(header: Header) -> ContentType | None:
-    found = header.all("content-type")
-    if len(found) > 1 or len(header.all("content-transfer-encoding")) > 1:
-        raise _OddError("mime.duplicate_header")
+    found, encodings = header.all("content-type"), header.all("content-transfer-encoding")
+    if len(found) > 1 or len(encodings) > 1:
+        text = f"Content-Type stands {len(found)} times, Content-Transfer-Encoding {len(encodings)}"
+        raise _OddError("mime.duplicate_header", text)
     if not found:
         return None
     try:
         return parse_content_type(found[0].value)
     except MalformedMessage:
-        raise _OddError("mime.content_type") from None
+        raise _OddError("mime.content_type", f"Content-Type: {found[0].value[:_SHOWN]!a}") from None
 
 
 def _pkcs7(header: Header, body: Octets, kind: ContentType, limits: Limits) -> Pkcs7:
     if "smime-type" in kind.ambiguous:
-        flags: tuple[str, ...] = ("mime.duplicate_parameter",)
+        flags: Flags = (("mime.duplicate_parameter", "smime-type stands twice in Content-Type"),)
     else:
         flags = ()
     der, odd = _decoded(header, body, limits)
@@ -125,7 +132,7 @@ def _pkcs7(header: Header, body: Octets, kind: ContentType, limits: Limits) -> P
     return Pkcs7(der, smime_type.lower() if smime_type else None, flags + odd)
 
 
-def _decoded(header: Header, body: Octets, limits: Limits) -> tuple[Octets, tuple[str, ...]]:
+def _decoded(header: Header, body: Octets, limits: Limits) -> tuple[Octets, Flags]:
     """The body without its transfer encoding; base64 with other characters is read and flagged."""
     field = header.first("content-transfer-encoding")
     encoding = _encoding_name(field.value) if field else ""
@@ -133,47 +140,51 @@ def _decoded(header: Header, body: Octets, limits: Limits) -> tuple[Octets, tupl
         return transfer_encoding.decode(body, encoding, limits), ()
     except LimitExceeded:
         raise
-    except (MalformedMessage, Unsupported):
+    except (MalformedMessage, Unsupported) as error:
+        problem = f"{encoding[:_SHOWN]!a}: {error}"
         if encoding != "base64":
-            raise _OddError("mime.transfer_encoding") from None
+            raise _OddError("mime.transfer_encoding", problem) from None
     try:
-        return transfer_encoding.decode_base64_leniently(body), ("mime.base64",)
-    except MalformedMessage:
-        raise _OddError("mime.transfer_encoding") from None
+        return transfer_encoding.decode_base64_leniently(body), (("mime.base64", problem),)
+    except MalformedMessage as error:
+        raise _OddError("mime.transfer_encoding", f"'base64': {error}") from None
 
 
 def _encoding_name(value: str) -> str:
     try:
         name, at = lexical.token(value, lexical.skip_comments(value, 0))
-        if lexical.skip_comments(value, at) != len(value):
-            raise _OddError("mime.transfer_encoding")
+        if lexical.skip_comments(value, at) == len(value):
+            return name.lower()
     except MalformedMessage:
-        raise _OddError("mime.transfer_encoding") from None
-    return name.lower()
+        pass
+    raise _OddError("mime.transfer_encoding", f"Content-Transfer-Encoding: {value[:_SHOWN]!a}")
 
 
 def _clear_signed(header: Header, body: Octets, kind: ContentType, limits: Limits) -> Entity:
     protocol = kind.parameters.get("protocol", "").strip().lower()
     if protocol not in PKCS7_SIGNATURE:
         return Other(kind)  # of OpenPGP, or of nobody
-    if kind.ambiguous and not {"boundary", "protocol"}.isdisjoint(kind.ambiguous):
-        raise _OddError("mime.duplicate_parameter")
+    if twice := sorted({"boundary", "protocol"} & set(kind.ambiguous)):
+        raise _OddError("mime.duplicate_parameter", f"{' and '.join(twice)} stands twice in Content-Type")
     encoding = header.first("content-transfer-encoding")
     if encoding and _encoding_name(encoding.value) not in transfer_encoding.IDENTITY:
-        raise _OddError("mime.transfer_encoding")  # RFC 2045 6.4: a multipart is never encoded
+        text = f"a multipart in {encoding.value[:_SHOWN]!a}, which is never encoded (RFC 2045 6.4)"
+        raise _OddError("mime.transfer_encoding", text)
     cut = _split(body, kind, limits)
     if len(cut.parts) != 2 or not cut.closed:
-        raise _OddError("mime.parts")
-    flags: tuple[str, ...] = ()
+        raise _OddError("mime.parts", f"{len(cut.parts)} parts{'' if cut.closed else ' without an end'}, expected 2")
+    flags: Flags = ()
     if cut.outside_text:
-        flags += ("mime.outside_text",)
+        text = f"{len(cut.preamble)} octets before the parts, {len(cut.epilogue)} behind them"
+        flags += (("mime.outside_text", text),)
     if cut.near_misses:
-        flags += ("mime.boundary",)
+        flags += (("mime.boundary", "a line begins as a delimiter of the parts and goes on"),)
     part, signature = cut.parts
     signature_header, signature_body = split_message(signature, limits)
     signature_kind = _content_type(signature_header)
     if signature_kind is None or signature_kind.full not in PKCS7_SIGNATURE:
-        raise _OddError("mime.parts")
+        what = "without a type" if signature_kind is None else signature_kind.full[:_SHOWN]
+        raise _OddError("mime.parts", f"the second part is {what}, expected application/pkcs7-signature")
     der, odd = _decoded(signature_header, signature_body, limits)
     micalg = kind.parameters.get("micalg")
     return ClearSigned(part, der, cut.outside_text, micalg.lower() if micalg else None, flags + odd)
@@ -184,8 +195,8 @@ def _split(body: Octets, kind: ContentType, limits: Limits) -> multipart.Multipa
         return multipart.split(body, kind.parameters.get("boundary", ""), limits)
     except LimitExceeded:
         raise
-    except MalformedMessage:
-        raise _OddError("mime.parts") from None
+    except MalformedMessage as error:
+        raise _OddError("mime.parts", str(error)) from None
 
 
 def _sniffed(header: Header, body: Octets, kind: ContentType, limits: Limits) -> Entity:

@@ -112,14 +112,14 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 _LINT,
             ),
             "naming.no_address": _violation(
-                "decisions A-14",
+                _NAMING,
                 "the agreed convention wants an address",
                 "role-name@domain",
                 '`naming = "mailbox"` was agreed, and the certificate has only a directory name',
                 "agree on `pinned` instead, or get a certificate with the address",
             ),
             "naming.not_pinned": _violation(
-                "decisions A-14",
+                _NAMING,
                 "not the certificate agreed for the domain",
                 "a pinned certificate",
                 "the domain has a new certificate, or somebody else signed",
@@ -132,7 +132,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 _NOTHING,
             ),
             "address.invalid": _violation(
-                "decisions A-20",
+                _NAMING,
                 "an address of an authority has no usable domain",
                 "a mailbox with a proper domain",
                 "a blank at the end, an empty label, or a domain that IDNA does not allow",
@@ -162,7 +162,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "the authority gets a certificate with an address, or the `[[peer]]` entry a `distinguished_name`",
             ),
             "mapping.no_mail_form": _violation(
-                "decisions A-16",
+                _NAMING,
                 "only an unproven directory name connects authority and originator",
                 "an authority address in the domain of the From address",
                 "the directory name agrees with that of the sender's certificate, which itself proves nothing: anybody "
@@ -230,13 +230,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "look at it with `domsec show`: who gains if the signature counts as something else",
             ),
             "sigtype.legacy_oid": _info(
-                "decisions A-01",
+                "RFC 3183 3.1.2",
                 "the attribute is identified by id-sti",
                 "cryptlib and programs made with it write it so, since RFC 3183 forgot to name the attribute",
                 'if they read nothing else either: `sigtype_oid = "id-sti"` in their `[[peer]]` entry',
             ),
             "sigtype.unknown": _info(
-                "decisions A-04",
+                "RFC 3183 3.1.2",
                 "a type value that is not known",
                 "a later draft, or a private extension; it gives no role",
                 _NOTHING,
@@ -257,7 +257,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "on `clear_unsigned`",
             ),
             "encapsulation.unknown": _info(
-                "decisions A-09",
+                "RFC 3183 3.1.2",
                 "what lies below is closed here",
                 "the signature is around an encryption that our keys do not open",
                 _NOTHING,
@@ -285,7 +285,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 _THEIRS,
             ),
             "null.redundant": _warning(
-                "decisions A-08",
+                "RFC 3183 3",
                 "an empty signature around something signed",
                 "the domain signature directly around what is signed",
                 "a gateway did not see that there was a signature, or two gateways did the same",
@@ -300,7 +300,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "they sign before they encrypt (RFC 3183 section 4); for a partner who cannot: `accept_outer_domain`",
             ),
             "coverage.unknown": _warning(
-                "decisions A-41",
+                "RFC 8551 3.7",
                 "encryption below the domain signature is closed here",
                 "the recipient's key, to look inside",
                 "the sender encrypted to the recipient, then the domain signed: only the recipient sees whether the "
@@ -336,7 +336,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "ask the partner whether all their mail passes the gateway",
             ),
             "enc.outdated": _violation(
-                "decisions A-47",
+                "RFC 8551 B.3",
                 "a cipher that keeps no secrets any more",
                 "AES",
                 "triple DES, in old programs and old mail; it stays closed but in archives (`--archive`), and is never "
@@ -351,7 +351,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "their provider encrypts with a certificate of their domain, or leaves originatorInfo out",
             ),
             "enc_agent.unknown": _info(
-                "decisions A-36",
+                "RFC 3183 4.1",
                 "the encrypting authority does not say who it is",
                 "a person encrypted, or a gateway without originatorInfo",
                 _NOTHING,
@@ -378,7 +378,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "go by the value that was signed; `domsec show` has it",
             ),
             "from.outer_inner_differ": _violation(
-                "decisions A-21",
+                "RFC 9788 4",
                 "the protected From differs from the outer one",
                 "the same mailboxes inside and outside",
                 "a list or a forwarder wrote its own address into From, or somebody put an old message into a new "
@@ -394,7 +394,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "go by the value inside, which is the protected one",
             ),
             "sender.mismatch": _warning(
-                "decisions A-21",
+                "RFC 5322 3.6.2",
                 "whoever else says to have sent it lies outside the domain of the authority",
                 "Sender, Resent-From and Resent-Sender in the domain",
                 "an assistant or a service elsewhere sent it for the one in From",
@@ -451,7 +451,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "ask the partner; else it is forged",
             ),
             "alg.weak": _violation(
-                "decisions A-47",
+                "RFC 8551 2.2",
                 "an algorithm or key that no longer proves anything",
                 "SHA-256 or better, RSA of 2048 bits or more, ECDSA, Ed25519",
                 "SHA-1, MD5, or a short RSA key, in old programs and old mail",
@@ -465,7 +465,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "ask the partner; `accept_signature`, `accept_cipher` and `accept_key_transport` say what was agreed",
             ),
             "alg.unsupported_sibling": _info(
-                "decisions A-52",
+                "RFC 4853 3",
                 "another SignerInfo of the signer is not supported",
                 "the signer signed with two algorithms, and the one known here is valid",
                 _NOTHING,
@@ -499,7 +499,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 _THEIRS,
             ),
             "signing_time.future": _warning(
-                "decisions A-49",
+                "RFC 5652 11.3",
                 "signed more than a day from now",
                 "a time that has been",
                 "the signer's clock is wrong, or ours",
@@ -534,7 +534,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 "do not believe it",
             ),
             "attrs.absent": _violation(
-                "decisions A-47",
+                "RFC 8551 2.5",
                 "a signature without signed attributes",
                 "signed attributes",
                 "a simple program of a person; an authority's signature without them cannot state its type",
@@ -610,7 +610,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "Where another reader could see another message than the one that was verified, it is not verified.",
         {
             "mime.signature_has_content": _violation(
-                "threats T-04",
+                "RFC 8551 3.5.3.1",
                 "a detached signature with a content of its own",
                 "a signature part with nothing but the signature in it",
                 "one text to be verified and another to be read: an attack on careless mail programs",
@@ -694,7 +694,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
                 _NOTHING,
             ),
             "mime.embedded": _info(
-                "decisions A-10",
+                "RFC 8551 6",
                 "parts inside the content are protected by themselves: judged apart, they count for nothing here",
                 "a signed message was forwarded, or a list added its footer beside it",
                 _NOTHING,

@@ -195,12 +195,13 @@ def _encryption_flags(findings: Sequence[Finding], peer: Peer | None) -> list[Fl
 def _header_flags(
     message: Message, inside: Iterable[FromInfo], or_names: Iterable[ORName], layers: Iterable[Layer]
 ) -> list[Flag]:
-    flags = [flag(code) for code in message.header.problems]
+    flags = [flag(code, text) for code, text in message.header.problems]
     outer = message.originators
     if not outer.valid:
         flags.append(flag("from.invalid", outer.reason))
     if message.or_names and any(not any(name.same_as(other) for other in message.or_names) for name in or_names):
-        flags.append(flag("from.outer_inner_differ", ""))
+        stated = "; ".join(names.printable(name.text) for name in or_names)
+        flags.append(flag("from.outer_inner_differ", f"inside it is {stated}"))
     for inner in inside:
         if message.or_names and not outer.mailboxes:
             continue  # names of two kinds: each has to be covered, they cannot be compared

@@ -47,7 +47,7 @@ Kind = Literal[
 ]
 Form = Literal["opaque", "clear", "direct"]
 Closed = Literal["not_for_us", "failed"]
-Flags = tuple[tuple[str, str], ...]  # codes with texts
+Flags = smime.Flags
 
 ENCRYPTED: Final = ("enveloped", "auth_enveloped")
 DIRECT: Final = {
@@ -240,7 +240,7 @@ class _Peeler:
             return Layer(layer_id, "unsupported", "opaque", entity, flags=((f"limit.{error.limit}", str(error)),))
         except MalformedMessage as error:
             return Layer(layer_id, "unsupported", "opaque", entity, flags=(("mime.malformed", str(error)),))
-        flags: Flags = tuple((code, "") for code in found.flags)
+        flags = found.flags
         match found:
             case smime.Pkcs7(der=octets):
                 layer = self.content_info(octets, entity, layer_id, detached=None)
@@ -255,7 +255,7 @@ class _Peeler:
                 layer = self.content_info(octets, entity, layer_id, detached=signed)
             case _:
                 return self.plain(entity, header, body, layer_id, flags, protected=protected)
-        flags += tuple((code, "") for code in header.problems)
+        flags += header.problems
         return dataclasses.replace(layer, flags=flags + layer.flags) if flags else layer
 
     def plain(
@@ -361,9 +361,9 @@ class _Peeler:
             if kind == "null" and parsed.content_type != oids.ID_DATA:
                 flags.append(("null.econtenttype", f"the content is {oids.name(parsed.content_type)}"))
             if detached is not None:
-                flags.append(("null.detached", ""))
+                flags.append(("null.detached", "multipart/signed around a signature without signers"))
         elif content is None:
-            flags.append(("cms.no_content", ""))
+            flags.append(("cms.no_content", f"{len(parsed.signers)} signers, and no content within or beside"))
         child = None if content is None else self.content(parsed.content_type, content, f"{layer_id}.1")
         if child is not None and child.kind == "null" and child.form == "direct":
             child = self.hinted(parsed, child)

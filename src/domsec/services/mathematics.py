@@ -72,7 +72,9 @@ def check(
             if done.is_der:
                 return Mathematics(certificate, "valid")
             # decisions A-11 wants DER; ordinary senders that sort wrongly are read, authorities have no excuse
-            return Mathematics(certificate, "valid", "", (("attrs.order" if allow_unsorted else "attrs.not_der", ""),))
+            code = "attrs.order" if allow_unsorted else "attrs.not_der"
+            text = "the signature is right over the attributes as they came, and not in the order of DER"
+            return Mathematics(certificate, "valid", "", ((code, text),))
     assert outcome is not None
     return outcome
 

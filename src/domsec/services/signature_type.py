@@ -113,7 +113,7 @@ def _judge(found: Iterable[str], flags: list[tuple[str, str]]) -> Reading:
         flags.append(("sigtype.repeated", "a type is listed more than once"))
     types = tuple(dict.fromkeys(TYPES.get(oid, SignatureType.UNKNOWN) for oid in distinct))
     if SignatureType.ATTRIBUTES in types and len(distinct) > 1:
-        text = "additional attributes stands beside another type"
+        text = f"additional attributes stands beside {', '.join(t for t in types if t is not SignatureType.ATTRIBUTES)}"
         return Reading("invalid", oids=distinct, flags=(*flags, ("sigtype.addattr_not_alone", text)))
     flags += [("sigtype.unknown", f"type {oids.name(oid)} is not known") for oid in distinct if oid not in TYPES]
     return Reading("valid", types, distinct, tuple(flags))
