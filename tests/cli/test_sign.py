@@ -14,6 +14,8 @@ import pytest
 import pki
 import world
 from commands import AT, PLAIN, Desk, Ran, domain_signed, private, public, run
+from domsec import der
+from domsec.cms.attributes import attribute
 from domsec.mime import fields
 from domsec.services.layers import peel
 from domsec.stores.audit_table import TableAudit
@@ -330,6 +332,23 @@ def test_the_audit_trail_says_before_who_had_what_signed(desk: Desk, configurati
     assert told["evidence"] == ["signature of layer 1.1"]
     assert told["by"] == off["by"] == pwd.getpwuid(os.getuid()).pw_name
     assert (stripped, off["layers"][0]["layer"]) == ("stripped", "1")  # type: ignore[index]
+
+
+@pytest.mark.requirement("R3183-5-03", "R3183-5-10")
+@pytest.mark.parametrize("wanted", ["copy", "drop"])
+def test_unknown_attributes_of_a_list_layer_go_on_as_the_configuration_says(
+    desk: Desk, configuration: Path, wanted: str
+) -> None:
+    """`outbound.unknown_attributes` (decisions A-32), for the command as for the gateway."""
+    with configuration.open("a") as file:
+        file.write(f'[outbound]\nunknown_attributes = "{wanted}"\n')
+    extra = (world.history(), attribute("1.2.3.4", der.utf8("of some list")))
+    octets = world.message(world.signed(world.entity("S(OC)"), WORLD.acme.users["bob"], extra=extra))
+    ran = run("sign-domain", "--config", configuration, *AT, stdin=octets)
+    assert ran.code == 0, ran.err
+    (signer,) = json.loads(run("show", "--json", stdin=ran.out).out)["layers"][0]["signers"]
+    assert ("1.2.3.4" in signer["attributes"]) is (wanted == "copy")
+    assert "1.2.840.113549.1.9.16.2.3" in signer["attributes"]
 
 
 def test_without_its_trail_nothing_is_signed(desk: Desk, configuration: Path, tmp_path: Path) -> None:

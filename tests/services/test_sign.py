@@ -19,7 +19,8 @@ from domsec.mime.header_protection import Protection
 from domsec.services import layers, sign
 from domsec.services.finding import Finding
 from domsec.services.layers import Layer
-from domsec.services.sign import Evidence, Signer
+from domsec.services.peer import DigestName
+from domsec.services.sign import Evidence, Scheme, Signer
 from domsec.services.signature_type import SignatureType
 from domsec.services.verdict import flag
 from domsec.trust.issue import KeyKind
@@ -68,6 +69,27 @@ def test_several_keys_sign_the_same_beside_each_other(kinds: tuple[KeyKind, ...]
     assert own == [own[0]] * len(kinds)
 
 
+@pytest.mark.requirement("R8551-3.5.3.2-01")
+@pytest.mark.parametrize(
+    ("kind", "digest", "micalg"),
+    [
+        ("rsa2048", "sha256", "sha-256"), ("rsa2048", "sha384", "sha-384"), ("rsa2048", "sha512", "sha-512"),
+        ("p256", "sha256", "sha-256"), ("p384", "sha256", "sha-384"), ("ed25519", "sha256", "sha-512"),
+    ],
+)  # fmt: skip
+def test_micalg_names_the_digest_that_was_made(kind: KeyKind, digest: DigestName, micalg: str) -> None:
+    """As RFC 8551 spells it, with a hyphen, and the protocol in quotes."""
+    identity = pki.identity("signing", "acme.example", acme().ca, kind)
+    signer = Signer(world.credential(identity), Scheme(digest=digest).algorithm(identity.certificate))
+    made = bytes(sign.clear(world.TEXT, signer.signings(SignatureType.DOMAIN), world.NOW))
+    head = made.partition(b"\r\n\r\n")[0].replace(b"\r\n", b"")
+    assert head.startswith(b'Content-Type: multipart/signed; protocol="application/pkcs7-signature"; micalg=')
+    assert head.partition(b"micalg=")[2].partition(b";")[0] == micalg.encode()
+    (found,) = judge(world.message(made)).layers[0].signers
+    assert found.digest == micalg.replace("-", "")
+
+
+@pytest.mark.requirement("R8551-3.5.3.2-01")
 @pytest.mark.parametrize("kinds", BESIDE)
 def test_several_keys_sign_in_the_clear(kinds: tuple[KeyKind, ...]) -> None:
     made = sign.clear(world.TEXT, _together(kinds).signings(SignatureType.DOMAIN), world.NOW)

@@ -121,8 +121,8 @@ def _plain(notation: str) -> str:
 
 
 @pytest.mark.requirement(
-    "R3183-5-01", "R3183-5-03", "R3183-5-06", "R3183-5-07", "R3183-5-08", "R3183-5-09", "R3183-5-10", "R3183-5-11",
-    "R3183-5-12", "R3183-5-13", "R3183-5-14", "R3183-3.2-07",
+    "R3183-5-01", "R3183-5-02", "R3183-5-03", "R3183-5-04", "R3183-5-06", "R3183-5-07", "R3183-5-08", "R3183-5-09",
+    "R3183-5-10", "R3183-5-11", "R3183-5-12", "R3183-5-13", "R3183-5-14", "R3183-3.2-07",
 )  # fmt: skip
 @pytest.mark.parametrize("policy", ["clear", "encrypted"])
 @pytest.mark.parametrize(("notation", "clear", "encrypted"), TABLE)
@@ -163,6 +163,38 @@ def test_the_kept_body_is_what_was_encrypted_octet_by_octet(notation: str) -> No
     body, _ = sign.kept(plan, examination.message.header, Protection())
     made = layers.peel_entity(sign.domain_signed(plan, body, signer, world.NOW))
     assert bytes(made.content or b"") == bytes(plan.body.entity)
+
+
+@pytest.mark.requirement("R3183-5-04")
+@pytest.mark.parametrize("policy", ["no", "dca"])
+def test_what_stood_outside_a_list_layer_leaves_a_record_and_no_other_trace(policy: str) -> None:
+    recorded = world.Recorded()
+    octets = build("S[review](S[bob]+mlh(E[acme](S(OC))))")
+    out = only(world.send(octets, at=world.acme_site(outbound={"encrypt": policy}, record=recorded)))
+    examined = world.look(out, world.context(beta().confidentiality))
+    alice, bob, reviewer = (i.certificate for i in (acme().users["alice"], acme().users["bob"], acme().review))
+    for who, there in ((alice, True), (bob, False), (reviewer, False)):
+        assert (who.sha256 in [s.sha256 for layer in examined.verdict.layers for s in layer.signers]) is there
+        offered = [c for layer in examined.message.spine() if layer.signed for c in layer.signed.certificates]
+        assert (who in offered) is there
+    (stripped,) = recorded.of("stripped")
+    taken = [(layer.layer, layer.certificates) for layer in stripped.layers]
+    assert taken == [("1", (reviewer.sha256,)), ("1.1", (bob.sha256,))]
+
+
+@pytest.mark.requirement("R3183-5-03", "R3183-5-10")
+@pytest.mark.parametrize("wanted", ["copy", "drop"])
+def test_unknown_attributes_of_the_list_layer_go_on_as_the_gateway_is_told(wanted: str) -> None:
+    """`outbound.unknown_attributes` (decisions A-32)."""
+    unknown = attributes.attribute("1.2.3.4", der.utf8("of some list"))
+    entity = world.signed(world.entity("E(S(OC))"), acme().users["bob"], extra=(world.history(2), unknown))
+    out = only(world.send(world.message(entity), at=world.acme_site(outbound={"unknown_attributes": wanted})))
+    outer = layers.peel(out).root.signed
+    assert outer is not None
+    (signer,) = outer.signers
+    assert signer.signed_attributes is not None
+    assert bool(signer.signed_attributes.get("1.2.3.4")) is (wanted == "copy")
+    assert signer.signed_attributes.get(oids.ID_AA_ML_EXPAND_HISTORY)
 
 
 @pytest.mark.requirement("R3183-5-10", "R3183-5-03")
