@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -334,6 +336,41 @@ def test_embedded_entities_have_their_path_and_the_root_is_none():
         ("4", b"Content-Type: multip"),
     ]
     assert smime.embedded(inner) == ()
+
+
+INNER = entity("application/pkcs7-mime")
+MESSAGE = b"From: a@b.example\r\n" + INNER
+
+
+def attached(octets: bytes, kind: str = "message/rfc822", encoding: str = "") -> bytes:
+    field = f"Content-Transfer-Encoding: {encoding}\r\n" if encoding else ""
+    return f"Content-Type: {kind}\r\n{field}\r\n".encode() + octets
+
+
+def multipart(*parts: bytes, subtype: str = "mixed") -> bytes:
+    body = b"".join(b"--c\r\n" + part + b"\r\n" for part in parts)
+    return f"Content-Type: multipart/{subtype}; boundary=c\r\n\r\n".encode() + body + b"--c--"
+
+
+@pytest.mark.parametrize(
+    ("octets", "paths"),
+    [
+        pytest.param(multipart(attached(MESSAGE)), ["1.1"], id="attached"),
+        pytest.param(multipart(attached(MESSAGE, "message/global")), ["1.1"], id="with UTF-8 in its header"),
+        pytest.param(attached(base64.encodebytes(MESSAGE), encoding="base64"), ["1"], id="encoded against RFC 2046"),
+        pytest.param(attached(b"?", encoding="base64"), [], id="encoded, and it cannot be undone"),
+        pytest.param(multipart(b"\r\n" + MESSAGE, subtype="digest"), ["1.1"], id="a message by default"),
+        pytest.param(multipart(b"\r\n" + MESSAGE), [], id="text by default"),
+        pytest.param(multipart(attached(MESSAGE), subtype="digest"), ["1.1"], id="a message that says so"),
+        pytest.param(multipart(b"Content-Type: text/plain\r\n" + INNER), ["1"], id="two types"),
+        pytest.param(multipart(signed(b"\r\nx", SIGNATURE, SIGNATURE)), ["1"], id="three parts"),
+        pytest.param(multipart(entity("application/octet-stream; name=a.p7m")), ["1"], id="by its file name"),
+        pytest.param(multipart(b"Content-Type: a/b\r\nContent-Type: c/d\r\n\r\nx"), ["1"], id="nobody knows what"),
+        pytest.param(multipart(signed(INNER, b"\r\nx", protocol="application/pgp-signature")), ["1.1"], id="PGP"),
+    ],
+)
+def test_what_others_may_take_for_protected_is_found(octets, paths):
+    assert [one.path for one in smime.embedded(octets)] == paths
 
 
 def nested(levels: int) -> bytes:

@@ -204,9 +204,24 @@ def test_what_was_not_judged_does_not_hold() -> None:
         gate(multipart(*[world.entity("S(OC)")] * 17), require=True)
 
 
-def test_a_damaged_part_does_not_hold() -> None:
-    part = b"Content-Type: application/pkcs7-mime; smime-type=signed-data\r\n\r\n0\x03\x02\x01"
-    with pytest.raises(SigningRefused, match="part 2, layer 1 cannot be read"):
+CLEAR = world.entity("S~(OC)")
+BOUNDARY = CLEAR.partition(b'boundary="')[2].partition(b'"')[0]
+
+
+@pytest.mark.requirement("R3183-3.2-03", "R1847-2.1-01")
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (b"Content-Type: application/pkcs7-mime\r\n\r\n0\x03\x02\x01", "part 2, layer 1 cannot be read"),
+        (CLEAR.replace(b"dawn", b"dusk"), "part 2, layer 1 is invalid: "),
+        (CLEAR.replace(b"--" + BOUNDARY + b"--", b"--" + BOUNDARY + b"\r\n\r\nmore\r\n--" + BOUNDARY + b"--"),
+         "part 2, layer 1: 3 parts, expected 2"),
+        (b"Content-Type: text/plain\r\n" + CLEAR, "part 2, layer 1: Content-Type stands 2 times"),
+    ],
+)  # fmt: skip
+def test_what_others_may_take_for_signed_does_not_hold_unless_it_is(part: bytes, reason: str) -> None:
+    assert gate(multipart(FOOTER, part), require=False).embedded != ()
+    with pytest.raises(SigningRefused, match=reason):
         gate(multipart(FOOTER, part), require=True)
 
 

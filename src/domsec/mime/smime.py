@@ -20,6 +20,7 @@ from domsec.octets import Octets, Pieces, chunks, join
 
 PKCS7_MIME = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 PKCS7_SIGNATURE = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
+MESSAGES = frozenset({"message/rfc822", "message/global"})
 SUFFIXES = ("p7m", "p7s", "p7c", "p7z")  # RFC 8551 3.10
 
 _SHOWN = 60  # characters of what a stranger wrote
@@ -226,7 +227,8 @@ def _file_name(header: Header, kind: ContentType) -> str:
 def embedded(entity: Octets, limits: Limits = DEFAULT) -> tuple[Embedded, ...]:
     """Every S/MIME entity below the root, by walking multiparts and attached messages, outermost first.
 
-    Does not look into a part it has found. Raises LimitExceeded for too many parts or levels.
+    Parts that other readers may take for S/MIME are among them, flagged when they are recognised. Does not look into a
+    part it has found. Raises LimitExceeded for too many parts or levels.
     """
     return embedded_split(*split_message(entity, limits), limits)
 
@@ -243,7 +245,8 @@ def embedded_split(header: Header, body: memoryview, limits: Limits = DEFAULT) -
             raise LimitExceeded("mime_parts")
         header, body = split_message(part.entity, limits)
         within = header if attached else part.header
-        if isinstance(recognise_split(header, body, limits), Other):
+        recognised = recognise_split(header, body, limits)
+        if isinstance(recognised, Other) and not recognised.flags:
             waiting += _parts(Embedded(part.path, body, within), header, depth, limits)
         else:
             found.append(replace(part, header=within))
@@ -253,30 +256,36 @@ def embedded_split(header: Header, body: memoryview, limits: Limits = DEFAULT) -
 def _parts(parent: Embedded, header: Header, depth: int, limits: Limits) -> list[tuple[Embedded, int, bool]]:
     """What a body has for parts, the last one first, with their depth and whether they are messages."""
     prefix = f"{parent.path}." if parent.path else ""
-    children = enumerate(_children(header, parent.entity, limits), 1)
     parts = [
-        (Embedded(f"{prefix}{number}", child, parent.header), depth + 1, attached)
-        for number, (child, attached) in children
+        (Embedded(f"{prefix}{place}", child, parent.header), depth + 1, attached)
+        for place, child, attached in _children(header, parent.entity, limits)
     ]
     if parts and depth >= limits.mime_depth:
         raise LimitExceeded("mime_depth")
     return parts[::-1]
 
 
-def _children(header: Header, body: memoryview, limits: Limits) -> Iterator[tuple[memoryview, bool]]:
-    """The parts right inside, and whether each is an attached message."""
+def _children(header: Header, body: memoryview, limits: Limits) -> Iterator[tuple[str, memoryview, bool]]:
+    """The parts right inside: the end of each one's path, its octets, and whether it is an attached message."""
     try:
         kind = _content_type(header)
         if kind is None:
             return
-        if kind.full == "message/rfc822":
-            encoding = header.first("content-transfer-encoding")
-            if encoding is None or _encoding_name(encoding.value) in transfer_encoding.IDENTITY:  # RFC 2046 5.2.1
-                yield body, True
+        if kind.full in MESSAGES:
+            field = header.first("content-transfer-encoding")
+            encoding = _encoding_name(field.value) if field else ""
+            # RFC 2046 5.2.1 allows none for message/rfc822; who writes one nevertheless is read by some
+            yield "1", memoryview(transfer_encoding.decode(body, encoding, limits)), True
         elif kind.type == "multipart":
-            for part in _split(body, kind, limits).parts:
-                yield part, False
-    except _OddError:
+            for number, part in enumerate(_split(body, kind, limits).parts, 1):
+                own, inside = split_message(part, limits)
+                if kind.subtype == "digest" and own.first("content-type") is None:  # RFC 2046 5.1.5
+                    yield f"{number}.1", inside, True
+                else:
+                    yield f"{number}", part, False
+    except LimitExceeded:
+        raise
+    except (_OddError, MalformedMessage, Unsupported):
         return
 
 
