@@ -20,6 +20,7 @@ from domsec.errors import CertificateNotFound
 from domsec.mime.addresses import Mailbox, parse_address
 from domsec.services import encrypt, layers
 from domsec.services.encrypt import Cipher, Target
+from domsec.services.known_signers import KnownSigners
 from domsec.services.peer import Peer
 from domsec.trust import issue
 from domsec.trust.association import Association
@@ -282,6 +283,15 @@ def broken(extension: str) -> Certificate:
         ca.certificate.x509.subject, issue.new_key("p256").public_key(), ca.certificate, pki.START, 9, 1
     ).add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(extension), b"\x30\x05\x00"), critical=False)
     return issue._signed(builder, ca.signing_key)
+
+
+def test_whoever_has_names_that_cannot_be_read_is_nobody() -> None:
+    """No authority that encrypts, no reviewer and no translator, whoever issued the certificate."""
+    nobody = broken("2.5.29.17")
+    assert not KnownSigners(issuer=beta().ca.certificate.subject, domains=frozenset({"beta.example"})).know(nobody)
+    made = encrypt.encrypt(world.entity("S(OC)"), [AUTHORITY], originator=[nobody])
+    verdict = world.judge(world.message(made), world.context(beta().confidentiality))
+    assert {"enc_agent.unknown", "enc_agent.mapping"} & world.codes(verdict) == {"enc_agent.unknown"}
 
 
 def test_a_certificate_that_cannot_be_read_is_of_nobody_and_still_something_that_was_there() -> None:

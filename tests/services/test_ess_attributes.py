@@ -26,6 +26,7 @@ from domsec.ess.receipts import Receipt, ReceiptRequest
 from domsec.mime import smime
 from domsec.services import ess_attributes, sign
 from domsec.services.describe import describe, value_text
+from domsec.services.finding import Signer
 from domsec.services.layers import peel
 from domsec.services.verdict import Verdict
 from ess_values import ALICE, SECRET, TRANSLATED, VALUES, equivalents, having, label, signed
@@ -343,3 +344,24 @@ def test_a_description_has_the_values_and_the_receipt() -> None:
     assert stated["idAaSecurityLabel"]["privacy_mark"] == "eyes only"
     assert stated["idAaMlExpandHistory"] is None
     assert labelled.to_json()["embedded"] == []
+
+
+def test_a_value_is_that_of_the_first_signer_who_holds_and_states_one() -> None:
+    """Whatever others beside it state, or do not."""
+    examination = world.look(world.message(by_two([], [label(SECRET)])))
+    finding = examination.findings[0]
+    silent, stating = finding.signers
+    broken = replace(stating, verdict=replace(stating.verdict, state="unsupported"))
+
+    def used(*signers: Signer) -> Signer | None:
+        heard = replace(finding, signers=signers, flags=())  # that they differ is a conflict, told elsewhere
+        found = ess_attributes.usable(heard, oids.ID_AA_SECURITY_LABEL, ESSSecurityLabel.read)
+        return None if found is None else found[1]
+
+    assert finding.state == "valid"
+    for others in ((silent,), (broken,), (silent, broken), (broken, silent)):
+        assert used(*others) is None
+        assert used(*others, stating) is stating
+    assert used(stating, silent) is stating
+    bad = replace(finding, state="invalid")
+    assert ess_attributes.usable(bad, oids.ID_AA_SECURITY_LABEL, ESSSecurityLabel.read) is None
