@@ -193,24 +193,50 @@ def test_locate_says_why_there_is_none(desk: Desk, tmp_path: Path) -> None:
 
 @pytest.mark.interop
 @pytest.mark.requirement("R5652-6.2-01")
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["-pwri_password", "secret"], "pwri: a password, which is not supported"),
-        (["-secretkey", 16 * "0f", "-secretkeyid", "01"], "kekri: a key that both sides share, which is not supported"),
-    ],
-)
-def test_a_password_or_a_shared_key_is_told_clearly_and_not_asked_for(
-    desk: Desk, options: list[str], told: str
-) -> None:
-    command = ["openssl", "cms", "-encrypt", "-aes256", "-outform", "DER", *options]
+def test_a_password_is_told_clearly_and_not_asked_for(desk: Desk) -> None:
+    command = ["openssl", "cms", "-encrypt", "-aes256", "-outform", "DER", "-pwri_password", "secret"]
     made = subprocess.run(command, input=PLAIN, capture_output=True, check=True).stdout
+    told = "pwri: a password, which is not supported"
     assert told in run("show", stdin=made).text
     for arguments in ((), ("--credential", desk.key("beta-bob"))):
         ran = run("decrypt", *arguments, stdin=made)
         assert (ran.code, ran.out) == (1, b"")
         assert f"hint: it is for {told}" in ran.err
         assert "--credential" not in ran.err
+
+
+@pytest.mark.interop
+@pytest.mark.requirement("R5652-6.2-01")
+def test_a_key_that_both_sides_were_given_before(desk: Desk, tmp_path: Path) -> None:
+    """By OpenSSL for us, and by us for OpenSSL; beside a recipient with a certificate too."""
+    keys = tmp_path / "keys"
+    keys.write_text(f"01 {16 * '0f'}\n\n02ab {32 * 'c3'}\n")
+    for identifier, key in (line.split() for line in keys.read_text().splitlines() if line):
+        options = ["-secretkey", key, "-secretkeyid", identifier]
+        command = ["openssl", "cms", "-encrypt", "-aes256", "-binary", "-outform", "DER", *options]
+        theirs = subprocess.run(command, input=fields.entity_of(PLAIN), capture_output=True, check=True).stdout
+        assert f"kekri aes{len(key) * 4}Wrap: the shared key {identifier}" in run("show", stdin=theirs).text
+        refused = run("decrypt", stdin=theirs)
+        assert (refused.code, refused.out) == (1, b"")
+        ran = run("decrypt", "--shared-key", keys, stdin=theirs)
+        assert ran.code == 0
+        assert ran.err.endswith("domsec: opened with a shared key\n")
+        assert ran.out.endswith(fields.entity_of(PLAIN))
+        made = run("encrypt", "--shared-key", keys, stdin=PLAIN)
+        assert made.err == "domsec: encrypted to the shared key 01; the shared key 02ab\n"
+        done = subprocess.run(["openssl", "cms", "-decrypt", *options], input=made.out, capture_output=True, check=True)
+        assert done.stdout == fields.entity_of(PLAIN)
+    both = encrypted(desk, "--target", "recipient", "--shared-key", keys)
+    for opener in (("--shared-key", keys), ("--credential", desk.key("beta-bob"))):
+        assert run("decrypt", *opener, stdin=both).code == 0
+
+
+@pytest.mark.parametrize("text", ["01\n", "01 0f\n", "xx 00\n", f"01 {16 * '0f'} 02\n"])
+def test_a_file_of_shared_keys_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keys").write_text(text)
+    ran = run("decrypt", "--shared-key", tmp_path / "keys", stdin=PLAIN)
+    assert (ran.code, ran.out) == (2, b"")
+    assert "expected the identifier and a key of 16, 24 or 32 octets on each line" in ran.err
 
 
 # --- on the road ------------------------------------------------------------------------------------------------------

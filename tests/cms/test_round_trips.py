@@ -297,9 +297,7 @@ def test_recipient_info(kind: str, key: bytes, by_identifier: bool) -> None:
 @given(oid_strings, values, octets)
 def test_recipient_info_that_is_only_read(oid: str, value: bytes, identifier: bytes) -> None:
     algorithm = algorithm_identifier(oid, value).raw
-    kek = der.sequence(der.octet_string(identifier))
     written = [
-        (der.tlv(der.context(2), der.integer(4), kek, algorithm, der.octet_string(identifier)), "kekri", 4, ""),
         (der.tlv(der.context(3), der.integer(0), algorithm, der.octet_string(identifier)), "pwri", 0, ""),
         (der.tlv(der.context(4), der.oid("1.2.3." + oid), value), "ori", None, "1.2.3." + oid),
     ]

@@ -9,11 +9,12 @@ import click
 
 from domsec.cli import console
 from domsec.cli.console import Exit
-from domsec.cli.options import ADDRESS, Given, archive_option, common, file_argument, json_option, output_option
+from domsec.cli.options import ADDRESS, FILE, Given, archive_option, common, file_argument, json_option, output_option
 from domsec.cli.reading import UNCONFIGURED, read_input
 from domsec.cli.sign import concealed, encryption_for, hide_subject_option, warn_of_hidden
 from domsec.cli.world import World, load_world, open_keyring
-from domsec.errors import CertificateNotFound, DecryptionFailed, StoreUnavailable
+from domsec.cms.enveloped_data import SharedKey
+from domsec.errors import CertificateNotFound, ConfigurationError, DecryptionFailed, StoreUnavailable
 from domsec.mime import fields
 from domsec.mime.addresses import Mailbox, parse_address
 from domsec.octets import Octets, Pieces
@@ -24,10 +25,30 @@ from domsec.services.encrypt import Located, Target
 from domsec.services.layers import Layer, Message, mime_entity, peel
 from domsec.services.names import CONFIDENTIALITY_AUTHORITY
 from domsec.services.verdict import JSON
+from domsec.stores.files import read_file
 from domsec.trust.addresses import subject_text
 from domsec.trust.discovered import Found
 
 _TARGETS = click.Choice(["auto", "dca", "recipient", "both"])
+
+
+shared_key_option = click.option(
+    "--shared-key", multiple=True, type=FILE, metavar="FILE",
+    help="A key that both sides were given before: its identifier and the key, in hexadecimal, on a line.",
+)  # fmt: skip
+
+
+def shared_keys(files: Sequence[Path]) -> tuple[SharedKey, ...]:
+    """The keys in these files, one a line. Raises ConfigurationError."""
+    found: list[SharedKey] = []
+    for file in files:
+        lines = [line.split() for line in read_file(file).decode("ascii", "replace").splitlines() if line.strip()]
+        try:
+            found += [SharedKey(bytes.fromhex(identifier), bytes.fromhex(key)) for identifier, key in lines]
+        except ValueError:
+            text = "expected the identifier and a key of 16, 24 or 32 octets on each line, both in hexadecimal"
+            raise ConfigurationError(f"{file}: {text}") from None
+    return tuple(found)
 
 
 @click.command()
@@ -36,6 +57,7 @@ _TARGETS = click.Choice(["auto", "dca", "recipient", "both"])
               help="A recipient; default is the authority of `client.home_domain` in the configuration.")  # fmt: skip
 @click.option("--target", type=_TARGETS, default="auto", show_default=True,
               help="Whose certificate: of the recipient, of the authority of its domain, or of both.")  # fmt: skip
+@shared_key_option
 @click.option("--copy", is_flag=True, help="To whom From names as well, so that they can read what they sent.")
 @hide_subject_option
 @output_option
@@ -47,6 +69,7 @@ def encrypt(
     *,
     to: tuple[str, ...],
     target: Target,
+    shared_key: tuple[Path, ...],
     copy: bool,
     hide_subject: bool,
 ) -> int:
@@ -56,30 +79,36 @@ def encrypt(
     context = world.context
     message = peel(read_input(file, context.limits), (), context.limits)
     recipients = [parse_address(address) for address in to]
-    if not recipients:
+    shared = shared_keys(shared_key)
+    if not recipients and not shared:
         recipients, target = [_home(world)], "dca"
-    how = encryption_for(recipients, target, world)
+    how = encryption_for(recipients, target, world) if recipients else None
     warn_of_hidden(recipients, message)
     own = [encryption.locate(m, "recipient", context) for m in message.originators.mailboxes] if copy else []
-    certificates = dict.fromkeys((*how.certificates, *(c for located in own for c in located.certificates)))
+    theirs = how.certificates if how is not None else ()
+    certificates = dict.fromkeys((*theirs, *(c for located in own for c in located.certificates)))
     entity, header = mime_entity(message.root), message.header
     if hide_subject:
         entity, header = concealed(message, entity)
-    made = encryption.sealed(entity, certificates, how.cipher)
+    made = encryption.sealed(entity, certificates, how.cipher if how is not None else None, shared_keys=shared)
     console.write(fields.replace_entity(header, made, context.limits), output)
-    console.note(f"encrypted to {'; '.join(map(subject_text, certificates))}")
+    whom = [*map(subject_text, certificates), *(f"the shared key {key.identifier.hex()}" for key in shared)]
+    console.note(f"encrypted to {'; '.join(whom)}")
     return Exit.DONE
 
 
 @click.command()
 @file_argument
+@shared_key_option
 @archive_option
 @output_option
 @common
-def decrypt(given: Given, file: Path | None, output: Path | None, *, archive: bool) -> int:
+def decrypt(
+    given: Given, file: Path | None, output: Path | None, *, shared_key: tuple[Path, ...], archive: bool
+) -> int:
     """Remove the outer encryption of FILE and print the message with the entity inside; its signatures stay."""
-    keyring = open_keyring(given)
-    message = peel(read_input(file), keyring, UNCONFIGURED, archive=archive)
+    keyring, shared = open_keyring(given), shared_keys(shared_key)
+    message = peel(read_input(file), keyring, UNCONFIGURED, archive=archive, shared_keys=shared)
     spine = message.spine()
     found = next((i for i, layer in enumerate(spine) if layer.encrypted), None)
     if found is None:
@@ -95,7 +124,8 @@ def decrypt(given: Given, file: Path | None, output: Path | None, *, archive: bo
             f"{layer.opened.cipher} does not show whether somebody changed the text; verify before you read"
         )
     console.write(_inside(message, spine[found + 1 :]), output)
-    console.note(f"opened with the key of {subject_text(layer.opened.credential.certificate)}")
+    own = layer.opened.credential
+    console.note(f"opened with {'a shared key' if own is None else f'the key of {subject_text(own.certificate)}'}")
     return Exit.DONE
 
 

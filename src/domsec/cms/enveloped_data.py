@@ -7,11 +7,12 @@ itself already told. Nothing here says who encrypted a message; anybody can.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from domsec import der, oids
 from domsec.cms import auth_enveloped_data, content_info
@@ -24,9 +25,11 @@ from domsec.cms.encrypted_content import CIPHERS, CIPHERS_BY_NAME, TAG_LENGTH, C
 from domsec.cms.recipients import (
     RecipientInfo,
     build_recipient,
+    key_encryption_key,
     parse_recipients,
     recipient_matches,
 )
+from domsec.cms.recipients.key_encryption_key import SharedKey, WrappedKey
 from domsec.cms.recipients.key_transport import KeyTransportPadding
 from domsec.der import Reader, context
 from domsec.errors import DecryptionFailed, LimitExceeded, MalformedMessage
@@ -37,6 +40,7 @@ __all__ = [
     "Enveloped",
     "Opened",
     "Sealed",
+    "SharedKey",
     "addressed_to",
     "decrypt",
     "encrypt",
@@ -85,7 +89,7 @@ class Opened:
     content_type: str
     cipher: str
     authenticated: bool
-    credential: Credential
+    credential: Credential | None  # None: a shared key opened it
     management: str  # how the key came, as RecipientInfo.management says
 
 
@@ -156,30 +160,54 @@ def _read_originator_certificates(reader: Reader, limits: Limits) -> tuple[Certi
     return tuple(found)
 
 
-def addressed_to(enveloped: Enveloped, credentials: Sequence[Credential]) -> bool:
-    """Whether some RecipientInfo names a certificate of ours. Says nothing about whether it can be opened."""
-    return any(True for _ in _ours(enveloped, credentials, (), archive=True))
+def addressed_to(
+    enveloped: Enveloped, credentials: Sequence[Credential], shared_keys: Sequence[SharedKey] = ()
+) -> bool:
+    """Whether some RecipientInfo names a certificate or a key of ours. Says nothing about whether it can be opened."""
+    return any(True for _ in _ours(enveloped, credentials, shared_keys, (), archive=True))
 
 
-def is_outdated(enveloped: Enveloped, credentials: Sequence[Credential]) -> bool:
+def is_outdated(enveloped: Enveloped, credentials: Sequence[Credential], shared_keys: Sequence[SharedKey] = ()) -> bool:
     """Whether content or key, as far as they are for us, are kept by ciphers opened in archives only (A-47)."""
     row = CIPHERS.get(enveloped.algorithm.oid)
     if row is not None and row.status is Status.REFUSED:
         return True
-    found = [recipient.outdated for recipient, _, _ in _ours(enveloped, credentials, (), archive=True)]
+    found = [one.recipient.outdated for one in _ours(enveloped, credentials, shared_keys, (), archive=True)]
     return bool(found) and all(found)
 
 
+class _Ours(NamedTuple):
+    """A RecipientInfo with a key of ours that fits, and how that gives a content encryption key of a length."""
+
+    recipient: RecipientInfo
+    recover: Callable[[int], bytes]
+    credential: Credential | None
+
+
 def _ours(
-    enveloped: Enveloped, credentials: Sequence[Credential], refused: Collection[str], *, archive: bool
-) -> Iterator[tuple[RecipientInfo, int, Credential]]:
+    enveloped: Enveloped,
+    credentials: Sequence[Credential],
+    shared_keys: Sequence[SharedKey],
+    refused: Collection[str],
+    *,
+    archive: bool,
+) -> Iterator[_Ours]:
     for recipient in enveloped.recipients:
         if (recipient.outdated and not archive) or recipient.management in refused:
             continue
+        if isinstance(recipient, WrappedKey):
+            named = (key for key in shared_keys if key.identifier == recipient.key_identifier)
+            yield from (_Ours(recipient, functools.partial(recipient.unwrap, key), None) for key in named)
         for position, identifier in enumerate(recipient.identifiers):
             for credential in credentials:
                 if identifier.matches(credential.certificate):
-                    yield recipient, position, credential
+                    yield _Ours(recipient, _recovering(recipient, position, credential, enveloped), credential)
+
+
+def _recovering(
+    recipient: RecipientInfo, position: int, credential: Credential, enveloped: Enveloped
+) -> Callable[[int], bytes]:
+    return lambda length: recipient.recover(position, credential, length, enveloped.originator_certificates)
 
 
 def decrypt(
@@ -187,10 +215,11 @@ def decrypt(
     credentials: Sequence[Credential],
     limits: Limits = DEFAULT,
     *,
+    shared_keys: Sequence[SharedKey] = (),
     refused: Collection[str] = (),
     archive: bool = False,
 ) -> Opened:
-    """Open a message with the first key of ours that fits.
+    """Open a message with the first key of ours that fits: of a credential, or shared with the sender.
 
     `refused` names key management (`RecipientInfo.management`) that shall not be used, say {"rsa-pkcs1v15"}. `archive`
     opens what was encrypted with ciphers of old, for those who read old mail and believe nothing of it.
@@ -202,7 +231,7 @@ def decrypt(
 
     What comes out of CBC is not checked by anybody: `Opened.authenticated` says so.
     """
-    return _open(enveloped, credentials, limits, refused, archive=archive)[0]
+    return _open(enveloped, credentials, limits, refused, shared_keys=shared_keys, archive=archive)[0]
 
 
 def _open(
@@ -211,6 +240,7 @@ def _open(
     limits: Limits,
     refused: Collection[str] = (),
     *,
+    shared_keys: Sequence[SharedKey] = (),
     archive: bool = False,
 ) -> tuple[Opened, bytes]:
     """What `decrypt` gives, and the content encryption key."""
@@ -218,14 +248,13 @@ def _open(
     readable = _readable(enveloped)
     if row is not None and readable is not None and (archive or row.status is not Status.REFUSED):
         ciphertext, parameters, associated = readable
-        ours = islice(_ours(enveloped, credentials, refused, archive=archive), limits.recipient_candidates)
-        for recipient, position, credential in ours:
-            key = recipient.recover(position, credential, row.key_length, enveloped.originator_certificates)
+        every = _ours(enveloped, credentials, shared_keys, refused, archive=archive)
+        for one in islice(every, limits.recipient_candidates):
+            key = one.recover(row.key_length)
             plaintext = row.mode.open(key, parameters, ciphertext, associated, enveloped.mac)
             if plaintext is not None:
-                opened = Opened(
-                    plaintext, enveloped.content_type, row.name, row.authenticated, credential, recipient.management
-                )
+                how = one.recipient.management
+                opened = Opened(plaintext, enveloped.content_type, row.name, row.authenticated, one.credential, how)
                 return opened, key
     raise DecryptionFailed
 
@@ -257,8 +286,11 @@ def encrypt(
     originator_certificates: Sequence[Certificate] = (),
     by_key_identifier: bool = False,
     auth_attributes: Sequence[Attribute] = (),
+    shared_keys: Sequence[SharedKey] = (),
 ) -> Octets:
     """A ContentInfo, in DER, that each of `recipients` can open: AuthEnvelopedData with GCM, EnvelopedData with CBC.
+
+    So can whoever has one of `shared_keys`.
 
     `originator_certificates` go into originatorInfo (RFC 3183 5, step 3a). To `auth_attributes` contentType is added
     where RFC 5083 2.1 asks for it; with CBC there is no place for any.
@@ -270,7 +302,7 @@ def encrypt(
     row = CIPHERS_BY_NAME.get(cipher)
     if row is None or row.status is not Status.ALLOWED:
         raise ValueError(f"{cipher} is not used for new messages")
-    if not recipients:
+    if not recipients and not shared_keys:
         raise ValueError("a message nobody can open")
     if auth_attributes and not row.authenticated:
         raise ValueError(f"{cipher} authenticates no attributes")
@@ -279,6 +311,7 @@ def encrypt(
         build_recipient(key, recipient, padding=key_transport, by_key_identifier=by_key_identifier)
         for recipient in dict.fromkeys(recipients)
     ]
+    infos += [key_encryption_key.build(key, shared) for shared in shared_keys]
     originator = _originator_info(originator_certificates)
     if not row.authenticated:
         kind, associated, attributes, tail_length = oids.ID_ENVELOPED_DATA, b"", b"", 0

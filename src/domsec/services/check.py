@@ -448,7 +448,7 @@ def _encryption(
         problems += [text for code, text in mapping.findings]
         if problems:
             flags.append(flag("enc_agent.mapping", "; ".join(problems), layer.id))
-    if layer.opened is not None:
+    if layer.opened is not None and layer.opened.credential is not None:
         own = layer.opened.credential.certificate
         stated = _claims(own, role)
         if stated or (recipients is not None and not _is_for(own, recipients)):

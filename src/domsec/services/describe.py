@@ -16,7 +16,9 @@ from domsec.cms.algorithms import DIGESTS
 from domsec.cms.attributes import Attribute
 from domsec.cms.certificates import Certificate
 from domsec.cms.countersignatures import Countersignature, countersignatures
+from domsec.cms.enveloped_data import Opened
 from domsec.cms.recipients import RecipientInfo
+from domsec.cms.recipients.key_encryption_key import WrappedKey
 from domsec.cms.signed_data import SignerInfo, names_certificate
 from domsec.errors import DomsecError, MalformedMessage
 from domsec.ess.labels import EquivalentLabels, ESSSecurityLabel
@@ -304,13 +306,19 @@ def or_addresses_of(certificate: Certificate | None) -> tuple[ORAddress, ...]:
 
 
 _OTHERS: Final = {
-    "kekri": "a key that both sides share, which is not supported",
     "pwri": "a password, which is not supported",
     "unknown": "recipient information that cannot be read",
 }
 
 
+def opener(opened: Opened) -> str:
+    """Whose key opened a layer."""
+    return "a shared key" if opened.credential is None else subject_text(opened.credential.certificate)
+
+
 def recipient_text(recipient: RecipientInfo) -> str:
+    if isinstance(recipient, WrappedKey):
+        return f"kekri {recipient.management}: the shared key {recipient.key_identifier[:32].hex()}"
     if not recipient.identifiers:
         return f"{recipient.kind}: {_OTHERS.get(recipient.kind, f'{recipient.management}, which is not supported')}"
     whom = ", ".join(identifier_text(i) for i in recipient.identifiers)
@@ -324,7 +332,7 @@ def encryption(layer: Layer) -> EncryptionVerdict | None:
     opened = layer.opened
     return EncryptionVerdict(
         opened=opened is not None,
-        opened_by=subject_text(opened.credential.certificate) if opened else None,
+        opened_by=opener(opened) if opened else None,
         cipher=oids.name(layer.enveloped.algorithm.oid),
         authenticated=layer.kind == "auth_enveloped",
         recipients=tuple(recipient_text(r) for r in layer.enveloped.recipients),

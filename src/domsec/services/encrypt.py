@@ -13,6 +13,7 @@ from typing import Final, Literal
 from domsec import oids
 from domsec.cms import enveloped_data
 from domsec.cms.certificates import Certificate
+from domsec.cms.enveloped_data import SharedKey
 from domsec.errors import CertificateNotFound, DomsecError
 from domsec.mime import smime
 from domsec.mime.addresses import Mailbox, parse_address
@@ -312,6 +313,7 @@ def sealed(
     cipher: Cipher | None = None,
     *,
     originator: Sequence[Certificate] = (),
+    shared_keys: Sequence[SharedKey] = (),
 ) -> Octets | Pieces:
     """The same for who goes on with it, or writes it somewhere: a large one is in base64 only while it is read."""
     cipher = cipher or Cipher()
@@ -322,6 +324,7 @@ def sealed(
         cipher=cipher.content,
         key_transport=cipher.key_transport,
         originator_certificates=tuple(originator),
+        shared_keys=tuple(shared_keys),
     )
     smime_type = "authEnveloped-data" if cipher.content.endswith("-gcm") else "enveloped-data"
     return smime.pkcs7_mime(der, smime_type)

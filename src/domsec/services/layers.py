@@ -19,7 +19,7 @@ from domsec import der, oids
 from domsec.cms import compressed_data, content_info, enveloped_data, signed_data
 from domsec.cms.certificates import Certificate
 from domsec.cms.credential import Credential
-from domsec.cms.enveloped_data import Enveloped, Opened
+from domsec.cms.enveloped_data import Enveloped, Opened, SharedKey
 from domsec.cms.signed_data import SignedData, SignerInfo
 from domsec.errors import DecryptionFailed, LimitExceeded, MalformedMessage, Unsupported
 from domsec.ess.receipts import ContentHints
@@ -146,8 +146,10 @@ def peel(
     *,
     sniff_suffix: bool = True,
     archive: bool = False,
+    shared_keys: Sequence[SharedKey] = (),
 ) -> Message:
-    """Take a message apart as far as the credentials open it; `archive` opens ciphers of old too (decisions A-47).
+    """Take a message apart as far as the credentials and shared keys open it; `archive` opens ciphers of old too
+    (decisions A-47).
 
     Raises MalformedMessage or LimitExceeded where there is no header to speak of; whatever is wrong further inside
     becomes a flag of an `unsupported` layer. Decryption happens here; that a layer opened says nothing about who made
@@ -156,7 +158,7 @@ def peel(
     if len(octets) > limits.size:
         raise LimitExceeded("size", f"a message of {len(octets)} octets, allowed are {limits.size}")
     header, body = fields.split_message(octets, limits)
-    peeler = _Peeler(tuple(keyring), limits, sniff_suffix, archive)
+    peeler = _Peeler(tuple(keyring), limits, sniff_suffix, archive, tuple(shared_keys))
     own = fields.entity_header(header)
     root = peeler.split(fields.entity_from(own, body), own, body, "1", protected=False)
     return Message(octets, header, addresses.parse_from(header), root)
@@ -219,6 +221,7 @@ class _Peeler:
     limits: Limits
     sniff_suffix: bool = True
     archive: bool = False
+    shared_keys: tuple[SharedKey, ...] = ()
 
     def entity(self, entity: Octets, layer_id: str, *, protected: bool) -> Layer:
         """The layer that a MIME entity is."""
@@ -385,13 +388,15 @@ class _Peeler:
     def enveloped(self, parsed: Enveloped, entity: Octets | Pieces, form: Form, layer_id: str) -> Layer:
         kind: Kind = "enveloped" if parsed.kind == "enveloped" else "auth_enveloped"
         layer = Layer(layer_id, kind, form, entity, parsed.ciphertext, parsed.content_type, enveloped=parsed)
-        if not enveloped_data.addressed_to(parsed, self.keyring):
+        if not enveloped_data.addressed_to(parsed, self.keyring, self.shared_keys):
             return dataclasses.replace(layer, closed="not_for_us")
-        if enveloped_data.is_outdated(parsed, self.keyring):
+        if enveloped_data.is_outdated(parsed, self.keyring, self.shared_keys):
             how = "opened as in an archive" if self.archive else "opened in archives only"
             layer = dataclasses.replace(layer, flags=(("enc.outdated", f"{parsed.cipher}: {how}"),))
         try:
-            opened = enveloped_data.decrypt(parsed, self.keyring, self.limits, archive=self.archive)
+            opened = enveloped_data.decrypt(
+                parsed, self.keyring, self.limits, shared_keys=self.shared_keys, archive=self.archive
+            )
         except DecryptionFailed:
             return dataclasses.replace(layer, closed="failed")
         child = self.content(parsed.content_type, opened.plaintext, f"{layer_id}.1")

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from domsec import der, oids
 from domsec.cms.certificates import Certificate, Identifier
 from domsec.cms.credential import Credential
-from domsec.cms.recipients import kem, key_agreement, key_transport, other
+from domsec.cms.recipients import kem, key_agreement, key_encryption_key, key_transport, other
 from domsec.cms.recipients.key_transport import KeyTransportPadding
 from domsec.der import Reader
 from domsec.errors import LimitExceeded, MalformedMessage, Unsupported
@@ -54,6 +54,7 @@ class RecipientInfo(Protocol):
 _PARSERS: Final[dict[int, Callable[[Reader, Limits], RecipientInfo]]] = {
     der.SEQUENCE: key_transport.parse,
     key_agreement.TAG: key_agreement.parse,
+    key_encryption_key.TAG: key_encryption_key.parse,
 }
 _ORI_PARSERS: Final[dict[str, Callable[[Reader, Limits], RecipientInfo]]] = {  # by oriType
     oids.ID_ORI_KEM: kem.parse,

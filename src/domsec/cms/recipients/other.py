@@ -1,7 +1,7 @@
-"""RecipientInfos that are read and passed over: kekri, pwri, ori (RFC 5652 6.2.3 to 6.2.5), and what nobody can read.
+"""RecipientInfos that are read and passed over: pwri, ori (RFC 5652 6.2.4, 6.2.5), and what nobody can read.
 
-We share no key encryption keys or passwords with anybody, and an iteration count would be the sender's to choose
-(threats T-23). An ori of a type we know is read by the module of that type.
+We share no passwords with anybody, and an iteration count would be the sender's to choose (threats T-23). An ori of a
+type we know is read by the module of that type.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from domsec.cms.credential import Credential
 from domsec.der import Octets, Reader, context
 from domsec.errors import MalformedMessage, Unsupported
 
-OtherKind = Literal["kekri", "pwri", "ori", "unknown"]
+OtherKind = Literal["pwri", "ori", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class OtherRecipient:
         raise Unsupported(f"recipient information {self.management}")
 
 
-_KINDS: Final[dict[int, OtherKind]] = {context(2): "kekri", context(3): "pwri"}
+_KINDS: Final[dict[int, OtherKind]] = {context(3): "pwri"}
 _ORI: Final = context(4)
 
 
