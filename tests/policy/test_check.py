@@ -125,6 +125,7 @@ def as_signing(identity: pki.Identity) -> Callable[[Path], None]:
 
 PERSON = ACME.users["alice"]
 ELSEWHERE = BETA.signing
+UNNAMED = pki.Identity(ACME.users["bob"].certificate, ACME.users["bob"].key)
 SUBDOMAIN = pki.identity("signing", "sub.acme.example", ACME.ca)
 WRONG_USE = pki.Identity(ACME.confidentiality.certificate, ACME.confidentiality.key)
 
@@ -141,6 +142,11 @@ WRONG_USE = pki.Identity(ACME.confidentiality.certificate, ACME.confidentiality.
             as_signing(ELSEWHERE),
             "domsec.toml:7: the certificate of keys.signing cannot serve as domain-signing-authority: the rfc822 name",
             id="another-domain",
+        ),
+        pytest.param(
+            lambda folder: write(folder / "confidentiality.pem", UNNAMED),
+            "domsec.toml:9: the certificate of keys.confidentiality cannot serve as domain-confidentiality-authority: ",
+            id="an-encrypting-authority-by-another-name",
         ),
         pytest.param(as_signing(SUBDOMAIN), "cannot serve as domain-signing-authority", id="only-a-subdomain"),
         pytest.param(
@@ -186,6 +192,7 @@ WRONG_USE = pki.Identity(ACME.confidentiality.certificate, ACME.confidentiality.
         ),
     ],
 )
+@pytest.mark.requirement("R3183-4.2-03", "R3183-4.1-01")
 def test_what_is_wrong_is_named_with_its_line(folder: Path, spoil: Callable[[Path], None], expected: str) -> None:
     spoil(folder)
     problems = texts(folder)

@@ -19,7 +19,7 @@ from domsec.mime.addresses import parse_address
 from domsec.services import encrypt, layers
 from domsec.services.context import Context
 from domsec.services.encrypt import Cipher, Located, Target
-from domsec.services.peer import Peer
+from domsec.services.peer import MAPPING_FORMS, Naming, Peer
 from domsec.trust import issue
 from domsec.trust.issue import KeyKind
 from world import acme, beta, build, judge, only
@@ -244,6 +244,27 @@ def test_what_was_opened_is_encrypted_to_the_recipient(notation: str, strip: str
     assert root.enveloped is not None
     assert root.kind == "enveloped"  # AES-CBC
     assert root.enveloped.originator_certificates == ()  # our authority does not stand for who sent it
+
+
+@pytest.mark.requirement("R3183-6-06")
+@pytest.mark.parametrize("wanted", ["deliver", "user"])
+def test_plain_text_leaves_towards_our_own_domains_only(wanted: str) -> None:
+    """The authority opens for whom it serves; another domain's user gets what came, as it came."""
+    octets = build("E[beta+acme](S[domain](S~(OC)))")
+    decision = world.receive(octets, "bob@beta.example", "dave@gamma.example", at=receiving(after_decrypt=wanted))
+    ours, theirs = sorted(decision.outgoing, key=lambda out: out.indexes)
+    assert (world.SECRET in ours.octets) is (wanted == "deliver")
+    assert (ours.indexes, theirs.indexes) == ((0,), (1,))
+    assert bytes(theirs.octets).endswith(octets.partition(b"MIME-Version")[2])
+
+
+@pytest.mark.requirement("R3183-4-01")
+def test_one_authority_opens_for_everybody_of_its_domain_and_for_nobody_else() -> None:
+    octets = build("E[beta](S[domain](S~(OC)))")
+    everybody = ("bob@beta.example", "carol@beta.example", "eve@sales.beta.example", "dave@gamma.example")
+    decision = world.receive(octets, *everybody)
+    readable = {i for out in decision.outgoing if world.SECRET in out.octets for i in out.indexes}
+    assert readable == {0, 1, 2}
 
 
 @pytest.mark.requirement("R3183-4-02")
@@ -533,6 +554,23 @@ def test_an_agreed_convention_finds_its_authority() -> None:
         at = world.context(roles=[mailbox], known=[mailbox], peers=peers)
         problem = encrypt.authority_problem(mailbox, "beta.example", at, at.peers.of("beta.example"))
         assert (problem is None) is usable
+
+
+@pytest.mark.requirement("R3183-4.1-08", "R3183-3.1.1-18")
+@pytest.mark.parametrize("naming", ["strict", "mailbox", "pinned"])
+def test_no_agreement_leaves_out_the_mapping(naming: Naming) -> None:
+    """A convention is about the name of an authority; whose domain it speaks for is compared under each."""
+    foreign = pki.identity("confidentiality", "gamma.example", beta().ca).certificate
+    signing = pki.identity("signing", "gamma.example", beta().ca)
+    pins = (foreign.sha256, signing.certificate.sha256)
+    for forms in (MAPPING_FORMS, frozenset({"x500"}), frozenset[str]()):
+        agreed = Peer("beta.example", naming=naming, pins=pins, mapping_forms=forms, max_ascent=9)
+        at = world.context(peers=(agreed,), known=[foreign])
+        assert encrypt.authority_problem(foreign, "beta.example", at, agreed) is not None
+        entity = world.signed(world.entity("S0(OC)"), signing, extra=[world.typed(world.SignatureType.DOMAIN)])
+        verdict = judge(world.message(entity, sender="bob@beta.example"), at)
+        assert {code.partition(".")[0] for code in world.codes(verdict, "violation")} >= {"mapping"}
+        assert not verdict.accepted
 
 
 @pytest.mark.requirement("R3183-4-11")
