@@ -1000,9 +1000,13 @@ def test_people_get_one_signature_in_a_form_that_mail_programs_read(message: str
     """interop-notes 4: of two signatures, of a null layer and of GCM Thunderbird shows nothing."""
     bob = world.beta().users["bob"].certificate
     at = world.acme_site(peers=(PEOPLE,), known=(bob,) if known else ())
-    octets = only(send(build(message), at=at))
+    decision = send(build(message), at=at)
+    octets = only(decision)
     verdict = judge(octets)
     assert verdict.structure == (f"E({inside})" if known else inside)
+    (group,) = decision.log["groups"]
+    told = verdict.structure if message == "OC" else "E(...)" if known else "as it was"
+    assert group["made"] == told
     if known:
         encryption = verdict.layers[0].encryption
         assert encryption is not None

@@ -304,6 +304,24 @@ def test_openssl_verifies_a_domain_signature_and_finds_the_empty_one(desk: Desk,
     assert "eContentType: pkcs7-data" in printed
 
 
+@pytest.mark.requirement("R3183-1-01")
+def test_for_people_the_signature_stands_in_the_clear_as_agreed(desk: Desk, tmp_path: Path) -> None:
+    """Decisions A-12 and A-62: what an authority decrypts keeps to the RFC."""
+    (tmp_path / "peers.toml").write_text('[[peer]]\ndomain = "beta.example"\nclear_unsigned = true\n')
+    agreed = (*EVIDENCE, "--peer", tmp_path / "peers.toml", "--rcpt", "bob@beta.example")
+    ran = sign_domain(desk, *agreed)
+    assert (ran.code, structure(ran.out)) == (0, "S[domain](OC)")
+    assert b"Content-Type: multipart/signed" in ran.out
+    assert "OC is now S[domain](OC)" in ran.err
+    for target, name, made in (("recipient", "beta-bob", "E(S[domain](OC))"),
+                               ("dca", "beta-confidentiality", "E(S[domain](S0(OC)))")):  # fmt: skip
+        ran = sign_domain(desk, *agreed, "--encrypt", target, "--cert", desk.certificate(name))
+        assert (ran.code, structure(ran.out, "--credential", desk.key(name))) == (0, made)
+        assert f"OC is now {made}" in ran.err
+    ran = sign_domain(desk, *agreed, "--rcpt", "carol@gamma.example")
+    assert (ran.code, "agreed on different signatures" in ran.err) == (2, True)
+
+
 def recorded(url: str) -> list[tuple[str, dict[str, object]]]:
     database = open_database(url)
     found = [(record.event, dict(record.fields)) for record in TableAudit(database).records()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,10 +204,15 @@ def sign_domain(
         leaving = _hiding(leaving)
     _check_boundary(examination, leaving, world)
     plan = _plan(examination, leaving, world)
+    how = None
+    if plan.encrypt:
+        how = encryption_for(leaving.recipients, leaving.target, world)
+        warn_of_hidden(leaving.recipients, message)
+    plan = wishes.as_agreed(plan, leaving.wish, how.certificates if how is not None else ())
     world.record("grant", grant)
     if (off := signatures.stripped(plan, examination.findings, world.now)).layers:
         world.record("stripped", off)
-    made, outside = _made(plan, message, authorities, world, leaving)
+    made, outside = _made(plan, message, authorities, world, leaving.wish, how)
     console.write(fields.replace_entity(outside, made, context.limits), output)
     console.note(f"{examination.verdict.structure} is now {plan.notation}")
     return Exit.DONE
@@ -252,7 +258,7 @@ def _leaving(world: World, recipients: Sequence[Mailbox], target: Target | None)
     if target not in (None, "no") and not recipients:
         raise click.UsageError(f"--encrypt {target} without --rcpt, expected whom to encrypt to")
     found = list(dict.fromkeys(_wish(world, recipient.domain) for recipient in recipients))
-    ways = {(wish.signature, wish.sigtype_oid, wish.protection) for wish in found}
+    ways = {(wish.signature, wish.sigtype_oid, wish.protection, wish.clear_unsigned) for wish in found}
     if len(ways) > 1:
         raise click.UsageError("these recipients agreed on different signatures, expected one call for each")
     wish = found[0] if found else _wish(world, "")
@@ -304,23 +310,25 @@ def _ours(domain: str, world: World) -> bool:
 
 
 def _made(
-    plan: Plan, message: Message, authorities: Sequence[Credential], world: World, leaving: _Leaving
+    plan: Plan,
+    message: Message,
+    authorities: Sequence[Credential],
+    world: World,
+    wish: Wish,
+    how: _Encryption | None,
 ) -> tuple[Octets | Pieces, Header]:
     """The entity that leaves, and its header."""
     own = world.confidentiality()
     signer = dataclasses.replace(
-        several(authorities, leaving.wish.signature),
+        several(authorities, wish.signature),
         confidentiality=own.certificate if own else None,
-        sigtype_oid=SIGTYPE_OIDS[leaving.wish.sigtype_oid],
+        sigtype_oid=SIGTYPE_OIDS[wish.sigtype_oid],
     )
-
-    def seal(entity: Octets | Pieces) -> Octets | Pieces:
-        return sealed(entity, leaving.recipients, leaving.target, world, message)
-
+    seal = functools.partial(_sealed, how, world) if how is not None else None
     labeller = several(world.authorities("attributes")) if plan.carried else None
-    body, outside = signatures.kept(plan, message.header, leaving.wish.protection)
+    body, outside = signatures.kept(plan, message.header, wish.protection)
     signed = signatures.domain_signed(plan, body, signer, world.now, attribute_authority=labeller)
-    return signatures.finish(plan, signed, signer, world.now, seal if plan.encrypt else None), outside
+    return signatures.finish(plan, signed, signer, world.now, seal), outside
 
 
 def several(credentials: Sequence[Credential], scheme: Scheme = _USUAL) -> Signer:
@@ -329,15 +337,8 @@ def several(credentials: Sequence[Credential], scheme: Scheme = _USUAL) -> Signe
     return Signer(first, scheme.algorithm(first.certificate), beside=tuple(others))
 
 
-def sealed(
-    entity: Octets | Pieces, recipients: Sequence[Mailbox], target: Target, world: World, message: Message
-) -> Octets | Pieces:
-    """An entity encrypted to all recipients at once, as their domain's authority does it.
-
-    Raises CertificateNotFound for the first recipient without a usable certificate.
-    """
-    how = encryption_for(recipients, target, world)
-    warn_of_hidden(recipients, message)
+def _sealed(how: _Encryption, world: World, entity: Octets | Pieces) -> Octets | Pieces:
+    """An entity encrypted to all recipients at once, as their domain's authority does it."""
     own, options = world.confidentiality(), world.configuration.outbound
     chain = (own.certificate, *own.chain) if own is not None and options.originator_info else ()
     audit = (own.certificate,) if own is not None and options.audit_dca == "own" else ()
@@ -351,7 +352,10 @@ class _Encryption:
 
 
 def encryption_for(recipients: Sequence[Mailbox], target: Target, world: World) -> _Encryption:
-    """The certificates for all recipients, and a cipher that all of them read."""
+    """The certificates for all recipients, and a cipher that all of them read.
+
+    Raises CertificateNotFound for the first recipient without a usable certificate.
+    """
     wanted = "auto" if target == "no" else target
     world = world.asking_for(recipients, wanted)
     found = [encryption.locate(recipient, wanted, world.context) for recipient in recipients]

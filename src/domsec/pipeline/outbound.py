@@ -282,6 +282,7 @@ def _make(
         if case.minds_losses and sign.lost_labels(plan):
             text = "a layer with a security label would be taken off"
             return case.stop(_HOLD, indexes, "stripped_label", text, note)
+        plan = wishes.as_agreed(plan, wish, certificates)
         case.record_stripped(plan)
     octets = case.make(wish, plan, certificates)
     made = plan.notation if plan is not None else ("E(...)" if certificates else "as it was")
@@ -510,8 +511,7 @@ class _Case:
             return fields.replace_entity(outside, self._encrypted(wish, certificates, entity))
         signer = self.site.signer(wish.signature, wish.sigtype_oid)
         now = self.transaction.received_at
-        in_clear = wish.clear_unsigned and plan.null and not any(encrypt.is_authority(c) for c in certificates)
-        form = (wish.protection, wish.signature, wish.sigtype_oid, in_clear, wish.stripped_tags)
+        form = (wish.protection, wish.signature, wish.sigtype_oid, plan.in_clear, wish.stripped_tags)
         key = (plan.body.id, plan.carried, plan.encrypt, *form)
         if key not in self._signed:
             body, outside = sign.kept(plan, header, wish.protection)
@@ -520,7 +520,6 @@ class _Case:
                 body,
                 signer,
                 now,
-                in_clear=in_clear,
                 attribute_authority=self.site.attribute_authority,
                 limits=self.context.limits,
             )

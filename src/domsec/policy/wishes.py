@@ -7,7 +7,7 @@ Recipients who want the same of the same domain share one output message; blind 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from domsec.cms.certificates import Certificate
@@ -218,6 +218,12 @@ def section_5(configuration: Configuration, examination: Examination, context: C
         translating=labelling.translating(examination.findings, context.labelling),
         carry_labels=options.stripped_labels == "carry",
     )
+
+
+def as_agreed(plan: Plan, wish: Wish, certificates: Iterable[Certificate]) -> Plan:
+    """The plan, in the clear where that was agreed and no authority decrypts the result (decisions A-12)."""
+    agreed = wish.clear_unsigned and plan.null and not plan.carried
+    return replace(plan, in_clear=agreed and not any(encrypt.is_authority(c) for c in certificates))
 
 
 def protection(configuration: Configuration, peer: Peer | None) -> Protection:

@@ -318,11 +318,12 @@ class Plan:
     encrypt: bool
     outer: tuple[Attribute, ...] | None  # signed attributes for a layer around it all (step 4)
     carried: tuple[Attribute, ...] = ()  # each in an additional attributes signature of ours, innermost first (A-33)
+    in_clear: bool = False  # agreed (A-12): no empty signature, readable everywhere, not what RFC 3183 3.1.2 says
 
     @property
     def null(self) -> bool:
-        """Whether the body is unsigned, so that the empty signature comes first."""
-        return self.body.kind not in ("signed", "null")
+        """Whether the empty signature comes first, since the body is unsigned."""
+        return self.body.kind not in ("signed", "null") and not self.in_clear
 
     @property
     def notation(self) -> str:
@@ -645,7 +646,7 @@ def apply(
 def kept(plan: Plan, header: Header, protection: Protection) -> tuple[Octets | Pieces, Header]:
     """The kept body, header fields in it where its innermost layer is ours to make, and the header left outside."""
     entity = layers.mime_entity(plan.body)
-    if not plan.null or plan.body.kind != "content" or plan.body.protected is not None:
+    if plan.body.kind != "content" or plan.body.protected is not None:
         return entity, header
     hide = protection.hide and plan.encrypt
     return header_protection.put_inside(header, entity, replace(protection, hide=hide))
@@ -657,20 +658,16 @@ def domain_signed(
     signer: Signer,
     now: datetime,
     *,
-    in_clear: bool = False,
     attribute_authority: Signer | None = None,
     limits: Limits = DEFAULT,
 ) -> Octets | Pieces:
     """The kept body with the domain signature around it, before encryption: the same for all recipients.
 
     `attribute_authority` signs what the plan carries; raises ValueError where that is needed and not given.
-
-    `in_clear` leaves out the empty signature and signs in the clear: readable everywhere, no longer what RFC 3183 3.1.2
-    says, and so only for who has agreed to it (decisions A-12).
     """
+    if plan.in_clear:
+        return clear(entity, signer.signings(SignatureType.DOMAIN), now, limits)
     if plan.null:
-        if in_clear and not plan.carried:
-            return clear(entity, signer.signings(SignatureType.DOMAIN), now, limits)
         entity = layers.null_layer(canonical.canonical(entity))
     for attribute in plan.carried:
         if attribute_authority is None:
