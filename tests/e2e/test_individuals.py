@@ -10,6 +10,7 @@ would be no use to them (decisions A-12, A-62).
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
 DAVE = "Dave <dave@people.example>"
 PROGRAMS = ("openssl", "nss")
+# Thunderbird opens no AES-GCM, and shows a blank page for a null layer and for two signatures (decisions A-62)
+FOR_PEOPLE = [("enveloped", "opaque", "aes256Cbc"), ("signed", "clear", "")]
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,18 @@ def _with_key(identity: pki.Identity) -> bytes:
     return private + identity.certificate.x509.public_bytes(Encoding.PEM)
 
 
+def _alice(mail: World) -> pki.Identity:
+    """A key of her own, of a kind every program reads."""
+    now = datetime.now(UTC) - timedelta(hours=1)
+    return pki.identity("user", "alice@acme.example", mail.acme.keys.ca, "rsa2048", now=now, name="Alice")
+
+
+def forms(show: str) -> list[tuple[str, str, str]]:
+    """Of `show --json`, each layer outside the content: its kind, how it stands in the message, its cipher."""
+    layers = [layer for layer in json.loads(show)["layers"] if layer["kind"] != "content"]
+    return [(layer["kind"], layer["form"], (layer["encryption"] or {}).get("cipher", "")) for layer in layers]
+
+
 def with_crlf(octets: bytes) -> bytes:
     """A Maildir has the line ends of the system."""
     return re.sub(rb"\r?\n", b"\r\n", octets)
@@ -96,9 +111,7 @@ def shown(
 
 @pytest.mark.requirement("R3183-1-01", "R3183-1-03", "R1847-2.1-02")
 def test_domain_to_domain(mail: World, desk: Desk):
-    now = datetime.now(UTC) - timedelta(hours=1)
-    alice = pki.identity("user", "alice@acme.example", mail.acme.keys.ca, "rsa2048", now=now, name="Alice")
-    desk.write("alice.pem", _with_key(alice))
+    desk.write("alice.pem", _with_key(_alice(mail)))
     sent = letter("signed at home")
     desk.write("letter.eml", sent.octets)
     desk.domsec("sign", "--clear", "--credential", "alice.pem", "letter.eml", "-o", "signed.eml")
@@ -166,6 +179,27 @@ def test_domain_to_individual(mail: World, desk: Desk):
     desk.domsec("decrypt", "--credential", "dave.pem", "arrived.eml", "-o", "opened.eml")
     assert sent.secret in desk.read("opened.eml")
     assert "encapsulation.missing" in desk.domsec("verify", *who, "arrived.eml", code=3)  # nothing was agreed here
+    assert forms(desk.domsec("show", "--json", "--credential", "dave.pem", "arrived.eml")) == FOR_PEOPLE
+    for name in PROGRAMS:
+        layers = ["sealed", "signed"]
+        assert sent.secret in shown(name, desk.folder, arrived, mail.person.dave, mail.acme.keys.ca, layers)
+
+
+@pytest.mark.requirement("R3183-1-01", "R3183-4.2-01")
+def test_an_individual_gets_what_its_originator_signed_without_a_second_signature(mail: World, desk: Desk):
+    desk.write("alice.pem", _with_key(_alice(mail)))
+    sent = letter("signed, to a person", to=DAVE)
+    desk.write("letter.eml", sent.octets)
+    desk.domsec("sign", "--clear", "--credential", "alice.pem", "letter.eml", "-o", "signed.eml")
+
+    mail.acme.submit("alice@acme.example", ["dave@people.example"], desk.read("signed.eml"))
+    arrived = at_next_hop(mail, sent, "dave@people.example")
+
+    assert sent.secret not in arrived
+    desk.write("arrived.eml", arrived)
+    who = ("--credential", "dave.pem", "--trust", "acme-ca.pem")
+    assert "E(S[originator](OC))" in desk.domsec("verify", *who, "arrived.eml")
+    assert forms(desk.domsec("show", "--json", *who[:2], "arrived.eml")) == FOR_PEOPLE
     for name in PROGRAMS:
         layers = ["sealed", "signed"]
         assert sent.secret in shown(name, desk.folder, arrived, mail.person.dave, mail.acme.keys.ca, layers)
