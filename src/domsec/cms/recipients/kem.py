@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_wrap
 
 from domsec import der, oids
-from domsec.cms.algorithms import AlgorithmIdentifier, Status, read_algorithm
+from domsec.cms.algorithms import AlgorithmIdentifier, read_algorithm
 from domsec.cms.certificates import (
     Certificate,
     Identifier,
@@ -28,7 +28,7 @@ from domsec.cms.certificates import (
     read_issuer_and_serial,
 )
 from domsec.cms.credential import Credential
-from domsec.cms.recipients.key_wrap import WRAP_OF_SIZE, WRAPS
+from domsec.cms.recipients.key_wrap import WRAP_OF_SIZE, WRAPS, is_outdated
 from domsec.der import Reader, context
 from domsec.errors import DomsecError, MalformedMessage, StoreUnavailable, Unsupported
 from domsec.limits import Limits
@@ -79,8 +79,7 @@ class Encapsulation:
 
     @property
     def outdated(self) -> bool:
-        wrap = WRAPS.get(self.wrap.oid)
-        return wrap is not None and wrap.status is Status.REFUSED
+        return is_outdated(self.wrap.oid)
 
     def recover(
         self, position: int, credential: Credential, length: int, originator_certificates: Sequence[Certificate]

@@ -13,10 +13,10 @@ from typing import ClassVar, Final, Literal
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_wrap
 
 from domsec import der
-from domsec.cms.algorithms import AlgorithmIdentifier, Status, read_algorithm
+from domsec.cms.algorithms import AlgorithmIdentifier, read_algorithm
 from domsec.cms.certificates import Certificate, Identifier
 from domsec.cms.credential import Credential
-from domsec.cms.recipients.key_wrap import WRAP_OF_SIZE, WRAPS
+from domsec.cms.recipients.key_wrap import WRAP_OF_SIZE, WRAPS, is_outdated
 from domsec.der import Reader, context
 from domsec.errors import Unsupported
 from domsec.limits import Limits
@@ -63,8 +63,7 @@ class WrappedKey:
 
     @property
     def outdated(self) -> bool:
-        wrap = WRAPS.get(self.wrap.oid)
-        return wrap is not None and wrap.status is Status.REFUSED
+        return is_outdated(self.wrap.oid)
 
     def recover(
         self, position: int, credential: Credential, length: int, originator_certificates: Sequence[Certificate]
