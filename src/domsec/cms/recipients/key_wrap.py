@@ -43,16 +43,14 @@ WRAPS: Final = {
     oids.AES256_WRAP: Wrap(32, aes_key_unwrap),
     oids.ID_ALG_CMS3DES_WRAP: Wrap(24, _unwrap_triple_des, Status.REFUSED),
 }
+WRAP_OF_SIZE: Final = {  # parameters absent: RFC 3565 2.3.2
+    16: der.sequence(der.oid(oids.AES128_WRAP)),
+    24: der.sequence(der.oid(oids.AES192_WRAP)),
+    32: der.sequence(der.oid(oids.AES256_WRAP)),
+}
 
 
 def is_outdated(oid: str) -> bool:
     """Whether a wrap is one that is opened in archives only (decisions A-47)."""
     wrap = WRAPS.get(oid)
     return wrap is not None and wrap.status is Status.REFUSED
-
-
-WRAP_OF_SIZE: Final = {  # parameters absent: RFC 3565 2.3.2
-    16: der.sequence(der.oid(oids.AES128_WRAP)),
-    24: der.sequence(der.oid(oids.AES192_WRAP)),
-    32: der.sequence(der.oid(oids.AES256_WRAP)),
-}
