@@ -16,10 +16,11 @@ from domsec.errors import SigningRefused
 from domsec.mime import canonical
 from domsec.mime.addresses import parse_address
 from domsec.mime.header_protection import Protection
+from domsec.policy import wishes
 from domsec.services import layers, sign
 from domsec.services.finding import Finding
 from domsec.services.layers import Layer
-from domsec.services.peer import DigestName
+from domsec.services.peer import DigestName, Peer
 from domsec.services.sign import Evidence, Scheme, Signer
 from domsec.services.signature_type import SignatureType
 from domsec.services.verdict import flag
@@ -210,6 +211,11 @@ def plan_of(octets: bytes, **options: bool) -> sign.Plan:
     return sign.plan(world.look(octets).message.spine(), encrypt=False, **options)
 
 
+IN_CLEAR = wishes.wish(
+    world.acme_site().configuration, Peer("people.example", domsec=False, clear_unsigned=True), domsec=False
+)
+
+
 def stated_by(layer: Layer) -> set[str]:
     assert layer.signed is not None
     (signer,) = layer.signed.signers
@@ -244,20 +250,19 @@ def test_a_label_is_lost_where_its_layer_comes_off_and_no_list_layer_takes_it_on
 
 
 @pytest.mark.requirement("R3183-3.3-01", "R3183-3.3-06")
-@pytest.mark.parametrize("in_clear", [False, True])
 @pytest.mark.parametrize(("notation", "structure"), [
     ("E(S(OC))", "S[domain](S[attributes](S[originator](OC)))"),
     ("E(OC)", "S[domain](S[attributes](S0(OC)))"),
 ])  # fmt: skip
-def test_a_label_that_would_be_lost_is_stated_again_by_our_attribute_authority(
-    notation: str, structure: str, in_clear: bool
-) -> None:
+def test_a_label_that_would_be_lost_is_stated_again_by_our_attribute_authority(notation: str, structure: str) -> None:
     """Also where a domain signature in the clear was agreed: around a further signature it is opaque."""
     octets = labelled(SWEET, notation=notation)
-    found, header = plan_of(octets, carry_labels=True), world.look(octets).message.header
+    header = world.look(octets).message.header
+    found = wishes.as_agreed(plan_of(octets, carry_labels=True), IN_CLEAR, ())
+    assert not found.in_clear
     signer = Signer(world.credential(acme().signing))
     body, _ = sign.kept(found, header, Protection())
-    made = sign.domain_signed(found, body, signer, world.NOW, in_clear=in_clear, attribute_authority=AUTHORITY)
+    made = sign.domain_signed(found, body, signer, world.NOW, attribute_authority=AUTHORITY)
     whole = sign.apply(found, header, signer, world.NOW, attribute_authority=AUTHORITY)
     for entity in (bytes(made), bytes(whole)):  # type: ignore[arg-type]
         examination = world.look(world.message(entity))
@@ -315,7 +320,9 @@ def test_a_domain_signature_in_the_clear_is_one_of_the_domain_and_has_its_time()
     octets = build("OC")
     message = world.look(octets).message
     signer = Signer(world.credential(acme().signing))
-    body, _ = sign.kept(plan_of(octets), message.header, Protection())
-    made = sign.domain_signed(plan_of(octets), body, signer, world.NOW, in_clear=True)
+    plan = wishes.as_agreed(plan_of(octets), IN_CLEAR, ())
+    assert (plan.in_clear, plan.notation) == (True, "S[domain](OC)")
+    body, _ = sign.kept(plan, message.header, Protection())
+    made = sign.domain_signed(plan, body, signer, world.NOW)
     (signed,) = judge(world.message(bytes(made))).layers[0].signers  # type: ignore[arg-type]
     assert (signed.types, signed.signing_time) == (("domain",), world.NOW.isoformat())
