@@ -14,6 +14,7 @@ from domsec.services import sign
 from domsec.services.peer import Peer
 from domsec.services.sign import Evidence
 from domsec.services.verdict import Embedded, Verdict
+from domsec.trust.path import AnchorSet
 from world import acme, beta, judge
 
 ALICE = "Alice <alice@acme.example>"
@@ -91,6 +92,22 @@ def test_a_part_breaks_no_agreement_of_its_sender() -> None:
     assert verdict.embedded == ()
     assert not only(judge(of("S(OC)"), at)).violations
     assert only(judge(of("S[domain](S(OC))"), at)).level == "originator_direct"
+
+
+def test_what_was_agreed_with_its_sender_of_trust_holds_for_a_part() -> None:
+    """As it would for the message alone: here nobody but the agreement trusts the CA."""
+    anchors = AnchorSet((acme().ca.certificate,))
+    for peers, level in (((), "none"), ((Peer("acme.example", anchors=anchors),), "domain")):
+        assert (
+            only(judge(of("S[domain](S0(OC))"), world.context(peers=peers, roles=[beta().ca.certificate]))).level
+            == level
+        )
+
+
+@pytest.mark.parametrize(("layers", "hit"), [(7, False), (8, True)])
+def test_a_part_has_half_the_layers_of_a_message(layers: int, hit: bool) -> None:
+    verdict = only(judge(of("S(" * layers + "OC" + ")" * layers), replace(world.context(), limits=Limits(depth=16))))
+    assert ("limit.depth" in world.codes(verdict)) is hit
 
 
 def test_parts_inside_a_part_are_judged_too() -> None:

@@ -73,6 +73,19 @@ def test_what_a_signer_prefers_is_told_apart() -> None:
     assert preferred(signed(ALICE, others, prefers=others)) == []
 
 
+def test_one_certificate_is_preferred_however_often_it_is_there() -> None:
+    """By its key identifier others may be meant as well: then the first that came along."""
+    by_key = attributes.attribute(
+        oids.ID_AA_ENCRYP_KEY_PREF, der.implicit(2, der.octet_string(ANNE.certificate.ski or b""))
+    )
+    twin = pki.identity("user", "alice@acme.example", acme().ca, "x25519", name="Alice", serial=999, key=ANNE.key)
+    entity = world.signed(
+        world.TEXT, pki.Identity(ALICE.certificate, ALICE.key, (ANNE.certificate, twin.certificate)), extra=[by_key]
+    )
+    found = preferred(world.message(entity), ANNE.certificate)
+    assert len(found) == 1
+
+
 def test_an_authority_prefers_for_the_domain_that_it_is_of() -> None:
     """Also where the message is from a domain below."""
     address, digest = "domain-confidentiality-authority@acme.example", acme().confidentiality.certificate.sha256

@@ -41,6 +41,15 @@ def test_nobody_knows_how_old_a_signature_without_a_time_is(monkeypatch: pytest.
     assert ages(verdict) == [("1", "it is not said when it was signed")]
 
 
+def test_what_counts_by_agreement_only_has_an_age_too() -> None:
+    """A domain signature over ciphertext (decisions A-41)."""
+    octets = build("S[domain](E(S[bob](OC)))")
+    late = world.context(acme().confidentiality, now=world.NOW + 2 * DAY, accept_outer_domain=True)
+    verdict = world.judge(octets, replace(late, max_age=DAY))
+    assert (verdict.level, ages(verdict)) == ("domain", [("1", f"signed at {world.NOW.isoformat()}")])
+    assert ages(world.judge(octets, replace(late, max_age=DAY, accept_outer_domain=False))) == []
+
+
 def test_what_nothing_rests_on_has_no_age() -> None:
     for octets in (build("S[evil](OC)"), build("OC")):
         assert ages(world.judge(octets, replace(world.context(now=world.NOW + 9 * DAY), max_age=DAY))) == []

@@ -339,6 +339,13 @@ def test_nobody_else_signs_on_the_way_unseen() -> None:
     assert {"mapping.mismatch", "naming.cn"} <= _mistaken(TRANSIT, beta().review)
 
 
+@pytest.mark.requirement("R3183-3.2-18", "R3183-3.1.1-07")
+def test_whoever_speaks_for_everybody_is_nobody_on_the_way() -> None:
+    """The authority of a top-level domain would cover every originator below it (decisions A-19)."""
+    everybody = pki.identity("signing", "example", acme().ca)
+    assert "mapping.too_general" in _mistaken(frozenset({"example"}), everybody)
+
+
 def test_two_domains_in_one_certificate_are_both_to_be_known() -> None:
     certificate = names.certificate(
         "cn=domain-signing-authority", "domain-signing-authority@beta.example", "domain-signing-authority@gamma.example"
