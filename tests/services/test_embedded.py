@@ -10,8 +10,9 @@ import pytest
 import world
 from domsec.errors import SigningRefused
 from domsec.limits import Limits
-from domsec.services import sign
+from domsec.services import proxy, sign
 from domsec.services.peer import Peer
+from domsec.services.proxy import Users
 from domsec.services.sign import Evidence
 from domsec.services.verdict import Embedded, Verdict
 from domsec.trust.path import AnchorSet
@@ -240,6 +241,37 @@ def test_what_others_may_take_for_signed_does_not_hold_unless_it_is(part: bytes,
     assert gate(multipart(FOOTER, part), require=False).embedded != ()
     with pytest.raises(SigningRefused, match=reason):
         gate(multipart(FOOTER, part), require=True)
+
+
+def test_all_that_does_not_hold_is_told() -> None:
+    """Of the parts, and of the message around them."""
+    parts = [FOOTER, *[world.entity("S(OC)")] * 15, world.entity("S[evil](OC)"), world.entity("S(OC)")]
+    entity = world.signed(multipart(*parts), world.stranger_user())
+    with pytest.raises(SigningRefused) as refused:
+        gate(entity, require=True)
+    told = [(code, text.partition(":")[0]) for code, text in refused.value.reasons]
+    assert ("gate.invalid_signature", "layer 1 is untrusted") in told
+    assert ("gate.embedded", "part 17, layer 1 is untrusted") in told
+    assert ("gate.embedded", "part 18 was not judged") in told
+
+
+def test_what_is_only_odd_does_hold() -> None:
+    assert gate(multipart(FOOTER, world.entity("S0(S(OC))")), require=True).embedded
+
+
+@pytest.mark.requirement("R3183-3.2-03")
+def test_who_signs_in_a_users_name_is_held_to_the_same() -> None:
+    at = world.context(acme().confidentiality)
+    users = Users((world.credential(acme().users["alice"]),))
+    for notation, holds in (("S(OC)", True), ("S[evil](OC)", False)):
+        examination = world.look(world.message(multipart(FOOTER, world.entity(notation))), at)
+        _, grant = proxy.gate(examination, users, [LOCAL], at)
+        assert [line.partition(" ")[0] for line in grant.embedded] == ["2"]
+        if holds:
+            assert proxy.gate(examination, users, [LOCAL], at, require_embedded=True)[1] == grant
+        else:
+            with pytest.raises(SigningRefused, match="part 2, layer 1 is untrusted"):
+                proxy.gate(examination, users, [LOCAL], at, require_embedded=True)
 
 
 def test_parts_below_a_trusted_domain_signature_are_its_business() -> None:
