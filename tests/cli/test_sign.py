@@ -369,6 +369,18 @@ def test_unknown_attributes_of_a_list_layer_go_on_as_the_configuration_says(
     assert "1.2.840.113549.1.9.16.2.3" in signer["attributes"]
 
 
+def test_who_signs_need_not_have_a_name(
+    desk: Desk, configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs under a number."""
+    url = f"sqlite:///{tmp_path}/trail.db"
+    configuration.write_text(f'{configuration.read_text()}\n[store]\nurl = "{url}"\n')
+    open_database(url).close()
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    assert run("sign-domain", "--config", configuration, *AT, *EVIDENCE, stdin=PLAIN).code == 0
+    assert [told["by"] for _, told in recorded(url)] == ["uid 54321"]
+
+
 def test_without_its_trail_nothing_is_signed(desk: Desk, configuration: Path, tmp_path: Path) -> None:
     text, kept = configuration.read_text(), tmp_path / "audit.jsonl"
     command = ("sign-domain", "--config", configuration, *AT, *EVIDENCE)

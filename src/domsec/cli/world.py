@@ -236,9 +236,13 @@ def _has_store(configuration: Configuration) -> bool:
 
 
 def account() -> str:
-    """Who runs the command; behind sudo, who asked for it."""
-    name = pwd.getpwuid(os.getuid()).pw_name
-    return os.environ.get("SUDO_USER", name) if os.getuid() == 0 else name
+    """Who runs the command; behind sudo, who asked for it. A number where nobody is called that, as in containers."""
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = f"uid {uid}"
+    return os.environ.get("SUDO_USER", name) if uid == 0 else name
 
 
 def _unconfigured() -> Configuration:
