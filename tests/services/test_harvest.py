@@ -73,6 +73,21 @@ def test_what_a_signer_prefers_is_told_apart() -> None:
     assert preferred(signed(ALICE, others, prefers=others)) == []
 
 
+def test_a_domain_on_the_way_chooses_no_key_of_another() -> None:
+    """Whatever it prefers: its layer is information only (decisions A-59)."""
+    extra = [
+        world.typed(world.SignatureType.DOMAIN),
+        attributes.encryption_key_preference(acme().confidentiality.certificate),
+    ]
+    entity = world.signed(world.entity("S[domain](S0(OC))"), beta().signing, extra=extra)
+    at = world.context(
+        known=[acme().confidentiality.certificate], peers=(world.ACME,), transit_domains=frozenset({"beta.example"})
+    )
+    examination = world.look(world.message(entity), at)
+    assert examination.verdict.accepted
+    assert harvest(examination, at) == ()
+
+
 def test_one_certificate_is_preferred_however_often_it_is_there() -> None:
     """By its key identifier others may be meant as well: then the first that came along."""
     by_key = attributes.attribute(

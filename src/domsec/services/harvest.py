@@ -89,6 +89,8 @@ def _offered(examination: Examination, role: str, context: Context) -> Iterator[
     for finding in examination.findings:
         if role not in finding.roles or finding.state != "valid" or finding.violated or finding.layer.signed is None:
             continue
+        if role == "domain" and (finding.mapping is None or not finding.mapping.passed):
+            continue  # a domain on the way chooses no key of another
         for signer in finding.relied_on:
             if signer.verdict.state == "valid" and signer.certificate is not None:
                 preferred = _preferred(signer, finding.layer.signed.certificates, context)
